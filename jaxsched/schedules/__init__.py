@@ -1,0 +1,37 @@
+"""Schedules: pure functions of the step, as values."""
+
+from jaxsched.schedules._checks import Count as Count
+from jaxsched.schedules._checks import Length as Length
+from jaxsched.schedules._checks import Milestones as Milestones
+from jaxsched.schedules._checks import Number as Number
+from jaxsched.schedules._checks import Positive as Positive
+from jaxsched.schedules._checks import WholeLength as WholeLength
+from jaxsched.schedules._compose import add as add
+from jaxsched.schedules._compose import clamp as clamp
+from jaxsched.schedules._compose import delayed as delayed
+from jaxsched.schedules._compose import maximum as maximum
+from jaxsched.schedules._compose import minimum as minimum
+from jaxsched.schedules._compose import per_epoch as per_epoch
+from jaxsched.schedules._compose import piecewise as piecewise
+from jaxsched.schedules._compose import product as product
+from jaxsched.schedules._compose import quotient as quotient
+from jaxsched.schedules._compose import sequential as sequential
+from jaxsched.schedules._cosine import cosine as cosine
+from jaxsched.schedules._decay import constant as constant
+from jaxsched.schedules._decay import exponential as exponential
+from jaxsched.schedules._decay import inverse_time as inverse_time
+from jaxsched.schedules._decay import linear as linear
+from jaxsched.schedules._decay import multi_step as multi_step
+from jaxsched.schedules._decay import polynomial as polynomial
+from jaxsched.schedules._decay import step_decay as step_decay
+from jaxsched.schedules._function import from_function as from_function
+from jaxsched.schedules._function import table as table
+from jaxsched.schedules._function import tabulate as tabulate
+from jaxsched.schedules._rate import LogRate as LogRate
+from jaxsched.schedules._rate import Rate as Rate
+from jaxsched.schedules._schedule import Schedule as Schedule
+from jaxsched.schedules._schedule import Value as Value
+from jaxsched.schedules._schedule import schedule as schedule
+from jaxsched.schedules._schedule import stack as stack
+from jaxsched.schedules._schedule import value_at as value_at
+from jaxsched.schedules._warmup import warmup as warmup

@@ -1,0 +1,116 @@
+"""What an argument may be: checks of host numbers, made when a value is made. Tracers and arrays pass.
+
+A check takes the name of what is checked and its value, and returns the value in its canonical form. It is attached
+to a parameter by its annotation: ``steps: Length``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+
+MAX_STEP = 2**31 - 1
+
+
+def is_host_number(value: Any) -> bool:
+    """Whether ``value`` is a number that Python or numpy holds, and not a bool."""
+    if isinstance(value, bool | np.bool_):
+        return False
+    return isinstance(value, int | float | np.integer | np.floating) or (
+        isinstance(value, np.ndarray) and value.ndim == 0 and np.issubdtype(value.dtype, np.number)
+    )
+
+
+def number(name: str, value: Any) -> Any:
+    """A finite real number. Anything that only traces can know passes."""
+    if is_host_number(value):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, got {value!r}")
+        return value.item() if isinstance(value, np.generic | np.ndarray) else value
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be a number, got the text {value!r}; convert it with float() first")
+    if value is None or isinstance(value, bool | np.bool_ | complex) or not hasattr(value, "dtype"):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return value
+
+
+def length(name: str, value: Any) -> Any:
+    """A positive number of steps, a whole one as an int; below 2**31."""
+    value = number(name, value)
+    if not is_host_number(value):
+        return value
+    if value <= 0:
+        raise ValueError(f"{name} must be a positive number of steps, got {value!r}")
+    if value > MAX_STEP:
+        raise ValueError(f"{name} must be below 2**31 (steps are int32), got {value!r}")
+    return int(value) if value == int(value) else float(value)
+
+
+def count(name: str, value: Any) -> Any:
+    """A whole number that is not negative."""
+    value = number(name, value)
+    if not is_host_number(value):
+        return value
+    if value < 0 or value != int(value):
+        raise ValueError(f"{name} must be a whole number >= 0, got {value!r}")
+    if value > MAX_STEP:
+        raise ValueError(f"{name} must be below 2**31 (steps are int32), got {value!r}")
+    return int(value)
+
+
+def whole_length(name: str, value: Any) -> Any:
+    """A positive whole number of steps."""
+    value = length(name, value)
+    if isinstance(value, float):
+        raise ValueError(f"{name} must be a whole number of steps, got {value!r}; round it as its source does")
+    return value
+
+
+def positive(name: str, value: Any) -> Any:
+    value = number(name, value)
+    if is_host_number(value) and value <= 0:
+        raise ValueError(f"{name} must be positive, got {value!r}")
+    return value
+
+
+def milestones(name: str, value: Any) -> Any:
+    """Steps in ascending order, each a whole number >= 0. Repeats are allowed: each acts."""
+    if hasattr(value, "dtype") and not isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a sequence of steps such as (30, 60), got {value!r}")
+    steps = tuple(count(f"{name}[{i}]", step) for i, step in enumerate(value))
+    if not all(is_host_number(step) for step in steps):
+        return steps
+    if list(steps) != sorted(steps):
+        raise ValueError(f"{name} must ascend, got {steps!r}; write {tuple(sorted(steps))!r}")
+    return steps
+
+
+def choice(*allowed: str) -> Any:
+    """A check that the value is one of ``allowed``."""
+
+    def check(name: str, value: Any) -> Any:
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        return value
+
+    return check
+
+
+Real = float | jax.Array
+"""A real number, on the host or traced."""
+Whole = int | jax.Array
+"""A whole number, on the host or traced."""
+Number = Annotated[Real, number]
+Positive = Annotated[Real, positive]
+Length = Annotated[Real, length]
+WholeLength = Annotated[Whole, whole_length]
+Count = Annotated[Whole, count]
+Milestones = Annotated[Sequence[int] | jax.Array, milestones]

@@ -1,0 +1,188 @@
+"""Schedules made of schedules: arithmetic, one after another, held, shifted, bounded."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxsched.schedules._checks import Milestones, WholeLength, count
+from jaxsched.schedules._decay import passed
+from jaxsched.schedules._schedule import (
+    Schedule,
+    Value,
+    _check_value,
+    checked_schedule,
+    real,
+    schedule,
+    value_at,
+)
+
+
+@schedule
+def product(step: jax.Array, *schedules: Value) -> jax.Array:
+    """The product of schedules and numbers; ``a * b`` writes it.
+
+    Example:
+        >>> import jaxsched as js
+        >>> 2.0 * js.constant(0.25)
+        product(2.0, constant(value=0.25))
+    """
+    return functools.reduce(jnp.multiply, [value_at(s, step) for s in schedules], real(1.0))
+
+
+@schedule
+def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
+    """One schedule over another; ``a / b`` writes it.
+
+    Example:
+        >>> import jaxsched as js
+        >>> float((js.constant(1.0) / 4)(0))
+        0.25
+    """
+    return value_at(over, step) / value_at(under, step)
+
+
+@schedule
+def add(step: jax.Array, *schedules: Value) -> jax.Array:
+    """The sum of schedules and numbers; ``a + b`` writes it.
+
+    Example:
+        >>> import jaxsched as js
+        >>> float((1.0 - js.constant(0.25))(0))
+        0.75
+    """
+    return functools.reduce(jnp.add, [value_at(s, step) for s in schedules], real(0.0))
+
+
+@schedule
+def maximum(step: jax.Array, *schedules: Value) -> jax.Array:
+    """The largest of schedules and numbers at each step.
+
+    Example:
+        >>> import jaxsched as js
+        >>> float(js.maximum(js.linear(1.0, 0.0, 10), 0.25)(9))
+        0.25
+    """
+    return functools.reduce(jnp.maximum, [value_at(s, step) for s in schedules])
+
+
+@schedule
+def minimum(step: jax.Array, *schedules: Value) -> jax.Array:
+    """The smallest of schedules and numbers at each step.
+
+    Example:
+        >>> import jaxsched as js
+        >>> float(js.minimum(js.linear(0.0, 1.0, 10), 0.5)(9))
+        0.5
+    """
+    return functools.reduce(jnp.minimum, [value_at(s, step) for s in schedules])
+
+
+def clamp(schedule: Value, low: Value, high: Value) -> Schedule:
+    """A schedule kept between ``low`` and ``high``: ``minimum(maximum(schedule, low), high)``.
+
+    Example:
+        >>> import jaxsched as js
+        >>> [float(js.clamp(js.linear(0.0, 1.0, 4), 0.25, 0.5)(step)) for step in range(4)]
+        [0.25, 0.25, 0.5, 0.5]
+    """
+    return minimum(maximum(schedule, low), high)
+
+
+def _schedules(name: str, value: Any) -> tuple[Any, ...]:
+    if callable(value) or not isinstance(value, Sequence) or not value:
+        raise TypeError(f"{name} must be a sequence of schedules, got {value!r}")
+    return tuple(_check_value(f"{name}[{i}]", item) for i, item in enumerate(value))
+
+
+def _check_sequential(schedules: Sequence[Any], at: Sequence[Any]) -> None:
+    if len(schedules) != len(at) + 1:
+        raise ValueError(f"{len(schedules)} schedules need {len(schedules) - 1} milestones, got at={at!r}")
+
+
+@checked_schedule(_check_sequential)
+def sequential(step: jax.Array, schedules: Annotated[Sequence[Any], _schedules], at: Milestones) -> jax.Array:
+    """One schedule after another, each with its clock restarted.
+
+    ``schedules[k](step - at[k - 1])`` for the ``k`` milestones at or before the step; the first starts at step 0.
+
+    Args:
+        schedules: The parts: schedules or numbers.
+        at: The steps at which each part but the first begins, ascending: one fewer than ``schedules``.
+
+    Raises:
+        ValueError: If the numbers of parts and milestones do not fit, or ``at`` does not ascend.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.sequential([js.linear(0.0, 1.0, 2), js.step_decay(1.0, 2, 0.5)], at=[2])(jnp.arange(6))
+        Array([0. , 0.5, 1. , 1. , 0.5, 0.5], dtype=float32)
+    """
+    value = value_at(schedules[0], step)
+    for part, begin in zip(schedules[1:], at, strict=True):
+        value = jnp.where(step >= begin, value_at(part, jnp.maximum(step - begin, 0)), value)
+    return value
+
+
+@schedule
+def per_epoch(step: jax.Array, schedule: Value, steps_per_epoch: WholeLength) -> jax.Array:
+    """A schedule whose clock counts epochs: its value is held within each.
+
+    ``schedule(step // steps_per_epoch)``.
+
+    Args:
+        schedule: A schedule written in epochs, such as ``cosine(0.1, steps=300)`` for 300 epochs.
+        steps_per_epoch: Steps in an epoch, > 0.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.per_epoch(js.linear(1.0, 0.0, 2), steps_per_epoch=2)(jnp.arange(5))
+        Array([1. , 1. , 0.5, 0.5, 0. ], dtype=float32)
+    """
+    return value_at(schedule, step // jnp.asarray(steps_per_epoch, jnp.int32))
+
+
+@schedule
+def delayed(step: jax.Array, schedule: Value, by: Annotated[Any, count]) -> jax.Array:
+    """A schedule that starts ``by`` steps later: its value at 0 is held until then.
+
+    ``schedule(max(step - by, 0))``.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.delayed(js.linear(1.0, 0.0, 2), by=2)(jnp.arange(5))
+        Array([1. , 1. , 1. , 0.5, 0. ], dtype=float32)
+    """
+    return value_at(schedule, jnp.maximum(step - jnp.asarray(by, jnp.int32), 0))
+
+
+def _check_piecewise(values: Sequence[Any], at: Sequence[Any]) -> None:
+    if len(values) != len(at) + 1:
+        raise ValueError(f"{len(values)} values need {len(values) - 1} milestones, got at={at!r}")
+
+
+@checked_schedule(_check_piecewise)
+def piecewise(step: jax.Array, values: Annotated[Sequence[Any], _schedules], at: Milestones) -> jax.Array:
+    """A constant between any two milestones: ``values[k]`` after ``k`` of the milestones ``at`` have come.
+
+    Args:
+        values: The values (numbers or schedules; a schedule's clock is not restarted); one more than milestones.
+        at: Steps at which the next value begins, ascending.
+
+    Raises:
+        ValueError: If the numbers of values and milestones do not fit, or ``at`` does not ascend.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.piecewise([1.0, 0.5, 0.1], at=[2, 3])(jnp.arange(5))
+        Array([1. , 1. , 0.5, 0.1, 0.1], dtype=float32)
+    """
+    stair = passed(step, at)
+    value = value_at(values[0], step)
+    for k, later in enumerate(values[1:], start=1):
+        value = jnp.where(stair >= k, value_at(later, step), value)
+    return value

@@ -1,0 +1,76 @@
+"""Any function of the step as a schedule: one that traces as it is, any other by its table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsched.schedules._checks import MAX_STEP
+from jaxsched.schedules._schedule import Schedule, schedule
+
+
+@schedule
+def from_function(step: jax.Array, function: Callable[[Any], Any]) -> jax.Array:
+    """A function of the step, written with jax.numpy, as a `Schedule`. Any optax schedule is one.
+
+    Args:
+        function: From an int32 array of steps to values. It is static: two functions are equal only if the same.
+
+    Example:
+        >>> import jaxsched as js
+        >>> float(js.from_function(lambda step: 1 / (1 + step))(3))
+        0.25
+    """
+    return function(step)
+
+
+def _values(name: str, value: Any) -> Any:
+    if isinstance(value, jax.Array):
+        return value
+    values = np.asarray(value)
+    if values.ndim != 1 or not values.size or not np.issubdtype(values.dtype, np.number):
+        raise ValueError(f"{name} must be a sequence of numbers, one for each step, got {value!r}")
+    if not np.all(np.isfinite(values)):
+        at = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ValueError(f"{name}[{at}] must be finite, got {values[at]!r}")
+    return values.astype(np.float64)
+
+
+@schedule
+def table(step: jax.Array, values: Annotated[Any, _values]) -> jax.Array:
+    """``values[step]``; after the last value, the last value.
+
+    Args:
+        values: One number for each step, from step 0 on.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.table([3.0, 1.0, 2.0])(jnp.arange(5))
+        Array([3., 1., 2., 2., 2.], dtype=float32)
+    """
+    values = jnp.asarray(values, dtype=jnp.result_type(float))
+    return values[jnp.minimum(step, len(values) - 1)]
+
+
+def tabulate(function: Callable[[int], float], steps: int) -> Schedule:
+    """The `table` of a Python function: for one that jax cannot trace. Called once for each step, on the host.
+
+    Args:
+        function: From a Python int to a number.
+        steps: How many steps, from 0; after them the last value stays.
+
+    Raises:
+        ValueError: If ``steps`` is not positive or a value is not finite.
+
+    Example:
+        >>> import jaxsched as js
+        >>> js.tabulate(lambda epoch: 0.5 if epoch in {1, 2} else 1.0, steps=4)
+        table(values=[1.0, 0.5, 0.5, 1.0])
+    """
+    if not 0 < steps <= MAX_STEP:
+        raise ValueError(f"tabulate: steps must be positive, got {steps!r}")
+    return table(np.asarray([function(step) for step in range(steps)], np.float64))

@@ -1,0 +1,384 @@
+"""A schedule is a pure function of the step, and a value.
+
+`schedule` turns ``f(step, a, b)`` into ``f(a, b) -> Schedule``. The `Schedule` remembers which function and which
+arguments: it can be called, printed, compared, hashed, pickled, changed, and it is a pytree whose numbers are leaves.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Concatenate, ParamSpec, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxsched.schedules import _checks
+
+P = ParamSpec("P")
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Schedule:
+    """A function of the step together with its arguments. Made by the functions that `schedule` decorates.
+
+    Calling it with a step (or an array of steps) gives the value there, in float32 (float64 under
+    ``jax_enable_x64``). Steps count from 0, the first update; before step 0 the value is that of step 0, and steps
+    beyond 2**31 - 1 are taken as 2**31 - 1.
+
+    As a pytree, its numbers, nested schedules and tables are leaves; its texts, bools and functions are static. So it
+    passes through ``jax.jit`` as an argument without a compilation for each value, and `stack` makes a batch for
+    ``jax.vmap``.
+
+    Example:
+        >>> import jaxsched as js
+        >>> lr = js.warmup(js.cosine(peak=0.01, steps=1000), steps=100)
+        >>> lr
+        warmup(cosine(peak=0.01, steps=1000, floor=0.0), steps=100, start=0.0)
+        >>> float(lr(0)), float(lr(1000))
+        (0.0, 0.0)
+        >>> lr.replace(steps=200).arguments["steps"]
+        200
+    """
+
+    __slots__ = ("arguments", "maker")
+    __array_ufunc__ = None  # so that numpy leaves ``np.float32(2) * schedule`` to us
+
+    maker: Callable[..., Schedule]
+    """The decorated function that made this value; ``maker.__wrapped__`` is the pure function of the step."""
+    arguments: Mapping[str, Any]
+    """The arguments by name, defaults included; read only."""
+
+    def __init__(self, maker: Callable[..., Schedule], arguments: dict[str, Any]):
+        object.__setattr__(self, "maker", maker)
+        object.__setattr__(self, "arguments", arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a Schedule does not change; use schedule.replace({name}=...)")
+
+    @property
+    def name(self) -> str:
+        """The name of the function that made it, such as ``"cosine"``."""
+        return self.maker.__name__
+
+    def __call__(self, step: ArrayLike) -> jax.Array:
+        function: Callable[..., ArrayLike] = self.maker.__wrapped__  # type: ignore[attr-defined]
+        args, kwargs = self._call_arguments()
+        step = as_step(step)
+        value = real(function(step, *args, **kwargs))
+        return jnp.broadcast_to(value, jnp.broadcast_shapes(value.shape, step.shape))
+
+    def _call_arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        star = _variadic(self.maker)
+        named = {name: value for name, value in self.arguments.items() if name != star}
+        return tuple(self.arguments[star]) if star else (), named
+
+    def replace(self, **changes: Any) -> Schedule:
+        """The same schedule with some arguments changed; they are checked as when it was made."""
+        args, kwargs = self._call_arguments()
+        star = _variadic(self.maker)
+        if star and star in changes:
+            args = tuple(changes.pop(star))
+        return self.maker(*args, **{**kwargs, **changes})
+
+    # As a pytree
+    def tree_flatten_with_keys(self) -> tuple[tuple[tuple[Any, Any], ...], Any]:
+        children, static = [], []
+        for name, value in self.arguments.items():
+            if _is_static(value):
+                static.append((name, value))
+            else:
+                children.append((jax.tree_util.GetAttrKey(name), value))
+        names = tuple(self.arguments)
+        return tuple(children), (self.maker, names, tuple(static))
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Sequence[Any]) -> Schedule:
+        maker, names, static = aux
+        arguments = dict(static)
+        dynamic = (name for name in names if name not in arguments)
+        arguments.update(zip(dynamic, children, strict=True))
+        return cls(maker, {name: arguments[name] for name in names})
+
+    # As a value
+    def __repr__(self) -> str:
+        args, kwargs = self._call_arguments()
+        parts = [_text(value) for value in args]
+        parameters = inspect.signature(self.maker).parameters
+        for name, value in kwargs.items():
+            if _is_static(value) and value == parameters[name].default:
+                continue
+            # A schedule inside a schedule reads best as in the docs: warmup(cosine(...), steps=500).
+            first = not parts and isinstance(value, Schedule)
+            parts.append(_text(value) if first else f"{name}={_text(value)}")
+        return f"{self.name}({', '.join(parts)})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Schedule):
+            return NotImplemented
+        same_kind: bool = _kind(self) == _kind(other)
+        return same_kind and all(map(np.array_equal, jax.tree.leaves(self), jax.tree.leaves(other)))
+
+    def __hash__(self) -> int:
+        return hash((_kind(self), *jax.tree.leaves(self)))
+
+    def __reduce__(self) -> Any:
+        return Schedule, (self.maker, dict(self.arguments))
+
+    # Arithmetic
+    def __mul__(self, other: Any) -> Schedule:
+        return _combine("product", self, other)
+
+    def __rmul__(self, other: Any) -> Schedule:
+        return _combine("product", other, self)
+
+    def __truediv__(self, other: Any) -> Schedule:
+        return _combine("quotient", self, other)
+
+    def __rtruediv__(self, other: Any) -> Schedule:
+        return _combine("quotient", other, self)
+
+    def __add__(self, other: Any) -> Schedule:
+        return _combine("add", self, other)
+
+    def __radd__(self, other: Any) -> Schedule:
+        return _combine("add", other, self)
+
+    def __sub__(self, other: Any) -> Schedule:
+        return _combine("add", self, -other)
+
+    def __rsub__(self, other: Any) -> Schedule:
+        return _combine("add", other, -self)
+
+    def __neg__(self) -> Schedule:
+        return _combine("product", -1, self)
+
+
+def _combine(maker: str, *operands: Any) -> Any:
+    from jaxsched.schedules import _compose  # here: _compose is written with Schedule
+
+    if not all(isinstance(x, Schedule) or _checks.is_host_number(x) or hasattr(x, "dtype") for x in operands):
+        return NotImplemented
+    return getattr(_compose, maker)(*operands)
+
+
+def schedule(function: Callable[Concatenate[jax.Array, P], ArrayLike]) -> Callable[P, Schedule]:
+    """Turn a pure function of the step into a maker of `Schedule` values.
+
+    Args:
+        function: ``f(step, ...)``, written with jax.numpy. ``step`` is an int32 array of any shape, >= 0; the other
+            arguments are numbers, schedules (call them), sequences or arrays of numbers, and static texts, bools and
+            functions. Annotate an argument with one of ``jaxsched.schedules``' types to have it checked when a
+            schedule is made, on the host: ``Number``, ``Positive``, ``Length``, ``Count``, ``Milestones``, ``Rate``,
+            ``Value`` (a number or a schedule). Unannotated arguments must be numbers or schedules.
+
+    Returns:
+        The maker: it takes the arguments without ``step`` and returns a `Schedule`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxsched.schedules import Length, Number, schedule
+        >>> @schedule
+        ... def sawtooth(step, peak: Number, steps: Length):
+        ...     return peak * (1 - (step % steps) / steps)
+        >>> sawtooth(peak=1.0, steps=4)(jnp.arange(5))
+        Array([1.  , 0.75, 0.5 , 0.25, 1.  ], dtype=float32)
+    """
+    return _curry(function, None)
+
+
+def checked_schedule(
+    check: Callable[..., None],
+) -> Callable[[Callable[Concatenate[jax.Array, P], ArrayLike]], Callable[P, Schedule]]:
+    """`schedule`, with a check of the arguments together: ``check`` takes them all by name, and raises."""
+    return lambda function: _curry(function, check)
+
+
+def _curry(
+    function: Callable[Concatenate[jax.Array, P], ArrayLike], check_all: Callable[..., None] | None
+) -> Callable[P, Schedule]:
+    whole = inspect.signature(function)
+    step_name, *_ = whole.parameters
+    signature = whole.replace(
+        parameters=[p for n, p in whole.parameters.items() if n != step_name], return_annotation="Schedule"
+    )
+
+    @functools.wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(_explain_call(make.__name__, signature, kwargs, error)) from None
+        bound.apply_defaults()
+        checks = _argument_checks(function)
+        arguments = {}
+        for name, argument in bound.arguments.items():
+            try:
+                check = checks.get(name, _check_value)
+                if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+                    argument = tuple(check(f"{name}[{i}]", x) for i, x in enumerate(argument))
+                else:
+                    argument = check(name, argument)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{make.__name__}: {error}") from None
+            arguments[name] = argument
+        if check_all:
+            try:
+                check_all(**arguments)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{make.__name__}: {error}") from None
+        return Schedule(make, arguments)
+
+    make.__signature__ = signature  # type: ignore[attr-defined]
+    return make
+
+
+def _explain_call(name: str, signature: inspect.Signature, kwargs: Mapping[str, Any], error: Exception) -> str:
+    known = list(signature.parameters)
+    hints = []
+    for given in kwargs:
+        if given not in known:
+            close = difflib.get_close_matches(given, known, n=1)
+            hints.append(f"; did you mean {close[0]!r}?" if close else "")
+    text = ", ".join(str(p.replace(annotation=inspect.Parameter.empty)) for p in signature.parameters.values())
+    return f"{name}: {error}{''.join(hints)} It is called as {name}({text})."
+
+
+@functools.cache
+def _argument_checks(function: Callable[..., Any]) -> dict[str, Callable[[str, Any], Any]]:
+    """The check of each parameter, from its annotation. Cached: the annotations of a function do not change."""
+    checks: dict[str, Callable[[str, Any], Any]] = {}
+    for name, hint in typing.get_type_hints(function, include_extras=True).items():
+        options = typing.get_args(hint) if isinstance(hint, types.UnionType | typing._UnionGenericAlias) else (hint,)  # type: ignore[attr-defined]
+        for option in options:
+            for extra in getattr(option, "__metadata__", ()):
+                if callable(extra):
+                    checks[name] = _optional(extra) if types.NoneType in options else extra
+        if hint in (str, bool):
+            checks[name] = functools.partial(_check_type, hint)
+        elif typing.get_origin(hint) is collections.abc.Callable:
+            checks[name] = _check_callable
+    return checks
+
+
+def _optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _check_type(wanted: type, name: str, value: Any) -> Any:
+    if isinstance(value, np.bool_):
+        value = bool(value)
+    if not isinstance(value, wanted):
+        raise TypeError(f"{name} must be a {wanted.__name__}, got {value!r}")
+    return value
+
+
+def _check_callable(name: str, value: Any) -> Any:
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {value!r}")
+    return value
+
+
+def _check_value(name: str, value: Any) -> Any:
+    """A number or a schedule; any other function of the step is taken as one."""
+    if isinstance(value, Schedule):
+        return value
+    if callable(value) and not hasattr(value, "dtype"):
+        from jaxsched.schedules._function import from_function  # here: written with schedule
+
+        return from_function(value)
+    return _checks.number(name, value)
+
+
+Value = Annotated[float | jax.Array | Schedule | Callable[[Any], Any], _check_value]
+"""A number, or a schedule: whatever has a value at each step."""
+
+
+def value_at(value: Any, step: ArrayLike) -> jax.Array:
+    """The value at ``step`` of a number, a `Schedule` or any other function of the step."""
+    return real(value(step)) if callable(value) else real(value)
+
+
+def stack(schedules: Sequence[Schedule]) -> Schedule:
+    """Schedules of one kind as one, whose leaves have a leading axis: a batch for ``jax.vmap``.
+
+    Example:
+        >>> import jax, jaxsched as js
+        >>> batch = js.stack([js.cosine(peak, 1000) for peak in (0.1, 0.2)])
+        >>> jax.vmap(lambda lr: lr(0))(batch)
+        Array([0.1, 0.2], dtype=float32)
+    """
+    schedules = list(schedules)
+    if not schedules:
+        raise ValueError("stack needs at least one schedule")
+    for i, other in enumerate(schedules):
+        if _kind(other) != _kind(schedules[0]):
+            raise ValueError(
+                "only schedules of one kind can be stacked; they may differ in their numbers, not in functions, texts "
+                f"or bools: schedules[0] is {schedules[0]!r}, schedules[{i}] is {other!r}"
+            )
+    return cast(Schedule, jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *schedules))
+
+
+def _kind(value: Schedule) -> Any:
+    """All of a schedule but its numbers."""
+    return jax.tree.structure(value)
+
+
+def as_step(step: ArrayLike) -> jax.Array:
+    """``step`` as int32, from 0 to 2**31 - 1. Integral floats are taken; other host floats are an error."""
+    if isinstance(step, jax.Array):
+        if jnp.issubdtype(step.dtype, jnp.floating):
+            # A float32 holds 2**31 but not 2**31 - 1, which is where an int32 ends.
+            return jnp.clip(step, 0, 2.0**31 - 128).astype(jnp.int32)
+        if jnp.iinfo(step.dtype).max > _checks.MAX_STEP:
+            step = jnp.minimum(step, jnp.asarray(_checks.MAX_STEP, step.dtype))
+        return jnp.maximum(step.astype(jnp.int32), 0)
+    host = np.asarray(step)
+    if host.dtype == bool or not np.issubdtype(host.dtype, np.number) or np.any(host != np.floor(host)):
+        raise TypeError(f"a step is a whole number, counted from 0; got {step!r}")
+    return jnp.asarray(np.clip(host, 0, _checks.MAX_STEP).astype(np.int32))
+
+
+def real(value: ArrayLike) -> jax.Array:
+    """``value`` as float32, or float64 under ``jax_enable_x64``."""
+    return jnp.asarray(value, dtype=jnp.result_type(float))
+
+
+@functools.cache
+def _variadic(maker: Callable[..., Any]) -> str | None:
+    for name, parameter in inspect.signature(maker).parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            return name
+    return None
+
+
+def _is_static(value: Any) -> bool:
+    if isinstance(value, Schedule) or hasattr(value, "dtype"):
+        return False
+    if isinstance(value, tuple) and value:
+        return all(map(_is_static, value))
+    return value is None or isinstance(value, str | bool) or callable(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, np.ndarray) and value.size > 6:
+        return f"<{value.size} values>"
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist())
+    if isinstance(value, jax.core.Tracer):
+        return f"<traced {value.aval.str_short()}>"
+    if isinstance(value, jax.Array):
+        return repr(np.asarray(value).tolist()) if value.size <= 6 else f"<{value.size} values>"
+    if callable(value) and not isinstance(value, Schedule):
+        return getattr(value, "__qualname__", repr(value))
+    return repr(value)
