@@ -1,0 +1,90 @@
+"""The loss against YOLOv5's own numbers: loss.npz, recorded under torch 2.13.0."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from examples.detector.loss import Gains, detection_loss, level_loss, match
+
+from .recorded import recorded
+
+CASES = ("base", "empty", "one_small", "smooth_focal")
+
+
+def padded(targets, batch=4, length=80):
+    """YOLOv5's rows of (image, class, box) as padded labels."""
+    boxes, classes = np.zeros((batch, length, 4), np.float32), np.full((batch, length), -1, np.int32)
+    for image in range(batch):
+        rows = targets[targets[:, 0] == image]
+        boxes[image, : len(rows)], classes[image, : len(rows)] = rows[:, 2:], rows[:, 1]
+    return boxes, classes
+
+
+def gains_of(case):
+    golden = recorded("loss")
+    names = Gains.__dataclass_fields__
+    return Gains(**{k: float(golden[f"{case}/hyp/{k}"]) for k in names if f"{case}/hyp/{k}" in golden})
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_loss_and_gradients_agree_with_yolov5(case, precision):
+    golden, double = recorded("loss"), precision == "float64"
+    part = "float64/" if double else ""
+    boxes, classes = padded(golden[f"{case}/targets"])
+    with jax.enable_x64(double):
+        raw = [jnp.asarray(golden[f"pred{i}"], precision) for i in range(3)]
+        value = jax.jit(jax.value_and_grad(detection_loss, has_aux=True), static_argnums=3)
+        (total, parts), grads = value(raw, jnp.asarray(boxes, precision), jnp.asarray(classes), gains_of(case))
+        total, parts, grads = jax.tree.map(np.asarray, (total, parts, grads))
+    rtol = 1e-10 if double else 1e-5
+    np.testing.assert_allclose(total, golden[f"{case}/{part}total"], rtol=rtol)
+    want = [float(golden[f"{case}/{part}{name}"].item()) for name in ("lbox", "lobj", "lcls")]
+    np.testing.assert_allclose(parts, want, rtol=rtol)
+    for level, grad in enumerate(grads):
+        want = golden[f"{case}/{part}grad{level}"]
+        np.testing.assert_allclose(grad, want, atol=1e-12 if double else 2e-8, rtol=0 if double else 1e-4)
+
+
+@pytest.mark.parametrize("case", ["base", "empty", "one_small"])
+def test_targets_are_built_as_yolov5_builds_them(case):
+    golden = recorded("loss")
+    boxes, classes = padded(golden[f"{case}/targets"])
+    for level in range(3):
+        rows, columns = golden[f"pred{level}"].shape[2:4]
+        got = jax.jit(match, static_argnums=(2, 3, 4))(boxes, classes, level, rows, columns)
+        valid = np.moveaxis(got.valid, 0, 2)  # offsets, anchors, images, labels: YOLOv5's order
+        assert valid.sum() == golden[f"{case}/built/count{level}"]
+        _, anchor, image, label = np.nonzero(valid)
+        ordered = {k: np.moveaxis(v, 0, 2)[valid] for k, v in got._asdict().items()}
+        index = np.stack([image, anchor, ordered["row"], ordered["column"]], -1)
+        np.testing.assert_array_equal(index, golden[f"{case}/built/index{level}"].reshape(-1, 4))
+        np.testing.assert_array_equal(classes[image, label], golden[f"{case}/built/class{level}"])
+        np.testing.assert_allclose(ordered["box"], golden[f"{case}/built/tbox{level}"].reshape(-1, 4), atol=1e-6)
+        np.testing.assert_allclose(ordered["anchor"], golden[f"{case}/built/anch{level}"].reshape(-1, 2), atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_last_target_in_a_cell_gives_its_objectness(case):
+    golden = recorded("loss")
+    boxes, classes = padded(golden[f"{case}/targets"])
+    for level in range(3):
+        _, objectness = level_loss(jnp.asarray(golden[f"pred{level}"]), boxes, classes, level, gains_of(case))
+        np.testing.assert_allclose(objectness, golden[f"{case}/tobj{level}"], atol=2e-6)
+
+
+def test_padding_changes_nothing():
+    golden = recorded("loss")
+    raw = [jnp.asarray(golden[f"pred{i}"]) for i in range(3)]
+    values = [
+        detection_loss(raw, *padded(golden["base/targets"], length=length), gains_of("base"))[0] for length in (40, 90)
+    ]
+    np.testing.assert_allclose(*values, rtol=1e-6)
+
+
+def test_gains_are_scaled_as_yolov5_scales_them():
+    hyp = {"box": 0.05, "cls": 0.5, "obj": 1.0, "anchor_t": 4.0, "lr0": 0.01}
+    gains = Gains.from_hyp(hyp, classes=10, image_size=64)
+    assert (gains.box, gains.cls) == (0.05, 0.0625)
+    assert gains.obj == pytest.approx(0.01)
