@@ -1,0 +1,161 @@
+"""Pictures by which a person can judge a run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from examples.detector.data import Dataset
+from examples.detector.evaluate import SHOWN, Evaluation, corners_of
+
+COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+TILES = 12
+
+
+def save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def tiles(count: int, title: str) -> tuple[Figure, list[Axes]]:
+    columns = min(4, max(count, 1))
+    rows = -(-max(count, 1) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.0 * columns, 3.0 * rows + 0.5), squeeze=False, layout="constrained"
+    )
+    figure.suptitle(title)
+    for axis in axes.ravel():
+        axis.axis("off")
+    return figure, list(axes.ravel())
+
+
+def draw_box(axis: Axes, corners: Sequence[float], label: str, colour, dashed: bool = False) -> None:  # type: ignore[no-untyped-def]
+    x0, y0, x1, y1 = corners
+    axis.add_patch(
+        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.5, ls="--" if dashed else "-")
+    )
+    if label:
+        axis.text(
+            x0, y0, label, fontsize=7, color="white", va="bottom", clip_on=True,
+            bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
+        )  # fmt: skip
+
+
+def training_batch(batch: Mapping[str, np.ndarray], names: Sequence[str], path: Path) -> None:
+    """The first images of a batch as the network sees them, with their boxes."""
+    count = min(TILES, len(batch["image"]))
+    figure, axes = tiles(count, "A training batch and its boxes")
+    for axis, image, boxes, classes in zip(axes, batch["image"], batch["boxes"], batch["classes"], strict=False):
+        axis.imshow(image)
+        size = image.shape[0]
+        for (x, y, w, h), c in zip(boxes * size, classes, strict=True):
+            if c >= 0:
+                draw_box(axis, (x - w / 2, y - h / 2, x + w / 2, y + h / 2), names[c], COLOURS[c % 10])
+    save(figure, path)
+
+
+def predictions(dataset: Dataset, evaluation: Evaluation, path: Path) -> None:
+    """Predicted boxes (with their confidence) over true ones (dashed, white) on validation images."""
+    count = min(TILES, len(dataset))
+    figure, axes = tiles(count, f"Predictions from confidence {SHOWN}; the true boxes are dashed")
+    for index, axis in zip(range(count), axes, strict=False):
+        axis.imshow(dataset.pixels(index))
+        for corners in corners_of(dataset, index):
+            draw_box(axis, corners, "", "white", dashed=True)
+        for *corners, score, c in evaluation.found[index]:
+            if score >= SHOWN:
+                draw_box(axis, corners, f"{dataset.names[int(c)]} {score:.2f}", COLOURS[int(c) % 10])
+    save(figure, path)
+
+
+def confusion(evaluation: Evaluation, names: Sequence[str], path: Path) -> None:
+    """Counts of predicted against true classes, as shares of each true class."""
+    labels = [*names, "background"]
+    shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(0, keepdims=True), 1)
+    side = max(5.0, 0.45 * len(labels) + 2)
+    figure, axis = plt.subplots(figsize=(side + 1, side), layout="constrained")
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the true class")
+    axis.set(xlabel="true", ylabel="predicted", title="Confusion")
+    axis.set_xticks(range(len(labels)), labels, rotation=90)
+    axis.set_yticks(range(len(labels)), labels)
+    if len(labels) <= 25:
+        for (row, column), n in np.ndenumerate(evaluation.confusion):
+            if n:
+                dark = shares[row, column] > 0.5
+                axis.text(column, row, str(n), ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    save(figure, path)
+
+
+def precision_recall(evaluation: Evaluation, names: Sequence[str], path: Path) -> None:
+    """Precision over recall at an overlap of 0.5, of each class and on average."""
+    figure, axis = plt.subplots(figsize=(7, 5), layout="constrained")
+    recall = np.linspace(0, 1, 101)
+    few = len(names) <= 20
+    for c, name in enumerate(names):
+        curve = evaluation.precision[:, c]
+        if np.isfinite(curve).any():
+            label = f"{name} {np.nanmean(curve):.3f}" if few else None
+            axis.plot(recall, curve, lw=1, color=COLOURS[c % 10] if few else "lightgrey", label=label)
+    if np.isfinite(evaluation.precision).any():
+        axis.plot(recall, np.nanmean(evaluation.precision, 1), lw=3, color="black", label=f"all {evaluation.map50:.3f}")
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="mAP@0.5")
+    axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision over recall")
+    axis.grid(alpha=0.3)
+    save(figure, path)
+
+
+def read_log(path: Path) -> dict[str, np.ndarray]:
+    """Columns of a CSV log; empty fields are nan."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {k: np.array([float(r[k]) if r[k] else np.nan for r in rows]) for k in (rows[0] if rows else ())}
+
+
+def losses(log: Path, path: Path) -> None:
+    """The parts of the loss over the run, and the mAP where it was measured."""
+    columns = read_log(log)
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
+    for axis, (key, title) in zip(
+        axes, {"box": "box loss", "obj": "objectness loss", "cls": "class loss"}.items(), strict=False
+    ):
+        values = columns[key]
+        axis.plot(columns["step"], values, lw=0.6, alpha=0.35, color="tab:blue")
+        window = max(1, len(values) // 50)
+        smooth = np.convolve(values, np.ones(window) / window, "valid")
+        axis.plot(columns["step"][window - 1 :], smooth, lw=1.8, color="tab:blue")
+        axis.set(title=title, xlabel="step", ylim=(0, None))
+    measured = np.isfinite(columns["map50"])
+    for key, label in (("map50", "mAP@0.5"), ("map", "mAP@0.5:0.95")):
+        axes[3].plot(columns["step"][measured], columns[key][measured], marker="o", ms=3, label=label)
+    axes[3].set(title="mean average precision", xlabel="step", ylim=(0, 1))
+    axes[3].legend(loc="lower right")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    save(figure, path)
+
+
+def hyperparameters(log: Path, path: Path) -> None:
+    """Learning rate and momentum of each group at each step, as the optimizer used them."""
+    columns = read_log(log)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
+    for axis, name in zip(axes, ("lr", "momentum"), strict=True):
+        keys = [k for k in columns if k.startswith(f"{name}/")]
+        # Groups often share a curve: a wider line below keeps each visible.
+        for k, key in enumerate(keys):
+            axis.plot(columns["step"], columns[key], lw=5 - 4 * k / max(len(keys) - 1, 1), label=key.split("/")[1])
+        axis.set(title={"lr": "learning rate", "momentum": "momentum"}[name], xlabel="step")
+        axis.grid(alpha=0.3)
+        if keys:
+            axis.legend()
+    save(figure, path)
