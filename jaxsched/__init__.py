@@ -1,4 +1,57 @@
-"""PyTorch training recipes as pure JAX."""
+"""PyTorch training recipes as pure JAX: schedules, parameter groups and optimizers that give the same run."""
 
-from jaxsched.groups import *  # noqa: F403
-from jaxsched.schedules import *  # noqa: F403
+from jaxsched import ports as ports
+from jaxsched.groups import BY_ROLE as BY_ROLE
+from jaxsched.groups import Condition as Condition
+from jaxsched.groups import Parameter as Parameter
+from jaxsched.groups import Rule as Rule
+from jaxsched.groups import contains as contains
+from jaxsched.groups import glob as glob
+from jaxsched.groups import labels as labels
+from jaxsched.groups import mask as mask
+from jaxsched.groups import ndim as ndim
+from jaxsched.groups import parameters as parameters
+from jaxsched.groups import role as role
+from jaxsched.groups import roles as roles
+from jaxsched.optimizers import adam as adam
+from jaxsched.optimizers import adamw as adamw
+from jaxsched.optimizers import hyperparams as hyperparams
+from jaxsched.optimizers import sgd as sgd
+from jaxsched.recipe import Accumulate as Accumulate
+from jaxsched.recipe import Recipe as Recipe
+from jaxsched.report import curves as curves
+from jaxsched.report import updates as updates
+from jaxsched.schedules import Schedule as Schedule
+from jaxsched.schedules import add as add
+from jaxsched.schedules import clamp as clamp
+from jaxsched.schedules import constant as constant
+from jaxsched.schedules import cosine as cosine
+from jaxsched.schedules import delayed as delayed
+from jaxsched.schedules import exponential as exponential
+from jaxsched.schedules import exponential_ramp as exponential_ramp
+from jaxsched.schedules import from_function as from_function
+from jaxsched.schedules import inverse_time as inverse_time
+from jaxsched.schedules import linear as linear
+from jaxsched.schedules import maximum as maximum
+from jaxsched.schedules import minimum as minimum
+from jaxsched.schedules import multi_step as multi_step
+from jaxsched.schedules import per_epoch as per_epoch
+from jaxsched.schedules import piecewise as piecewise
+from jaxsched.schedules import polynomial as polynomial
+from jaxsched.schedules import product as product
+from jaxsched.schedules import quotient as quotient
+from jaxsched.schedules import schedule as schedule
+from jaxsched.schedules import sequential as sequential
+from jaxsched.schedules import stack as stack
+from jaxsched.schedules import step_decay as step_decay
+from jaxsched.schedules import table as table
+from jaxsched.schedules import tabulate as tabulate
+from jaxsched.schedules import warmup as warmup
+from jaxsched.transforms import accumulate as accumulate
+from jaxsched.transforms import applied as applied
+from jaxsched.transforms import average as average
+from jaxsched.transforms import averaged as averaged
+from jaxsched.transforms import clip_norm as clip_norm
+from jaxsched.transforms import ema as ema
+
+__version__ = "0.1.0"

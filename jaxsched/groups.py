@@ -34,7 +34,7 @@ class Parameter(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """A test of a `Parameter` that can be printed, compared, pickled and written to JSON; ``&``, ``|``, ``~`` combine."""
+    """A test of a `Parameter` that can be printed, compared, pickled, written to JSON; ``&``, ``|``, ``~`` combine."""
 
     kind: str
     arguments: tuple[Any, ...]
@@ -264,8 +264,8 @@ def assign(found: Sequence[Parameter], rules: Rules | None = None) -> list[int]:
     if unused:
         names = "\n".join(f"  {rule.match!r} -> {rule.group!r}" for rule in unused)
         raise ValueError(
-            f"{len(unused)} rule{'s match' if len(unused) > 1 else ' matches'} no parameter that an earlier rule left:"
-            f"\n{names}\nThe parameters are {_few([p.path for p in found])}. Mend the pattern, move it up, take it out, "
+            f"{len(unused)} rule{'s match' if len(unused) > 1 else ' matches'} no parameter that earlier rules left:"
+            f"\n{names}\nThe parameters are {_few([p.path for p in found])}. Mend the pattern, move it up, take it out "
             "or mark it Rule(..., optional=True)."
         )
     return chosen

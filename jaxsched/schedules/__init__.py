@@ -19,6 +19,7 @@ from jaxsched.schedules._compose import sequential as sequential
 from jaxsched.schedules._cosine import cosine as cosine
 from jaxsched.schedules._decay import constant as constant
 from jaxsched.schedules._decay import exponential as exponential
+from jaxsched.schedules._decay import exponential_ramp as exponential_ramp
 from jaxsched.schedules._decay import inverse_time as inverse_time
 from jaxsched.schedules._decay import linear as linear
 from jaxsched.schedules._decay import multi_step as multi_step

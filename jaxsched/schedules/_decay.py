@@ -180,3 +180,26 @@ def passed(step: jax.Array, at: Milestones) -> jax.Array:
     if isinstance(at, tuple) and len(at) <= 64:
         return sum((jnp.asarray(step >= m, jnp.int32) for m in at), start=jnp.zeros_like(step))
     return jnp.searchsorted(jnp.asarray(at, jnp.int32), step, side="right").astype(jnp.int32)
+
+
+@schedule
+def exponential_ramp(step: jax.Array, end: Number, steps: Length) -> jax.Array:
+    """``end * (1 - exp(-(step + 1) / steps))``: from near 0 up to ``end``, fast first.
+
+    At step 0 about ``end / steps``; it comes within 1 % of ``end`` after ``4.6 * steps``. YOLOv5's and Ultralytics' EMA
+    decay is ``exponential_ramp(0.9999, 2000)``.
+
+    Args:
+        end: What it tends to.
+        steps: Time constant in steps, > 0.
+
+    Raises:
+        ValueError: If ``steps`` is not positive.
+
+    Example:
+        >>> import jaxsched as js
+        >>> round(float(js.exponential_ramp(0.9999, 2000)(1999)), 4)
+        0.6321
+    """
+    # expm1: 1 - exp(-x) has lost half its digits at the start.
+    return -end * jnp.expm1(-(real(step) + 1.0) / real(steps))

@@ -1,0 +1,96 @@
+"""Reading the fields of a source's own settings: numbers that may come as texts, names that may be misspelt."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def as_number(where: str, value: Any) -> float:
+    """A finite number. YAML reads ``5e-4`` as a text: a text that is a number is taken as one.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is not finite.
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise TypeError(f"{where} must be a number, got the text {value!r}") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{where} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{where} must be finite, got {value!r}")
+    return value
+
+
+def as_count(where: str, value: Any, least: int = 1) -> int:
+    """A whole number that is at least ``least``."""
+    number = as_number(where, value)
+    if number != int(number) or number < least:
+        raise ValueError(f"{where} must be a whole number >= {least}, got {value!r}")
+    return int(number)
+
+
+def within(where: str, value: float, low: float, high: float, *, open_end: bool = False) -> float:
+    """``value``, if it lies in [low, high] ([low, high) with ``open_end``)."""
+    if not (low <= value < high if open_end else low <= value <= high):
+        raise ValueError(f"{where} must be in [{low}, {high}{')' if open_end else ']'}, got {value!r}")
+    return value
+
+
+def check_names(where: str, given: Collection[str], known: Collection[str], required: Collection[str] = ()) -> None:
+    """That every name is known and every required one is there.
+
+    Raises:
+        ValueError: Naming the first that is not, and what was probably meant.
+    """
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), list(known), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+            raise ValueError(f"{where}: {name!r} is not known; {hint}")
+    missing = [name for name in required if name not in given]
+    if missing:
+        raise ValueError(
+            f"{where}: {', '.join(map(repr, missing))} missing; add {'it' if len(missing) == 1 else 'them'}"
+        )
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, read without making objects.
+
+    Raises:
+        ImportError: If PyYAML is not installed.
+        ValueError: If it is no YAML, or holds no mapping.
+    """
+    yaml = extra("yaml", "yaml")
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold names and values, got {type(content).__name__}")
+    return content
+
+
+def extra(module: str, name: str) -> Any:
+    """An optional dependency, or an error that names the extra which brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ImportError(f"this needs {module}, which is an extra: pip install 'jaxsched[{name}]'") from None
+
+
+def read(source: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A mapping as it is, or from the YAML file at a path; with what to call it in errors."""
+    if isinstance(source, Mapping):
+        return "hyp", dict(source)
+    if isinstance(source, str | Path):
+        return str(source), read_yaml(source)
+    raise TypeError(f"expected a path to a YAML file or a dict, got {source!r}")

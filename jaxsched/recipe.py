@@ -1,0 +1,143 @@
+"""A recipe: the plain description of a training run's optimization, from which the optax chain is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import optax
+
+from jaxsched import groups as grouping
+from jaxsched import optimizers, transforms
+from jaxsched.optimizers import _hyperparameters as hyper
+from jaxsched.schedules import Value
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True)
+class Accumulate:
+    """How many batches make an update; see `accumulate`."""
+
+    every: Value
+    mean: bool = False
+    drop_at_epoch_end: bool = False
+
+    def tree_flatten(self) -> Any:
+        return (self.every,), (self.mean, self.drop_at_epoch_end)
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Accumulate:
+        return cls(*children, *aux)
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What to optimize with: an optimizer, its hyperparameters for each group, and what is around it.
+
+    It is a value: print it, compare it, pickle it, and pass it through ``jax.jit`` or ``jax.vmap``: the numbers of its
+    schedules are leaves.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> recipe = js.Recipe("sgd", dict(lr=js.cosine(0.1, steps=100), momentum=0.9), steps=100)
+        >>> params = {"kernel": jnp.ones(3)}
+        >>> state = recipe.build().init(params)
+        >>> float(js.hyperparams(state)["weight"]["lr"])  # in float32
+        0.10000000149011612
+    """
+
+    optimizer: str
+    """The name of one of ``jaxsched.optimizers``."""
+    hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Its arguments, for all groups."""
+    groups: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
+    """For a group what it overrides; None freezes it."""
+    rules: tuple[grouping.Rule, ...] = grouping.BY_ROLE
+    """Which parameter belongs to which group."""
+    clip_norm: Value | None = None
+    """The largest norm of all gradients together, or None."""
+    clip_value: float | None = None
+    """The largest magnitude of any entry of a gradient, or None."""
+    accumulate: Accumulate | None = None
+    """How many batches make an update; None: one."""
+    ema: Value | None = None
+    """The decay of an average of the parameters, by update; None: no average."""
+    steps: int | None = None
+    """Length of the run in steps (batches)."""
+    steps_per_epoch: int | None = None
+    """Batches in an epoch."""
+    batch_size: int | None = None
+    """Images in a batch, over all devices."""
+    notes: tuple[str, ...] = ()
+    """What a port read and left out, and what it decided."""
+    origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """For a field, or ``group.hyperparameter``, where its number came from."""
+
+    def __post_init__(self) -> None:
+        if not hasattr(optimizers, self.optimizer):
+            raise ValueError(f"Recipe: optimizer must be a name in jaxsched.optimizers, got {self.optimizer!r}")
+
+    def build(self) -> optax.GradientTransformationExtraArgs:
+        """The optax transformation: clip, optimize, average, all inside the accumulation.
+
+        ``update`` is called once for each batch, with the parameters. Returns updates of zero while gathering.
+
+        Raises:
+            ValueError: If a hyperparameter is not known or out of its range.
+        """
+        chain: list[optax.GradientTransformation] = []
+        frozen = [group for group, overrides in self.groups.items() if overrides is None]
+        if frozen:  # as parameters without a gradient: they have no part in the norm that is clipped
+            chain.append(optax.masked(optax.set_to_zero(), grouping.mask(*frozen, rules=self.rules)))
+        if self.clip_value is not None:
+            chain.append(optax.clip(self.clip_value))
+        if self.clip_norm is not None:
+            chain.append(transforms.clip_norm(self.clip_norm))
+        make = getattr(optimizers, self.optimizer)
+        chain.append(make(**self.hyperparameters, groups=self.groups, rules=self.rules))
+        if self.ema is not None:
+            chain.append(transforms.ema(self.ema))
+        tx = optax.chain(*chain)
+        if self.accumulate is None:
+            return tx
+        drop = self.steps_per_epoch if self.accumulate.drop_at_epoch_end else None
+        return transforms.accumulate(tx, self.accumulate.every, mean=self.accumulate.mean, steps_per_epoch=drop)
+
+    def by_group(self) -> dict[str, dict[str, Any] | None]:
+        """For each group all its hyperparameters, defaults included; None where it is frozen."""
+        names = tuple(dict.fromkeys(rule.group for rule in self.rules))
+        parameters = inspect.signature(getattr(optimizers, self.optimizer)).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.name not in ("groups", "rules")}
+        return hyper.by_group(self.optimizer, {**defaults, **self.hyperparameters}, self.groups, names)
+
+    def replace(self, **changes: Any) -> Recipe:
+        """The same recipe with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def tree_flatten(self) -> Any:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        numbers = {name: fields.pop(name) for name in _NUMBERS}
+        leaves, structure = jax.tree.flatten(numbers, is_leaf=hyper.is_option)
+        static = [(i, leaf) for i, leaf in enumerate(leaves) if hyper.is_option(leaf)]
+        fields["origin"] = tuple(fields["origin"].items())
+        return [leaf for leaf in leaves if not hyper.is_option(leaf)], (structure, tuple(static), tuple(fields.items()))
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Recipe:
+        structure, static, fields = aux
+        leaves = list(children)
+        for i, leaf in static:
+            leaves.insert(i, leaf)
+        recipe = object.__new__(cls)
+        values = {**jax.tree.unflatten(structure, leaves), **dict(fields)}
+        values["origin"] = dict(values["origin"])
+        for name, value in values.items():
+            object.__setattr__(recipe, name, value)
+        return recipe
+
+
+_NUMBERS = ("hyperparameters", "groups", "clip_norm", "clip_value", "accumulate", "ema")
