@@ -186,7 +186,7 @@ def _names(tree: Tree, path: Sequence[Any]) -> tuple[tuple[str, ...], bool | Non
             if not isinstance(node, Mapping | Sequence) and not type(node).__module__.startswith("flax.nnx.statelib"):
                 in_norm = _is_norm_class(type(node).__name__)
             names.append(_name(key))
-        node = _child(node, key)
+        node = None if is_box else _child(node, key)
     if names and names[-1] == "value" and len(names) > 1 and isinstance(path[-1], jax.tree_util.GetAttrKey):
         names.pop()  # an NNX State flattens through its Variables, which are gone from the tree it came as
     return tuple(names), in_norm
