@@ -59,7 +59,7 @@ def check(optimizer: str, name: str, value: Any, limits: Limits = LIMITS) -> Any
     """
     if isinstance(value, tuple | list):
         return tuple(check(optimizer, name, item, limits) for item in value)
-    if is_option(value) or isinstance(value, Schedule) or callable(value):
+    if isinstance(value, Schedule) or callable(value) or (is_option(value) and name not in limits):
         return value
     if is_host_number(value):
         allowed, words = limits.get(name, (lambda _: True, ""))

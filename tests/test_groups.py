@@ -1,0 +1,215 @@
+"""Roles, rules, coverage, masks: on each kind of tree that people train."""
+
+import dataclasses
+import pickle
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import jaxsched as js
+
+
+class Linen(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.BatchNorm(use_running_average=True)(nn.Conv(4, (3, 3))(x))
+        x = nn.LayerNorm(use_scale=False)(x)
+        return nn.Dense(3, name="head")(x)
+
+
+class Nnx(nnx.Module):
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(3, 4, (3, 3), rngs=rngs)
+        self.bn = nnx.BatchNorm(4, rngs=rngs)
+        self.layers = nnx.List([nnx.Linear(4, 4, rngs=rngs)])
+
+
+class Eqx(eqx.Module):
+    conv: eqx.nn.Conv2d
+    group: eqx.nn.GroupNorm
+    layers: list
+
+    def __init__(self, key):
+        self.conv = eqx.nn.Conv2d(3, 4, 3, key=key)
+        self.group = eqx.nn.GroupNorm(2, 4)
+        self.layers = [eqx.nn.Linear(3, 3, key=key), eqx.nn.LayerNorm(3)]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Layer:
+    kernel: jax.Array
+    bias: jax.Array
+
+
+LINEN = {
+    "BatchNorm_0/bias": "norm_bias",
+    "BatchNorm_0/scale": "norm",
+    "Conv_0/bias": "bias",
+    "Conv_0/kernel": "weight",
+    "LayerNorm_0/bias": "norm_bias",
+    "head/bias": "bias",
+    "head/kernel": "weight",
+}
+NNX = {
+    "bn/bias": "norm_bias",
+    "bn/scale": "norm",
+    "conv/bias": "bias",
+    "conv/kernel": "weight",
+    "layers/0/bias": "bias",
+    "layers/0/kernel": "weight",
+}
+EQX = {
+    "conv/weight": "weight",
+    "conv/bias": "bias",
+    "group/weight": "norm",
+    "group/bias": "norm_bias",
+    "layers/0/weight": "weight",
+    "layers/0/bias": "bias",
+    "layers/1/weight": "norm",
+    "layers/1/bias": "norm_bias",
+}
+HAIKU = {"conv/w": "weight", "conv/b": "bias", "norm/scale": "norm", "norm/offset": "norm_bias"}
+
+
+def linen_params():
+    return Linen().init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
+
+
+def eqx_params():
+    return eqx.filter(Eqx(jax.random.key(0)), eqx.is_inexact_array)
+
+
+def nnx_state():
+    return nnx.state(Nnx(nnx.Rngs(0)), nnx.Param)
+
+
+TREES = {
+    "linen": (linen_params, LINEN),
+    "nnx state": (nnx_state, NNX),
+    "nnx pure": (lambda: nnx.to_pure_dict(nnx_state()), NNX),
+    "equinox": (eqx_params, EQX),
+    "haiku": (lambda: {"conv": {"w": 1.0, "b": 1.0}, "norm": {"scale": 1.0, "offset": 1.0}}, HAIKU),
+    "dataclass": (
+        lambda: {"stem": Layer(jnp.ones((2, 2)), jnp.ones(2))},
+        {"stem/kernel": "weight", "stem/bias": "bias"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TREES)
+def test_roles_of_each_kind_of_tree(kind):
+    make, expected = TREES[kind]
+    assert {p.path: p.role for p in js.parameters(make())} == expected
+
+
+def test_roles_of_an_nnx_module_are_those_of_its_parameters():
+    roles = {p.path: p.role for p in js.parameters(Nnx(nnx.Rngs(0)))}
+    assert {path: roles[path] for path in NNX} == NNX
+
+
+@pytest.mark.parametrize(
+    ("path", "role"),
+    [
+        ("backbone/layer1/0/bn1/scale", "norm"),
+        ("backbone/layer1/0/bn1/bias", "norm_bias"),
+        ("block/norm1/bias", "norm_bias"),
+        ("block/layer_norm/bias", "norm_bias"),
+        ("block/attn/qkv_bias", "bias"),
+        ("block/gamma", "norm"),
+        ("pos_embed", "weight"),
+        ("normalizer_head/kernel", "weight"),
+        ("conv_bn_fused/kernel", "weight"),
+    ],
+)
+def test_role_from_names_alone(path, role):
+    tree = jnp.ones(3)
+    for name in reversed(path.split("/")):
+        tree = {name: tree}
+    assert js.parameters(tree)[0] == js.Parameter(path, role, (3,), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching"),
+    [
+        ("**", {"head", "head/w", "body/0/w", "body/0/w2"}),
+        ("head/**", {"head", "head/w"}),
+        ("body/*/w", {"body/0/w"}),
+        ("**/w", {"head/w", "body/0/w"}),
+        ("*/w", {"head/w"}),
+        ("body/**/w?", {"body/0/w2"}),
+        ("head.w", set()),
+    ],
+)
+def test_globs(pattern, matching):
+    paths = ["head", "head/w", "body/0/w", "body/0/w2"]
+    condition = js.glob(pattern)
+    assert {path for path in paths if condition(js.Parameter(path, "weight", (), None))} == matching
+
+
+def test_first_match_wins():
+    tree = {"head": {"kernel": 1.0, "bias": 2.0}, "body": {"kernel": 3.0}}
+    rules = [("head/bias", "a"), ("head/**", "b"), ("**", "c")]
+    assert js.labels(tree, rules) == {"head": {"kernel": "b", "bias": "a"}, "body": {"kernel": "c"}}
+
+
+def test_conditions_combine_print_and_pickle():
+    condition = (js.role("bias") | js.role("norm")) & ~js.glob("head/**") & js.contains("body") & js.ndim(1)
+    assert condition(js.Parameter("body/bias", "bias", (3,), None))
+    assert not condition(js.Parameter("head/body/bias", "bias", (3,), None))
+    assert not condition(js.Parameter("body/bias", "bias", (3, 3), None))
+    assert pickle.loads(pickle.dumps(condition)) == condition
+    assert repr(js.role("bias")) == "role('bias')"
+
+
+def test_uncovered_parameters_are_listed_with_a_remedy():
+    with pytest.raises(ValueError, match=r"(?s)2 parameters belong to no group.*body/bias.*\(2,\).*\"\*\*\""):
+        js.labels({"body": {"bias": jnp.ones(2), "w": jnp.ones(3)}, "head": jnp.ones(3)}, [("head", "head")])
+
+
+def test_a_rule_that_matches_nothing_is_an_error():
+    with pytest.raises(ValueError, match=r"(?s)1 rule matches no parameter.*'heed/\*\*' -> 'head'.*head/w"):
+        js.labels({"head": {"w": 1.0}}, [("heed/**", "head"), ("**", "body")])
+
+
+def test_a_rule_behind_a_wider_one_is_an_error():
+    with pytest.raises(ValueError, match="earlier rules"):
+        js.labels({"head": {"w": 1.0}}, [("**", "body"), ("head/**", "head")])
+
+
+def test_an_optional_rule_may_match_nothing():
+    rules = [js.Rule("heed/**", "head", optional=True), ("**", "body")]
+    assert js.labels({"head": {"w": 1.0}}, rules) == {"head": {"w": "body"}}
+
+
+@pytest.mark.parametrize("rules", [["head"], [("head",)], [("a", 1)], [(1, "a")]])
+def test_malformed_rules(rules):
+    with pytest.raises(TypeError, match=r"rules\[0\]"):
+        js.labels({"head": 1.0}, rules)
+
+
+def test_unknown_role_and_unknown_group():
+    with pytest.raises(ValueError, match="'biases' is no role"):
+        js.role("biases")
+    with pytest.raises(ValueError, match="'biases' is no group"):
+        js.mask("biases")
+
+
+def test_masks_fit_any_optax_chain():
+    params = {"conv": {"kernel": jnp.ones(2), "bias": jnp.ones(2)}}
+    tx = optax.masked(optax.add_decayed_weights(0.5), js.mask("weight"))
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    np.testing.assert_array_equal(updates["conv"]["kernel"], [0.5, 0.5])
+    np.testing.assert_array_equal(updates["conv"]["bias"], [0.0, 0.0])
+
+
+def test_every_parameter_is_in_exactly_one_mask():
+    tree = linen_params()
+    counts = jax.tree.map(lambda *flags: sum(flags), *(js.mask(g)(tree) for g in ("weight", "norm", "bias")))
+    assert set(jax.tree.leaves(counts)) == {1}
