@@ -75,8 +75,14 @@ def accumulate(
     wrapped = optax.with_extra_args_support(inner)
 
     def init(params: Any) -> AccumulateState:
-        zero = jnp.zeros((), jnp.int32)
-        return AccumulateState(zero, zero - 1, zero, jnp.zeros((), bool), _wide_zeros(params), wrapped.init(params))
+        return AccumulateState(  # no array twice, so that the state can be donated
+            step=jnp.zeros((), jnp.int32),
+            last=jnp.full((), -1, jnp.int32),
+            gathered=jnp.zeros((), jnp.int32),
+            applied=jnp.zeros((), bool),
+            gradients=_wide_zeros(params),
+            inner=wrapped.init(params),
+        )
 
     def update(
         updates: Any, state: AccumulateState, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
