@@ -123,21 +123,38 @@ class Recipe:
         numbers = {name: fields.pop(name) for name in _NUMBERS}
         leaves, structure = jax.tree.flatten(numbers, is_leaf=hyper.is_option)
         static = [(i, leaf) for i, leaf in enumerate(leaves) if hyper.is_option(leaf)]
-        fields["origin"] = tuple(fields["origin"].items())
-        return [leaf for leaf in leaves if not hyper.is_option(leaf)], (structure, tuple(static), tuple(fields.items()))
+        remarks = _Remarks(fields.pop("notes"), fields.pop("origin"))
+        return [leaf for leaf in leaves if not hyper.is_option(leaf)], (
+            structure,
+            tuple(static),
+            tuple(fields.items()),
+            remarks,
+        )
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> Recipe:
-        structure, static, fields = aux
+        structure, static, fields, remarks = aux
         leaves = list(children)
         for i, leaf in static:
             leaves.insert(i, leaf)
         recipe = object.__new__(cls)
-        values = {**jax.tree.unflatten(structure, leaves), **dict(fields)}
-        values["origin"] = dict(values["origin"])
+        values = {**jax.tree.unflatten(structure, leaves), **dict(fields), **vars(remarks)}
         for name, value in values.items():
             object.__setattr__(recipe, name, value)
         return recipe
+
+
+class _Remarks:
+    """The words beside the numbers. All are equal, so that another derivation is not another compilation."""
+
+    def __init__(self, notes: tuple[str, ...], origin: Mapping[str, str]):
+        self.notes, self.origin = notes, origin
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Remarks)
+
+    def __hash__(self) -> int:
+        return hash(_Remarks)
 
 
 _NUMBERS = ("hyperparameters", "groups", "clip_norm", "clip_value", "accumulate", "ema")
