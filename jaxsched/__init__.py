@@ -1,6 +1,10 @@
 """PyTorch training recipes as pure JAX: schedules, parameter groups and optimizers that give the same run."""
 
 from jaxsched import ports as ports
+from jaxsched._plateau import PlateauState as PlateauState
+from jaxsched._plateau import plateau as plateau
+from jaxsched._plateau import plateau_state as plateau_state
+from jaxsched._plateau import report_metric as report_metric
 from jaxsched.groups import BY_ROLE as BY_ROLE
 from jaxsched.groups import Condition as Condition
 from jaxsched.groups import Parameter as Parameter

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxsched import _plateau as plateaus
 from jaxsched import groups as grouping
 from jaxsched.optimizers import _hyperparameters as hyper
 from jaxsched.schedules._schedule import as_step
@@ -38,6 +39,8 @@ class OptimizerState(NamedTuple):
     """By group and name, what the last update used (before the first: what it will use); float32 []."""
     slots: dict[str, Any]
     """By name, a tree like the parameters; float32 (float64 for float64 parameters)."""
+    plateau: dict[str, dict[str, plateaus.PlateauState]]
+    """By group and name, for those hyperparameters that are driven by a metric."""
 
 
 SlotStart = Callable[[jax.Array, hyper.Values], jax.Array]
@@ -76,15 +79,19 @@ def lift(
     names = tuple(dict.fromkeys(r.group for r in ruled))
     by_group = hyper.by_group(rule.name, defaults, groups, names)
     active = {name: values for name, values in by_group.items() if values is not None}
+    driven = {name: values for name, values in active.items() if plateaus.definitions(values)}
     starts: dict[str, SlotStart] = {}
     for values in active.values():
         starts = {**rule.slots(values), **starts}
     assignment = _Assignment(ruled)
 
-    def evaluate(step: ArrayLike, leaves: list[Any]) -> dict[str, hyper.Values]:
+    def evaluate(step: ArrayLike, leaves: list[Any], plateau: Mapping[str, Any]) -> dict[str, hyper.Values]:
         wide = any(_compute_dtype(leaf) in (jnp.float64, jnp.complex128) for leaf in leaves)
         dtype = jnp.dtype(jnp.float64 if wide else jnp.float32)
-        return {name: hyper.evaluate(values, step, dtype) for name, values in active.items()}
+        return {
+            name: hyper.evaluate(plateaus.resolve(values, plateau.get(name, {})), step, dtype)
+            for name, values in active.items()
+        }
 
     def init(params: Any) -> OptimizerState:
         leaves, structure = _flatten(params)
@@ -106,7 +113,8 @@ def lift(
             else params  # nothing to train, or optax.tree.map_params asking where parameters go
             for name, slot in starts.items()
         }
-        return OptimizerState(jnp.zeros((), jnp.int32), evaluate(0, leaves), slots)
+        plateau = {name: plateaus.start(values) for name, values in driven.items()}
+        return OptimizerState(jnp.zeros((), jnp.int32), evaluate(0, leaves, plateau), slots, plateau)
 
     def update(
         updates: Any, state: OptimizerState, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
@@ -117,7 +125,8 @@ def lift(
         gradients, structure = _flatten(updates)
         leaves = structure.flatten_up_to(params)
         slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
-        used = evaluate(state.count if step is None else as_step(step), leaves)
+        plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
+        used = evaluate(state.count if step is None else as_step(step), leaves, plateau)
         count = optax.safe_increment(state.count)
 
         @functools.cache
@@ -129,7 +138,7 @@ def lift(
             for i, (group, gradient, leaf) in enumerate(zip(assignment(params).groups, gradients, leaves, strict=True))
         ]
         new_slots = {name: structure.unflatten([own[name] for _, own in results]) for name in slots}
-        return structure.unflatten([own for own, _ in results]), OptimizerState(count, used, new_slots)
+        return structure.unflatten([own for own, _ in results]), OptimizerState(count, used, new_slots, plateau)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
