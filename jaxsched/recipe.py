@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 from jaxsched import groups as grouping
@@ -78,8 +79,23 @@ class Recipe:
     """For a field, or ``group.hyperparameter``, where its number came from."""
 
     def __post_init__(self) -> None:
-        if not hasattr(optimizers, self.optimizer):
+        maker = getattr(optimizers, self.optimizer, None) if isinstance(self.optimizer, str) else None
+        if not callable(maker) or not {"groups", "rules"} <= inspect.signature(maker).parameters.keys():
             raise ValueError(f"Recipe: optimizer must be a name in jaxsched.optimizers, got {self.optimizer!r}")
+        for name in ("hyperparameters", "groups", "origin"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise TypeError(f"Recipe: {name} must be a dict, got {getattr(self, name)!r}")
+        for name in ("steps", "steps_per_epoch", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"Recipe: {name} must be a whole number >= 1 or None, got {value!r}")
+        if self.accumulate is not None and not isinstance(self.accumulate, Accumulate):
+            raise TypeError(f"Recipe: accumulate must be js.Accumulate(every=...) or None, got {self.accumulate!r}")
+        groups = {name: values if values is None else _tupled(values) for name, values in self.groups.items()}
+        object.__setattr__(self, "hyperparameters", _tupled(self.hyperparameters))
+        object.__setattr__(self, "groups", groups)
+        object.__setattr__(self, "rules", grouping.as_rules(self.rules))
+        object.__setattr__(self, "notes", tuple(self.notes))
 
     def build(self) -> optax.GradientTransformationExtraArgs:
         """The optax transformation: clip, optimize, average, all inside the accumulation.
@@ -112,7 +128,52 @@ class Recipe:
         names = tuple(dict.fromkeys(rule.group for rule in self.rules))
         parameters = inspect.signature(getattr(optimizers, self.optimizer)).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.name not in ("groups", "rules")}
+        for name in self.hyperparameters:
+            if name not in defaults:
+                raise ValueError(
+                    f"{self.optimizer}: {name!r} is not known; the hyperparameters are {', '.join(defaults)}"
+                    f"{hyper._suggest(name, tuple(defaults))}"
+                )
         return hyper.by_group(self.optimizer, {**defaults, **self.hyperparameters}, self.groups, names)
+
+    def to_json(self) -> str:
+        """The recipe as JSON text: every number to the last digit, and no code.
+
+        Raises:
+            TypeError: If it holds code (a function of the user's own as a schedule or in a rule), or traced numbers.
+
+        Example:
+            >>> import jaxsched as js
+            >>> recipe = js.Recipe("sgd", dict(lr=js.cosine(0.1, steps=100)), steps=100)
+            >>> js.Recipe.from_json(recipe.to_json()) == recipe
+            True
+        """
+        from jaxsched import _json  # here: written with Recipe
+
+        return _json.to_json(self)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Recipe:
+        """The recipe that `to_json` has written. The text is data: nothing in it is executed.
+
+        Raises:
+            TypeError: If ``text`` is no text.
+            ValueError: If it is no recipe, naming the field and the value.
+        """
+        from jaxsched import _json  # here: written with Recipe
+
+        return _json.from_json(text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recipe):
+            return NotImplemented
+        structure: Any = jax.tree.structure(self)
+        if structure != jax.tree.structure(other):
+            return False
+        same_numbers = all(map(np.array_equal, jax.tree.leaves(self), jax.tree.leaves(other)))
+        return same_numbers and self.notes == other.notes and dict(self.origin) == dict(other.origin)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def replace(self, **changes: Any) -> Recipe:
         """The same recipe with some fields changed."""
@@ -142,6 +203,13 @@ class Recipe:
         for name, value in values.items():
             object.__setattr__(recipe, name, value)
         return recipe
+
+
+def _tupled(values: Any) -> Any:
+    """Pairs such as betas as tuples, so that equal ones are equal; what is no mapping is left to `by_group`."""
+    if not isinstance(values, Mapping):
+        return values
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 class _Remarks:
