@@ -48,7 +48,7 @@ class Schedule:
         200
     """
 
-    __slots__ = ("arguments", "maker")
+    __slots__ = ("__weakref__", "arguments", "maker")  # jax.jit(schedule) keeps a weak reference
     __array_ufunc__ = None  # so that numpy leaves ``np.float32(2) * schedule`` to us
 
     maker: Callable[..., Schedule]
