@@ -1,6 +1,9 @@
 """PyTorch training recipes as pure JAX: schedules, parameter groups and optimizers that give the same run."""
 
 from jaxsched import ports as ports
+from jaxsched._diff import Difference as Difference
+from jaxsched._diff import Differences as Differences
+from jaxsched._diff import diff as diff
 from jaxsched._plateau import PlateauState as PlateauState
 from jaxsched._plateau import plateau as plateau
 from jaxsched._plateau import plateau_state as plateau_state
