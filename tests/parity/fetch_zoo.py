@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -90,22 +91,26 @@ def originals() -> tuple[types.ModuleType, types.ModuleType]:
             raise FileNotFoundError(f"{ZOO / name} is missing: run `python tests/parity/fetch_zoo.py`")
         if str(ZOO / name) not in sys.path:
             sys.path.append(str(ZOO / name))
-    with stubs("cv2", "torchvision"):  # which only mmcv's image and checkpoint code uses
-        return importlib.import_module("mmcv"), importlib.import_module("mmengine")
+    with instead("cv2", "torchvision", by=Stub):  # which only mmcv's image and checkpoint code uses
+        importlib.import_module("mmcv.runner.hooks")
+    with instead("transformers", by=lambda _: None):  # as if not installed: mmengine would only register its optimizer
+        importlib.import_module("mmengine.optim.scheduler")
+    return sys.modules["mmcv"], sys.modules["mmengine"]
+
+
+class Stub(types.ModuleType):
+    """Stands in for a large package while something that merely mentions it is imported."""
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return 0
 
 
 @contextlib.contextmanager
-def stubs(*names: str):
-    """Stands in for large packages while something that merely mentions them is imported."""
-
-    class Stub(types.ModuleType):
-        def __getattr__(self, name: str):
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return 0
-
+def instead(*names: str, by):
     before = {name: sys.modules.get(name) for name in names}
-    sys.modules.update({name: Stub(name) for name in names})
+    sys.modules.update({name: by(name) for name in names})
     try:
         yield
     finally:
@@ -113,6 +118,99 @@ def stubs(*names: str):
             sys.modules.pop(name)
             if module is not None:
                 sys.modules[name] = module
+
+
+def mmcv_values(config: dict, run, base: float, what: str = "lr"):
+    """What mmcv's own hook has set at each iteration of ``run``, driven in the order of mmcv's own runners."""
+    import numpy as np
+    from mmcv.runner.hooks import HOOKS
+
+    load(ZOO / "mmdet2/mmdet/core/hook/yolox_lrupdater_hook.py")
+    config = dict(config)
+    if run.epochs is None and what == "lr":
+        config.setdefault("by_epoch", False)  # as IterBasedRunner.register_training_hooks does
+    policy = config.pop("policy")
+    policy = policy.title() if policy == policy.lower() else policy
+    hook = HOOKS.build({"type": f"{policy}{'Lr' if what == 'lr' else 'Momentum'}UpdaterHook", **config})
+    group = {what: base}
+    optimizer = types.SimpleNamespace(param_groups=[group], defaults={what: base})
+    runner = types.SimpleNamespace(
+        optimizer=optimizer,
+        data_loader=range(run.steps_per_epoch),
+        max_epochs=run.epochs,
+        max_iters=run.steps,
+        epoch=0,
+        iter=0,
+    )
+    hook.before_run(runner)
+    values = np.empty(run.steps)
+    warmup = hook.warmup_iters
+    step = 0
+    while step < run.steps:
+        runner.iter = step
+        runner.epoch = step // run.steps_per_epoch
+        if run.epochs is not None and step % run.steps_per_epoch == 0:
+            hook.before_train_epoch(runner)
+            warmup = hook.warmup_iters
+        hook.before_train_iter(runner)
+        values[step] = group[what]
+        step += 1
+        if hook.by_epoch and step > warmup + 1:  # before_train_iter does nothing until the next epoch
+            end = min(-(-step // run.steps_per_epoch) * run.steps_per_epoch, run.steps)
+            values[step:end] = group[what]
+            step = end
+    return values
+
+
+def mmengine_values(config, run, base: float, what: str = "lr"):
+    """What mmengine's own schedulers have set at each iteration of ``run``, stepped in the order of its own hooks."""
+    import numpy as np
+    import torch
+    from mmengine.registry import PARAM_SCHEDULERS
+
+    with instead("mmdet", "mmdet.registry", by=lambda _: sys.modules["mmengine.registry"]):
+        load(ZOO / "mmdet3/mmdet/engine/schedulers/quadratic_warmup.py")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], **{"lr": 0.1, "momentum": 0.9, what: base})
+    (group,) = optimizer.param_groups
+    every_step, every_epoch = [], []
+    for entry in config if isinstance(config, (list, tuple)) else [config]:
+        by_epoch = entry.get("by_epoch", True)
+        end = (run.epochs or 1) if by_epoch else run.steps
+        name = entry["type"].rpartition(".")[2]
+        made = PARAM_SCHEDULERS.build(
+            {"end": end, **entry, "type": name},
+            default_args={"optimizer": optimizer, "epoch_length": run.steps_per_epoch},
+        )
+        (every_epoch if made.by_epoch else every_step).append(made)
+    optimizer._global_step = 0  # as after optimizer.step(), so that it does not warn
+    values = np.empty(run.steps)
+    epoch = run.steps_per_epoch if run.epochs is not None else run.steps
+    for start in range(0, run.steps, epoch):
+        step, end = start, min(start + epoch, run.steps)
+        while step < end:
+            every_step = [one for one in every_step if one._global_step + 1 < one.end]  # after its end it does nothing
+            if not every_step:
+                values[step:end] = group[what]
+                break
+            values[step] = group[what]
+            for one in every_step:
+                one.step()
+            step += 1
+        for one in every_epoch:
+            one.step()
+    return values
+
+
+_loaded: dict[Path, types.ModuleType] = {}
+
+
+def load(path: Path) -> types.ModuleType:
+    """One file of a package that cannot be imported as a whole without compiled parts; once only, as it registers."""
+    if path not in _loaded:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        _loaded[path] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(_loaded[path])
+    return _loaded[path]
 
 
 def configs(folder: Path) -> list[Path]:

@@ -1,0 +1,220 @@
+"""Each scheduler of mmengine 0.10.7, alone and together with others, against the real ones."""
+
+import importlib.util
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jaxsched.ports._mmcv_policies import Run
+from jaxsched.ports._mmengine_schedulers import curve
+
+_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
+zoo = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(zoo)
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def mmengine():
+    if not zoo.ZOO.is_dir() and not os.environ.get("CI"):
+        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
+    return zoo.originals()[1]
+
+
+EPOCHS = Run(steps=12 * 20, steps_per_epoch=20, epochs=12)
+ITERATIONS = Run(steps=240, steps_per_epoch=20, epochs=None)
+
+
+def check(config, run, base=0.02, what="lr"):
+    expected = zoo.mmengine_values(config, run, base, what)
+    got = np.asarray(curve(config, run, what)(base)(np.arange(run.steps)), np.float64)
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6 * 1e-6 * base, err_msg=str(config))
+
+
+KINDS = [
+    dict(type="ConstantLR"),
+    dict(type="ConstantLR", factor=0.5),
+    dict(type="ConstantLR", factor=1),
+    dict(type="LinearLR"),
+    dict(type="LinearLR", start_factor=0.001, end_factor=0.5),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.25),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.0),
+    dict(type="MultiStepLR", milestones=[2, 4]),
+    dict(type="MultiStepLR", milestones=[0, 3, 3, 5, 100], gamma=0.5),
+    dict(type="MultiStepLR", milestones=[6, 1], gamma=0.3),
+    dict(type="StepLR", step_size=2),
+    dict(type="StepLR", step_size=3, gamma=0.9),
+    dict(type="ExponentialLR", gamma=0.8),
+    dict(type="CosineAnnealingLR"),
+    dict(type="CosineAnnealingLR", eta_min=0.001),
+    dict(type="CosineAnnealingLR", T_max=4, eta_min=0.002),
+    dict(type="CosineAnnealingLR", T_max=3),
+    dict(type="CosineAnnealingLR", T_max=20, eta_min_ratio=0.1),
+    dict(type="PolyLR"),
+    dict(type="PolyLR", power=0.9, eta_min=0.001),
+    dict(type="PolyLR", power=2),
+    dict(type="OneCycleLR", eta_max=0.3),
+    dict(type="OneCycleLR", eta_max=0.3, three_phase=True, pct_start=0.25, anneal_strategy="linear"),
+    dict(type="CosineRestartLR", periods=[3, 2], restart_weights=[1, 0.5], eta_min=0.001),
+    dict(type="CosineRestartLR", periods=[2, 4, 20], restart_weights=[0.9, 0.5, 0.25], eta_min_ratio=0.1),
+    dict(type="QuadraticWarmupLR"),
+    dict(type="mmdet.QuadraticWarmupLR"),
+]
+WINDOWS = [
+    {},
+    dict(begin=3, end=9),
+    dict(end=7),
+    dict(begin=4, end=30),
+    dict(begin=11, end=12),
+]
+CLOCKS = [
+    dict(by_epoch=True),
+    dict(by_epoch=False),
+    dict(by_epoch=True, convert_to_iter_based=True),
+]
+
+
+def alone():
+    for kind, window, clock in itertools.product(KINDS, WINDOWS, CLOCKS):
+        if kind["type"] == "OneCycleLR" and window.get("end") in (9, 7, 12):
+            continue  # too short for its phases
+        if kind["type"] == "OneCycleLR" and clock == CLOCKS[0]:
+            continue
+        yield kind | window | clock
+
+
+def test_every_scheduler_in_every_window_by_every_clock(mmengine):
+    for config in alone():
+        check(config, EPOCHS)
+
+
+def test_every_scheduler_where_the_run_counts_iterations(mmengine):
+    for config in alone():
+        check(config, ITERATIONS)
+
+
+def test_one_cycle_by_epoch(mmengine):
+    run = Run(steps=60 * 3, steps_per_epoch=3, epochs=60)
+    check(dict(type="OneCycleLR", eta_max=0.3, pct_start=0.25), run)
+    check(dict(type="OneCycleLR", eta_max=0.3, total_steps=70, begin=5, end=50), run)
+
+
+TOGETHER = [
+    [dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=500), dict(type="MultiStepLR", milestones=[8])],
+    [dict(type="ConstantLR", factor=0.1, by_epoch=False, end=50), dict(type="MultiStepLR", milestones=[1, 8])],
+    [
+        dict(type="QuadraticWarmupLR", by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
+        dict(type="CosineAnnealingLR", eta_min=0.001, begin=5, T_max=9, end=9, convert_to_iter_based=True),
+        dict(type="ConstantLR", by_epoch=True, factor=1, begin=9, end=12),
+    ],
+    [
+        dict(type="LinearLR", start_factor=1e-5, by_epoch=False, begin=0, end=100),
+        dict(type="CosineAnnealingLR", eta_min=0.001, begin=6, end=12, T_max=6, convert_to_iter_based=True),
+    ],
+    # a course that something moves: the recursion
+    [
+        dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=100),
+        dict(type="CosineAnnealingLR", eta_min=0.001, convert_to_iter_based=True),
+    ],
+    [
+        dict(type="CosineAnnealingLR", eta_min=0.001),
+        dict(type="MultiStepLR", milestones=[4, 8]),
+    ],
+    [dict(type="CosineRestartLR", periods=[4, 8], restart_weights=[1, 1], eta_min=0), dict(type="StepLR", step_size=2)],
+    # two courses, and factors before, between and after them
+    [
+        dict(type="CosineAnnealingLR", eta_min=0.004, end=4),
+        dict(type="MultiStepLR", milestones=[5, 11]),
+        dict(type="PolyLR", eta_min=0.0001, begin=6, end=10),
+        dict(type="ConstantLR", by_epoch=False, begin=235, end=239),
+    ],
+    [dict(type="ConstantLR", factor=0.5, end=1), dict(type="CosineAnnealingLR", eta_min=0.002)],
+    [dict(type="MultiStepLR", milestones=[0, 9], gamma=0.5), dict(type="CosineAnnealingLR", eta_min=0.002, end=8)],
+    [dict(type="OneCycleLR", eta_max=0.3, by_epoch=False, end=100), dict(type="CosineAnnealingLR", eta_min_ratio=0.5, begin=6)],
+    [dict(type="CosineAnnealingLR", eta_min_ratio=0.5, begin=6), dict(type="OneCycleLR", eta_max=0.3, by_epoch=False, end=100)],
+    [dict(type="LinearLR", start_factor=1.0, end_factor=0.0, end=3), dict(type="CosineAnnealingLR", eta_min=0.01, begin=3)],
+]
+
+
+def test_lists_of_schedulers_that_act_on_each_others_value(mmengine):
+    for config in TOGETHER:
+        for run in (EPOCHS, ITERATIONS):
+            for order in itertools.permutations(config):
+                try:
+                    zoo.mmengine_values(order, run, 0.02)
+                except ValueError:  # a window that begins after the only epoch of a run by iteration
+                    with pytest.raises(ValueError, match="end must be larger than begin"):
+                        curve(order, run)
+                else:
+                    check(order, run)
+
+
+MOMENTUM = [
+    {**kind, "type": kind["type"].replace("LR", "Momentum")}
+    for kind in KINDS
+    if not kind["type"].startswith(("OneCycle", "mmdet"))
+]
+
+
+def test_every_momentum_twin(mmengine):
+    for kind, clock in itertools.product(MOMENTUM, CLOCKS):
+        check(kind | dict(begin=1, end=10) | clock, EPOCHS, 0.9, "momentum")
+
+
+def test_momentum_and_lr_schedulers_of_one_list_do_not_meet(mmengine):
+    config = [dict(type="MultiStepLR", milestones=[4]), dict(type="StepMomentum", step_size=5)]
+    check(config, EPOCHS)
+    check(config, EPOCHS, 0.9, "momentum")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_any_list_equals_mmengine(mmengine, data):
+    entries = []
+    for kind in data.draw(st.lists(st.sampled_from([k for k in KINDS if "OneCycle" not in k["type"]]), min_size=1, max_size=4)):
+        clock = data.draw(st.sampled_from(CLOCKS))
+        unit = 12 if clock.get("by_epoch") else 240
+        begin = data.draw(st.integers(0, unit - 2))
+        end = data.draw(st.integers(begin + 1, unit + 5))
+        entries.append(kind | clock | dict(begin=begin, end=end))
+    try:
+        zoo.mmengine_values(entries, EPOCHS, 0.02)
+    except ZeroDivisionError:  # a factor that reached 0
+        return
+    check(entries, EPOCHS)
+
+
+BAD = [
+    (dict(milestones=[8]), ValueError, "param_scheduler: 'type' is missing"),
+    (dict(type="StepsLR"), ValueError, "type 'StepsLR' is not known"),
+    (dict(type="OneCycleMomentum"), ValueError, "type 'OneCycleMomentum' is not known"),
+    (dict(type="ReduceOnPlateauLR"), ValueError, "follows a metric"),
+    (dict(type="MultiStepLR"), ValueError, "'milestones' is missing"),
+    (dict(type="MultiStepLR", milestones=8), TypeError, "milestones must be a list"),
+    (dict(type="MultiStepLR", milestones=[8.5]), ValueError, "it would never come"),
+    (dict(type="MultiStepLR", milestone=[8], milestones=[8]), ValueError, "did you mean 'milestones'"),
+    (dict(type="LinearLR", start_factor=2), ValueError, r"start_factor must be in \[0, 1\]"),
+    (dict(type="LinearLR", start_factor=0), ValueError, "start_factor must be positive"),
+    (dict(type="ConstantLR", factor=2), ValueError, r"factor must be in \(0, 1\]"),
+    (dict(type="ConstantLR", begin=5, end=5), ValueError, "end must be larger than begin"),
+    (dict(type="ConstantLR", by_epoch=False, convert_to_iter_based=True), ValueError, "needs by_epoch=True"),
+    (dict(type="CosineAnnealingLR", eta_min=0.1, eta_min_ratio=0.1), ValueError, "exactly one of"),
+    (dict(type="CosineRestartLR", periods=[3]), ValueError, "exactly one of"),
+    (dict(type="CosineRestartLR", periods=[3, 4], eta_min=0), ValueError, "2 periods need as many"),
+    (dict(type="OneCycleLR", eta_max=[0.1, 0.2]), TypeError, "eta_max must be one number"),
+    (dict(type="ConstantLR", last_step=5), ValueError, "last_step=5 resumes a run"),
+    (dict(type="ConstantLR", factor="1"), TypeError, "factor must be a number, got the text"),
+    ("ConstantLR", TypeError, "must be a dict"),
+]
+
+
+@pytest.mark.parametrize(("config", "error", "message"), BAD)
+def test_bad_settings_name_the_key_and_the_remedy(config, error, message):
+    with pytest.raises(error, match=message):
+        curve(config, EPOCHS)(0.1)
