@@ -72,19 +72,20 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         mean, var = self.mean[...], self.var[...]
+        wide = x.astype(mean.dtype)
         if train:
             # Both moments in one pass over x, taken about the running mean lest they cancel.
-            centred = x.astype(mean.dtype) - mean
+            centred = wide - mean
             shift = centred.mean((0, 1, 2))
-            batch_var = jnp.square(centred).mean((0, 1, 2)) - jnp.square(shift)
-            batch_mean = mean + shift
+            batch_mean, batch_var = mean + shift, jnp.square(centred).mean((0, 1, 2)) - jnp.square(shift)
             count = x.size // x.shape[-1]
             unbiased = batch_var * (count / max(count - 1, 1))
             self.mean[...] = BN_MOMENTUM * mean + (1 - BN_MOMENTUM) * jax.lax.stop_gradient(batch_mean)
             self.var[...] = BN_MOMENTUM * var + (1 - BN_MOMENTUM) * jax.lax.stop_gradient(unbiased)
             mean, var = batch_mean, batch_var
+        # The mean is taken off first: folded into the bias, it would cost digits where the gain is large.
         gain = self.scale[...] * jax.lax.rsqrt(var + BN_EPSILON)
-        return x * gain.astype(x.dtype) + (self.bias[...] - mean * gain).astype(x.dtype)
+        return ((wide - mean) * gain + self.bias[...]).astype(x.dtype)
 
 
 class Conv(nnx.Module):

@@ -1,0 +1,113 @@
+"""Every option of `train.py`, with its unit; tyro makes the command line of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from examples.detector.model import SIZES
+
+HYP = Path(__file__).with_name("hyp.yaml")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train a YOLOv5 detector with jaxsched.
+
+    Without options: digits on photographs, made on first use, some minutes on two CPU cores.
+    """
+
+    data: Path | None = None
+    """Folder of images and boxes in COCO's or YOLO's layout; none: the embedded scenes, written to ./data/scenes."""
+    out: Path = Path("runs/detector")
+    """Folder for the log, the pictures and the checkpoints."""
+    resume: bool = False
+    """Go on from the last checkpoint in `out`, to the bit as if the run had not stopped."""
+
+    hyp: Path = HYP
+    """Any hyp.yaml of YOLOv5: learning rate, momentum, decay, warm-up, gains of the loss, augmentation."""
+    epochs: int = 60
+    """Passes over the training images."""
+    batch_size: int = 16
+    """Images in a batch, over all devices; gradients are gathered up to 64 images."""
+    optimizer: Literal["SGD", "Adam", "AdamW"] = "SGD"
+    """Nesterov SGD, Adam, or AdamW, each as YOLOv5 sets it up."""
+    cos_lr: bool = False
+    """Decay the learning rate by half a cosine instead of a line."""
+    patience: int = 100
+    """Epochs without a better fitness (0.1 mAP@0.5 + 0.9 mAP@0.5:0.95) after which to stop; 0: never."""
+    seed: int = 0
+    """Of the network's start, the order of the images and their augmentation."""
+
+    size: Literal["n", "s", "m", "l", "x"] = "n"
+    """Size of the network."""
+    depth: float | None = None
+    """Multiple of the number of bottlenecks, in place of that of `size`."""
+    width: float | None = None
+    """Multiple of the number of channels, in place of that of `size`."""
+    image_size: int = 128
+    """Width and height of the network's input, in pixels; a multiple of 32."""
+    bf16: bool = False
+    """Compute in bfloat16; parameters, statistics and the loss stay float32."""
+
+    weights: Path | None = None
+    """Start from these weights: the `out` folder of another run, or an .npz written by from_torch.py."""
+    body_rate: float = 1.0
+    """Learning rate of all but the head, as a multiple of the head's; 0.1 to 0.2 is usual for fine-tuning."""
+    freeze: tuple[str, ...] = ()
+    """Paths of parameters not to train, such as 'backbone/**'."""
+    log_ratios: bool = False
+    """Log the norm of the update over the norm of the parameters, for each group."""
+
+    evaluate_every: int = 5
+    """Epochs between evaluations on the validation images; the last epoch is always evaluated."""
+    workers: int = 0
+    """Processes that load and augment images; 0: threads of this process."""
+    threads: int = 2
+    """Threads that load and augment images, of each process."""
+    cache: float = 2.0
+    """Decoded images to keep in memory, in GiB, of each process."""
+    sync_batch_norm: bool = True
+    """Batch norm over the whole batch, rather than over each device's part of it."""
+    shard_optimizer: bool = False
+    """Spread the optimizer's state over the devices instead of keeping a copy on each."""
+    distributed: bool = False
+    """Join the other processes of this run (jax.distributed), each started with this option."""
+    compilation_cache: Path | None = Path("runs/compiled")
+    """Folder of compiled programs, so that the next run starts at once."""
+    tensorboard: bool = False
+    """Log for TensorBoard too, beside the CSV."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "evaluate_every", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")
+        if self.image_size < 32 or self.image_size % 32:
+            raise ValueError(f"--image-size is {self.image_size}; it must be a multiple of 32, the largest stride.")
+        if not 0 < self.body_rate:
+            raise ValueError(f"--body-rate is {self.body_rate}; it must be above 0 (use --freeze to train the head alone).")
+
+    @property
+    def multiples(self) -> tuple[float, float]:
+        """Depth and width."""
+        depth, width = SIZES[self.size]
+        return depth if self.depth is None else self.depth, width if self.width is None else self.width
+
+
+def read_hyp(path: Path) -> dict[str, float]:
+    """A hyp.yaml's numbers; ``5e-4``, which YAML takes for a word, is one too."""
+    if not path.is_file():
+        raise ValueError(f"--hyp {path}: there is no such file.")
+    content = yaml.safe_load(path.read_text())
+    if not isinstance(content, dict):
+        raise ValueError(f"--hyp {path} must hold lines such as 'lr0: 0.01', not {type(content).__name__}.")
+    hyp = {}
+    for name, value in content.items():
+        try:
+            hyp[name] = float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"--hyp {path}: {name} is {value!r}; it must be a number.") from None
+    return hyp

@@ -1,0 +1,77 @@
+"""The training step: one batch in, the next state out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+import jaxsched as js
+from examples.detector.loss import Gains, detection_loss
+
+
+class TrainState(NamedTuple):
+    """All that a training step hands on to the next."""
+
+    params: Any
+    stats: Any  # running statistics of batch norm
+    average: Any  # their average, which moves when that of the parameters does
+    opt: Any  # of the recipe: momentum, gathered gradients, average of the parameters, count
+
+
+Batch = dict[str, jax.Array]
+Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]
+
+
+def initial_state(model: nnx.Module, tx: optax.GradientTransformationExtraArgs) -> tuple[Any, TrainState]:
+    """The model's structure, and the state of a run that starts from it."""
+    graph, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+    return graph, TrainState(params, stats, jax.tree.map(jnp.copy, stats), tx.init(params))
+
+
+def training_step(
+    graph: Any, tx: optax.GradientTransformationExtraArgs, gains: Gains, *, dtype: Any = jnp.float32, labels: Any = None
+) -> Step:
+    """The step as a pure function, not yet compiled.
+
+    Args:
+        graph: structure of the model.
+        tx: what a recipe's ``build`` gives.
+        gains: of the loss.
+        dtype: of the computation inside the network.
+        labels: the group of each parameter; where given, the metrics hold ``ratio``: by group, the norm of the update
+            over the norm of the parameters.
+    """
+
+    def loss_of(params: Any, stats: Any, batch: Batch) -> tuple[jax.Array, Any]:
+        model = nnx.merge(graph, params, stats, copy=True)
+        raw = model(batch["image"].astype(dtype) / 255, train=True)
+        total, parts = detection_loss(raw, batch["boxes"], batch["classes"], gains)
+        return total, (parts, nnx.state(model, nnx.BatchStat))
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
+        (loss, (parts, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, state.stats, batch)
+        updates, opt = tx.update(grads, state.opt, state.params)
+        metrics = {"loss": loss, "parts": parts, "hyper": js.hyperparams(opt), "applied": js.applied(opt)}
+        if labels is not None:
+            metrics["ratio"] = ratios(labels, updates, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, stats, js.average(opt, state.average, stats), opt), metrics
+
+    return step
+
+
+def ratios(labels: Any, updates: Any, params: Any) -> dict[str, jax.Array]:
+    """By group, the norm of the update over the norm of the parameters."""
+    groups = jax.tree.leaves(labels)
+
+    def norms(tree: Any) -> dict[str, jax.Array]:
+        leaves = jax.tree.leaves(tree)
+        return {g: optax.tree.norm([x for x, of in zip(leaves, groups, strict=True) if of == g]) for g in set(groups)}
+
+    above, below = norms(updates), norms(params)
+    return {g: above[g] / below[g] for g in sorted(above)}
