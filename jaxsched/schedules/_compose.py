@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched.schedules._checks import Milestones, WholeLength, count
-from jaxsched.schedules._decay import passed
 from jaxsched.schedules._schedule import (
     Schedule,
     Value,
@@ -20,6 +19,7 @@ from jaxsched.schedules._schedule import (
     schedule,
     value_at,
 )
+from jaxsched.schedules._stairs import passed
 
 
 @schedule

@@ -1,29 +1,41 @@
-"""Half a cosine wave, written as sin² of what is left."""
+"""Half a cosine wave, once, to and fro, and again and again. Written as sin² of what is left."""
 
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Length, Number
-from jaxsched.schedules._progress import gone_fraction, left_fraction, sin_squared
-from jaxsched.schedules._schedule import schedule
+from jaxsched.schedules._checks import Count, Length, Number, Positive, Real, WholeLength, is_host_number
+from jaxsched.schedules._compose import delayed
+from jaxsched.schedules._progress import (
+    done,
+    fraction,
+    fraction_and_lost,
+    is_whole,
+    left,
+    power_and_rest,
+    sin_squared,
+)
+from jaxsched.schedules._rate import LogRate, Rate
+from jaxsched.schedules._schedule import Schedule, composition, schedule
+from jaxsched.schedules._stairs import cycle_at, stairs_at
 
 
 @schedule
-def cosine(step: jax.Array, peak: Number, steps: Length, floor: Number = 0.0) -> jax.Array:
+def cosine(step: jax.Array, peak: Number, steps: Length, floor: Number = 0.0, k: Positive | None = None) -> jax.Array:
     """Half a cosine from ``peak`` at step 0 down to ``floor`` at ``steps``, then flat.
 
-    ``floor + (peak - floor) * (1 + cos(pi * t)) / 2`` with ``t = min(step / steps, 1)``: exactly ``peak`` at step 0
-    and exactly ``floor`` from ``steps`` on. (torch's CosineAnnealingLR climbs again after its end; that one is
-    ``ports.torch.CosineAnnealingLR``.)
+    ``floor + (peak - floor) * (1 + cos(pi * t**k)) / 2`` with ``t = min(step / steps, 1)``: exactly ``peak`` at step 0
+    and exactly ``floor`` from ``steps`` on. (torch's CosineAnnealingLR climbs again after its end: `periodic_cosine`.)
 
     Args:
         peak: Value at step 0.
         steps: Length of the decay in steps, > 0.
         floor: Value from ``steps`` on.
+        k: k-decay (Zhang and Li 2020, arXiv:2004.05909): above 1 it stays high for longer and falls faster; > 0.
 
     Raises:
-        ValueError: If ``steps`` is not positive.
+        ValueError: If ``steps`` or ``k`` is not positive.
 
     Example:
         >>> import jaxsched as js
@@ -31,5 +43,106 @@ def cosine(step: jax.Array, peak: Number, steps: Length, floor: Number = 0.0) ->
         >>> [round(float(lr(step)), 4) for step in (0, 50, 100, 1000)]
         [0.1, 0.055, 0.01, 0.01]
     """
+    return half_cosine(done(step, steps), left(step, steps), steps, peak, floor, k)
+
+
+def half_cosine(gone: Real, left: Real, steps: Real, peak: Real, floor: Real, k: Real | None = None) -> jax.Array:
+    """From ``peak`` to ``floor``, when ``gone`` of ``steps`` are gone and ``left`` are left."""
+    down, up = fraction(left, steps), fraction(gone, steps)
+    if k is not None:
+        up, down = power_and_rest(up, down, k, fraction_and_lost(gone, steps)[1])
     # peak and floor each with its own weight: nothing cancels, and each end is exact.
-    return peak * sin_squared(left_fraction(step, steps)) + floor * sin_squared(gone_fraction(step, steps))
+    return peak * sin_squared(down) + floor * sin_squared(up)
+
+
+@schedule
+def periodic_cosine(step: jax.Array, peak: Number, steps: Length, floor: Number = 0.0) -> jax.Array:
+    """A cosine wave between ``peak`` at step 0 and ``floor`` at ``steps``, up again at ``2 * steps``, without end.
+
+    ``floor + (peak - floor) * (1 + cos(pi * step / steps)) / 2``: exactly ``peak`` at even and exactly ``floor`` at odd
+    multiples of ``steps``. It is what torch's CosineAnnealingLR does past its ``T_max``.
+
+    Args:
+        peak: Value at step 0.
+        steps: Half the period, in steps, > 0.
+        floor: Value at ``steps``.
+
+    Raises:
+        ValueError: If ``steps`` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.periodic_cosine(1.0, steps=2)(jnp.arange(6)).round(2)
+        Array([1. , 0.5, 0. , 0.5, 1. , 0.5], dtype=float32)
+    """
+    if is_whole(steps):
+        halves, within = step // steps, step % steps
+        over, to_go = within, steps - within
+    else:
+        halves, within, _ = stairs_at(step, steps)
+        over, to_go, steps = within, 1.0 - within, 1.0
+    falls = halves % 2 == 0
+    return half_cosine(jnp.where(falls, over, to_go), jnp.where(falls, to_go, over), steps, peak, floor)
+
+
+@schedule
+def cosine_restarts(
+    step: jax.Array,
+    peak: Number,
+    steps: WholeLength,
+    floor: Number = 0.0,
+    stretch: WholeLength = 1,
+    decay: Rate = 1.0,
+    cycles: WholeLength | None = None,
+    k: Positive | None = None,
+) -> jax.Array:
+    """Half a cosine from ``peak`` towards ``floor``, again and again (SGDR, arXiv:1608.03983).
+
+    Cycle ``i`` is ``steps * stretch**i`` long and goes from ``peak * decay**i`` at its first step towards ``floor``,
+    which the next cycle's start forestalls; after the last cycle the value is ``floor``. Cycles are found in integers.
+
+    Args:
+        peak: Value at step 0.
+        steps: Length of the first cycle in steps, whole, > 0.
+        floor: What each cycle tends to, and the value after the last.
+        stretch: How many times longer each cycle is than the one before: a whole number, >= 1.
+        decay: What ``peak`` is multiplied by at each restart, >= 0.
+        cycles: How many cycles; without it they go on without end.
+        k: k-decay within each cycle, as in `cosine`.
+
+    Raises:
+        ValueError: If ``steps``, ``stretch`` or ``cycles`` is not a whole number > 0, ``decay`` < 0 or ``k`` <= 0.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.cosine_restarts(1.0, steps=2, decay=0.5, cycles=2)(jnp.arange(6)).round(2)
+        Array([1.  , 0.5 , 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
+    """
+    cycle, gone, length = cycle_at(step, steps, stretch)
+    value = half_cosine(gone, length - gone, length, peak * LogRate.of(decay).power(cycle), floor, k)
+    return value if cycles is None else jnp.where(cycle >= cycles, floor, value)
+
+
+@composition
+def flat_then_cosine(peak: Number, steps: WholeLength, flat: Count, floor: Number = 0.0) -> Schedule:
+    """``peak`` for ``flat`` steps, then half a cosine down to ``floor`` at ``steps``, then flat.
+
+    ``delayed(cosine(peak, steps - flat, floor), by=flat)``.
+
+    Args:
+        peak: Value before step ``flat``.
+        steps: When ``floor`` is reached, in steps from step 0.
+        flat: How many of these the value stays at ``peak``; fewer than ``steps``.
+        floor: Value from ``steps`` on.
+
+    Raises:
+        ValueError: If ``flat`` is not a whole number from 0 to below ``steps``.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.flat_then_cosine(1.0, steps=6, flat=2)(jnp.arange(8)).round(2)
+        Array([1.  , 1.  , 1.  , 0.85, 0.5 , 0.15, 0.  , 0.  ], dtype=float32)
+    """
+    if is_host_number(steps) and is_host_number(flat) and flat >= steps:
+        raise ValueError(f"flat_then_cosine: flat must be below steps={steps!r}, got {flat!r}")
+    return delayed(cosine(peak, steps - flat, floor), by=flat)

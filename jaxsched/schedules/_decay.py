@@ -5,10 +5,19 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Length, Milestones, Number, Positive, Real
-from jaxsched.schedules._progress import fraction, gone_fraction, left_fraction
+from jaxsched.schedules._checks import Length, Milestones, Number, Positive
+from jaxsched.schedules._progress import (
+    done,
+    fraction_and_lost,
+    gone_fraction,
+    left,
+    left_fraction,
+    power_and_rest,
+)
 from jaxsched.schedules._rate import LogRate, Rate
-from jaxsched.schedules._schedule import real, schedule
+from jaxsched.schedules._schedule import Schedule, composition, real, schedule
+from jaxsched.schedules._stairs import passed, stairs_at
+from jaxsched.schedules._twofold import exact_product, two_product, two_sum
 
 
 @schedule
@@ -44,40 +53,44 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Length) -> jax.Ar
         >>> js.linear(1.0, 0.0, steps=4)(jnp.arange(6))
         Array([1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
     """
-    return blend(step, steps, start, end)
-
-
-def blend(step: jax.Array, steps: Real, start: Real, end: Real) -> jax.Array:
-    """From ``start`` to ``end``, each with its own weight: nothing cancels, and both ends are exact."""
+    # start and end each with its own weight: nothing cancels, and both ends are exact.
     return start * left_fraction(step, steps) + end * gone_fraction(step, steps)
 
 
 @schedule
-def polynomial(step: jax.Array, start: Number, end: Number, steps: Length, power: Positive = 1.0) -> jax.Array:
+def polynomial(
+    step: jax.Array,
+    start: Number,
+    end: Number,
+    steps: Length,
+    power: Positive = 1.0,
+    k: Positive | None = None,
+) -> jax.Array:
     """From ``start`` to ``end`` as a power of what is left, then flat.
 
-    ``end + (start - end) * (1 - step / steps) ** power``: ``start`` at step 0, exactly ``end`` from step ``steps`` on.
+    ``end + (start - end) * (1 - t**k) ** power`` with ``t = min(step / steps, 1)``: ``start`` at step 0, exactly
+    ``end`` from step ``steps`` on.
 
     Args:
         start: Value at step 0.
         end: Value from ``steps`` on.
         steps: Length in steps, > 0.
         power: 1 is a line, 2 falls fast first, 0.5 falls fast at the end; > 0.
+        k: k-decay (Zhang and Li 2020, arXiv:2004.05909): above 1 it stays high for longer and falls faster; > 0.
 
     Raises:
-        ValueError: If ``steps`` or ``power`` is not positive.
+        ValueError: If ``steps``, ``power`` or ``k`` is not positive.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.polynomial(1.0, 0.0, steps=4, power=2)(jnp.arange(6))
         Array([1.    , 0.5625, 0.25  , 0.0625, 0.    , 0.    ], dtype=float32)
     """
-    left, gone = left_fraction(step, steps), gone_fraction(step, steps)
-    # 1 - left**power in a form that is accurate where it is small; over, where power rules of gradients meet log(0).
-    over = left <= 0
-    left, gone = jnp.where(over, 0.5, left), jnp.where(over, 0.5, gone)
-    value = start * jnp.power(left, power) - end * jnp.expm1(power * jnp.log1p(-gone))
-    return jnp.where(over, end, value)
+    (down, lost), up = fraction_and_lost(left(step, steps), steps), gone_fraction(step, steps)
+    if k is not None:
+        (up, down), lost = power_and_rest(up, down, k, fraction_and_lost(done(step, steps), steps)[1]), 0.0
+    falling, rising = power_and_rest(down, up, power, lost)
+    return start * falling + end * rising
 
 
 @schedule
@@ -98,24 +111,45 @@ def exponential(step: jax.Array, start: Number, rate: Rate, every: Length = 1, s
         >>> js.exponential(1.0, rate=0.25, every=2)(jnp.arange(5))
         Array([1.    , 0.5   , 0.25  , 0.125 , 0.0625], dtype=float32)
     """
-    stairs, within = stairs_at(step, every)
-    return start * LogRate.of(rate).power(stairs, 0.0 if staircase else within)
-
-
-def stairs_at(step: jax.Array, every: Real) -> tuple[jax.Array, jax.Array]:
-    """How often ``every`` fits into ``step``, and the fraction of it that is over."""
-    if jnp.issubdtype(jnp.result_type(every), jnp.integer):
-        every = jnp.asarray(every, jnp.int32)
-        return step // every, real(step % every) / real(every)
-    stairs = jnp.floor(real(step) / real(every))
-    return stairs.astype(jnp.int32), fraction(real(step) - stairs * every, every)
+    stairs, within, lost = stairs_at(step, every)
+    return start * (LogRate.of(rate).power(stairs) if staircase else LogRate.of(rate).power(stairs, within, lost))
 
 
 @schedule
-def inverse_time(
-    step: jax.Array, start: Number, rate: Positive, every: Length = 1, staircase: bool = False
+def inverse_power(
+    step: jax.Array, start: Number, rate: Positive, power: Positive, every: Length = 1, staircase: bool = False
 ) -> jax.Array:
-    """``start / (1 + rate * step / every)``, without end.
+    """``start / (1 + rate * step / every) ** power``, without end.
+
+    Args:
+        start: Value at step 0.
+        rate: How fast it falls; > 0.
+        power: 1 is `inverse_time`, 0.5 is like `inverse_sqrt`; > 0.
+        every: Unit of the step, in steps, > 0.
+        staircase: Take ``floor(step / every)``.
+
+    Raises:
+        ValueError: If ``rate``, ``power`` or ``every`` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.inverse_power(1.0, rate=1.0, power=2)(jnp.arange(4))
+        Array([1.        , 0.25      , 0.11111111, 0.0625    ], dtype=float32)
+    """
+    stairs, within, _ = stairs_at(step, every)
+    if staircase:
+        within = jnp.zeros_like(within)
+    grown, error = exact_product(stairs, real(rate))
+    part, part_error = two_product(within, real(rate))
+    grown, rounding = two_sum(grown, part)
+    under, last_rounding = two_sum(real(1.0), grown)
+    lost = error + part_error + rounding + last_rounding
+    return start * jnp.power(under, -power) * (1.0 - power * lost / under)
+
+
+@composition
+def inverse_time(start: Number, rate: Positive, every: Length = 1, staircase: bool = False) -> Schedule:
+    """``start / (1 + rate * step / every)``, without end: `inverse_power` with ``power=1``.
 
     Args:
         start: Value at step 0.
@@ -131,8 +165,28 @@ def inverse_time(
         >>> js.inverse_time(1.0, rate=1.0)(jnp.arange(4))
         Array([1.        , 0.5       , 0.33333334, 0.25      ], dtype=float32)
     """
-    stairs, within = stairs_at(step, every)
-    return start / (1.0 + rate * (real(stairs) if staircase else real(stairs) + within))
+    return inverse_power(start, rate, power=1, every=every, staircase=staircase)
+
+
+@composition
+def inverse_sqrt(start: Number, steps: Length) -> Schedule:
+    """``start / sqrt(1 + step / steps)``, without end: `inverse_power` with ``power=0.5``.
+
+    The transformer's decay after a warm-up of ``steps``: ``start * sqrt(steps / (step + steps))``.
+
+    Args:
+        start: Value at step 0.
+        steps: Time constant in steps, > 0; after ``3 * steps`` it is halved.
+
+    Raises:
+        ValueError: If ``steps`` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.inverse_sqrt(1.0, steps=4)(jnp.asarray([0, 12, 60]))
+        Array([1.  , 0.5 , 0.25], dtype=float32)
+    """
+    return inverse_power(start, rate=1.0, power=0.5, every=steps)
 
 
 @schedule
@@ -173,13 +227,6 @@ def multi_step(step: jax.Array, start: Number, at: Milestones, factor: Rate = 0.
         Array([1.  , 1.  , 0.5 , 0.25, 0.25], dtype=float32)
     """
     return start * LogRate.of(factor).power(passed(step, at))
-
-
-def passed(step: jax.Array, at: Milestones) -> jax.Array:
-    """How many of the steps ``at`` are at or before ``step``, as int32."""
-    if isinstance(at, tuple) and len(at) <= 64:
-        return sum((jnp.asarray(step >= m, jnp.int32) for m in at), start=jnp.zeros_like(step))
-    return jnp.searchsorted(jnp.asarray(at, jnp.int32), step, side="right").astype(jnp.int32)
 
 
 @schedule

@@ -17,6 +17,7 @@ import numpy as np
 from jaxsched.schedules import _checks
 from jaxsched.schedules._checks import Real
 from jaxsched.schedules._schedule import real
+from jaxsched.schedules._twofold import exact_product, two_product, two_sum
 
 _LOG_ZERO = -1e5  # exp of it is 0 in float32 and float64, and it stays finite when multiplied by a step
 
@@ -35,19 +36,23 @@ class LogRate:
         if isinstance(rate, LogRate):
             return rate
         if not _checks.is_host_number(rate):
-            return cls(jnp.log(rate), 0.0)
+            positive = rate > 0
+            return cls(jnp.where(positive, jnp.log(jnp.where(positive, rate, 1.0)), _LOG_ZERO), 0.0)
         log = math.log(rate) if rate > 0 else _LOG_ZERO
         high = float(np.float32(log))
         return cls(high, log - high, rate)
 
-    def power(self, whole: jax.Array, fraction: Real = 0.0) -> jax.Array:
-        """``rate ** (whole + fraction)`` for an int32 ``whole`` >= 0 and a ``fraction`` in [0, 1)."""
-        if real(0).dtype == jnp.float64:
-            return jnp.exp((whole + real(fraction)) * (real(self.high) + self.low))
-        exponent, error = _exact_product(whole, real(self.high), real(self.low))
-        exponent, rounding = _two_sum(exponent, real(fraction) * self.high)
+    def power(self, whole: jax.Array, fraction: Real = 0.0, lost: Real = 0.0) -> jax.Array:
+        """``rate ** (whole + fraction + lost)`` for an int32 ``whole`` >= 0.
+
+        ``fraction`` is in [0, 1], and ``lost`` what its rounding lost.
+        """
+        high, low = real(self.high), real(self.low)
+        exponent, error = exact_product(whole, high, low)
+        part, part_error = two_product(real(fraction), high)
+        exponent, rounding = two_sum(exponent, part)
         power = jnp.exp(exponent)
-        return power + power * (error + rounding)
+        return power + power * (error + part_error + rounding + (fraction * low + lost * high))
 
     def __mul__(self, times: Real) -> jax.Array:
         """``times * log(rate)``"""
@@ -73,32 +78,6 @@ class LogRate:
     def tree_unflatten(cls, aux: None, children: tuple[Real, Real]) -> LogRate:
         del aux
         return cls(*children)
-
-
-def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """``a + b`` rounded, and what the rounding lost, exactly."""
-    total = a + b
-    of_b = total - a
-    return total, (a - (total - of_b)) + (b - of_b)
-
-
-def _exact_product(n: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """``n * (high + low)`` as a float32 and a remainder, for an int32 ``n``.
-
-    ``n`` is cut in pieces of 11 bits and ``high`` in pieces of 12, so that their products are exact in float32, with
-    or without fused multiply-adds.
-    """
-    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(high), jnp.uint32)
-    top = jax.lax.bitcast_convert_type(bits & jnp.uint32(0xFFFFF000), jnp.float32)
-    pieces = ((n >> 22) << 22, n & (0x7FF << 11), n & 0x7FF)
-    total = jnp.zeros_like(high)
-    error = jnp.zeros_like(high)
-    for piece in pieces:
-        for factor in (top, high - top):
-            total, lost = _two_sum(total, piece.astype(jnp.float32) * factor)
-            error = error + lost
-        error = error + piece.astype(jnp.float32) * low
-    return total, error
 
 
 def _check_rate(name: str, value: Any) -> LogRate:

@@ -201,6 +201,19 @@ def checked_schedule(
     return lambda function: _curry(function, check)
 
 
+def composition(function: Callable[P, Schedule]) -> Callable[P, Schedule]:
+    """A plain function that composes schedules; its arguments are checked by their annotations, as `schedule` does."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
+        arguments = _checked_arguments(function, signature, args, kwargs, None)
+        star = _variadic(make)
+        return function(*(arguments.pop(star) if star else ()), **arguments)  # type: ignore[call-arg, arg-type]
+
+    return make
+
+
 def _curry(
     function: Callable[Concatenate[jax.Array, P], ArrayLike], check_all: Callable[..., None] | None
 ) -> Callable[P, Schedule]:
@@ -212,32 +225,40 @@ def _curry(
 
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(_explain_call(make.__name__, signature, kwargs, error)) from None
-        bound.apply_defaults()
-        checks = _argument_checks(function)
-        arguments = {}
-        for name, argument in bound.arguments.items():
-            try:
-                check = checks.get(name, _check_value)
-                if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-                    argument = tuple(check(f"{name}[{i}]", x) for i, x in enumerate(argument))
-                else:
-                    argument = check(name, argument)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{make.__name__}: {error}") from None
-            arguments[name] = argument
-        if check_all:
-            try:
-                check_all(**arguments)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{make.__name__}: {error}") from None
-        return Schedule(make, arguments)
+        return Schedule(make, _checked_arguments(function, signature, args, kwargs, check_all))
 
     make.__signature__ = signature  # type: ignore[attr-defined]
     return make
+
+
+def _checked_arguments(
+    function: Callable[..., Any],
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    check_all: Callable[..., None] | None,
+) -> dict[str, Any]:
+    """All arguments by name, defaults included, each in the canonical form that its check gives it."""
+    name = function.__name__
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(_explain_call(name, signature, kwargs, error)) from None
+    bound.apply_defaults()
+    checks = _argument_checks(function)
+    arguments: dict[str, Any] = {}
+    try:
+        for parameter, argument in bound.arguments.items():
+            check = checks.get(parameter, _check_value)
+            if signature.parameters[parameter].kind is inspect.Parameter.VAR_POSITIONAL:
+                arguments[parameter] = tuple(check(f"{parameter}[{i}]", x) for i, x in enumerate(argument))
+            else:
+                arguments[parameter] = check(parameter, argument)
+        if check_all:
+            check_all(**arguments)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
+    return arguments
 
 
 def _explain_call(name: str, signature: inspect.Signature, kwargs: Mapping[str, Any], error: Exception) -> str:

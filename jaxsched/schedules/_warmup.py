@@ -1,34 +1,27 @@
-"""Warm-up: another schedule, approached from a start."""
+"""Warm-up and cooldown: another schedule, approached from a start, or left for an end."""
 
 from __future__ import annotations
-
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Length, Real, choice
-from jaxsched.schedules._decay import blend
-from jaxsched.schedules._progress import gone_fraction, left_fraction
-from jaxsched.schedules._schedule import Value, schedule, value_at
+from jaxsched.schedules._checks import Count, Length, Number, WholeLength
+from jaxsched.schedules._schedule import Schedule, Value, composition, schedule, value_at
+from jaxsched.schedules._shapes import Shape, between
 
 
 @schedule
-def warmup(
-    step: jax.Array,
-    schedule: Value,
-    steps: Length,
-    start: Value = 0.0,
-    shape: Annotated[str, choice("linear", "constant", "exponential", "quadratic")] = "linear",
-) -> jax.Array:
+def warmup(step: jax.Array, schedule: Value, steps: Length, start: Value = 0.0, shape: Shape = "linear") -> jax.Array:
     """``schedule``, approached from ``start`` over the first ``steps`` steps.
 
     With ``s`` the schedule's value at this very step (its clock runs on during warm-up) and ``t = step / steps``:
 
     - linear: ``start * (1 - t) + s * t``
-    - constant: ``start``
-    - exponential: ``start ** (1 - t) * s ** t`` (start and schedule > 0)
+    - cosine: ``start * (1 - c) + s * c`` with ``c = (1 - cos(pi * t)) / 2``
     - quadratic: ``start * (1 - t**2) + s * t**2``
+    - sqrt: ``start * (1 - sqrt(t)) + s * sqrt(t)``
+    - exponential: ``start ** (1 - t) * s ** t`` (start and schedule > 0)
+    - constant: ``start``
 
     At step 0 it is ``start``, from ``steps`` on exactly the schedule.
 
@@ -46,22 +39,78 @@ def warmup(
         >>> js.warmup(js.constant(1.0), steps=4)(jnp.arange(6))
         Array([0.  , 0.25, 0.5 , 0.75, 1.  , 1.  ], dtype=float32)
     """
-    begin, goal = value_at(start, step), value_at(schedule, step)
-    return jnp.where(step >= steps, goal, _SHAPES[shape](step, steps, begin, goal))
+    return between(step, steps, value_at(start, step), value_at(schedule, step), shape)
 
 
-def _constant(step: jax.Array, steps: Real, begin: jax.Array, goal: jax.Array) -> jax.Array:
-    del step, steps, goal
-    return begin
+@schedule
+def cooldown(
+    step: jax.Array, schedule: Value, at: Count, steps: Length, end: Value = 0.0, shape: Shape = "linear"
+) -> jax.Array:
+    """``schedule``, left for ``end`` over ``steps`` steps from step ``at`` on: `warmup` the other way round.
+
+    With ``s`` the schedule's value at this very step (its clock runs on) and ``t = (step - at) / steps``:
+
+    - linear: ``s * (1 - t) + end * t``
+    - cosine: ``s * (1 - c) + end * c`` with ``c = (1 - cos(pi * t)) / 2``
+    - quadratic: ``s * (1 - t**2) + end * t**2``
+    - sqrt: ``s * (1 - sqrt(t)) + end * sqrt(t)`` (arXiv:2405.18392)
+    - exponential: ``s ** (1 - t) * end ** t`` (schedule and end > 0)
+    - constant: ``s``, then ``end`` at once
+
+    Up to ``at`` it is exactly the schedule, from ``at + steps`` on exactly ``end``.
+
+    Args:
+        schedule: What to leave: a schedule, or a number.
+        at: Step at which the cooldown begins: a whole number >= 0.
+        steps: Length of the cooldown in steps, > 0.
+        end: Value afterwards: a number or a schedule.
+        shape: One of the above.
+
+    Raises:
+        ValueError: If ``at`` is negative or fractional, ``steps`` not positive or ``shape`` unknown.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.cooldown(1.0, at=1, steps=4)(jnp.arange(7))
+        Array([1.  , 1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
+    """
+    since = jnp.maximum(step - jnp.asarray(at, jnp.int32), 0)
+    return between(since, steps, value_at(schedule, step), value_at(end, step), shape)
 
 
-def _exponential(step: jax.Array, steps: Real, begin: jax.Array, goal: jax.Array) -> jax.Array:
-    return jnp.power(begin, left_fraction(step, steps)) * jnp.power(goal, gone_fraction(step, steps))
+@composition
+def warmup_stable_decay(
+    peak: Number,
+    warmup: WholeLength,
+    stable: Count,
+    decay: WholeLength,
+    start: Number = 0.0,
+    floor: Number = 0.0,
+    warmup_shape: Shape = "linear",
+    decay_shape: Shape = "linear",
+) -> Schedule:
+    """Up to ``peak``, a while there, and down to ``floor``: a `cooldown` under a `warmup` (WSD, arXiv:2404.06395).
+
+    Args:
+        peak: Value between the two.
+        warmup: Steps from ``start`` to ``peak``, whole, > 0.
+        stable: Steps at ``peak``, whole, >= 0.
+        decay: Steps from ``peak`` to ``floor``, whole, > 0.
+        start: Value at step 0.
+        floor: Value from ``warmup + stable + decay`` on.
+        warmup_shape: A shape of `warmup`.
+        decay_shape: A shape of `cooldown`.
+
+    Raises:
+        ValueError: If a number of steps is not a whole positive number or a shape unknown.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.warmup_stable_decay(1.0, warmup=2, stable=2, decay=2)(jnp.arange(8))
+        Array([0. , 0.5, 1. , 1. , 1. , 0.5, 0. , 0. ], dtype=float32)
+    """
+    stays = cooldown(peak, at=warmup + stable, steps=decay, end=floor, shape=decay_shape)
+    return _warmup(stays, steps=warmup, start=start, shape=warmup_shape)
 
 
-def _quadratic(step: jax.Array, steps: Real, begin: jax.Array, goal: jax.Array) -> jax.Array:
-    left, gone = left_fraction(step, steps), gone_fraction(step, steps)
-    return begin * left * (1.0 + gone) + goal * jnp.square(gone)
-
-
-_SHAPES = {"linear": blend, "constant": _constant, "exponential": _exponential, "quadratic": _quadratic}
+_warmup = warmup  # warmup_stable_decay has an argument of this name

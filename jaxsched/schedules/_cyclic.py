@@ -1,0 +1,147 @@
+"""Up and down: in cycles without end, or in one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+
+from jaxsched.schedules._checks import Length, Number, Whole, WholeLength, choice, is_host_number
+from jaxsched.schedules._compose import sequential
+from jaxsched.schedules._cosine import cosine
+from jaxsched.schedules._decay import linear
+from jaxsched.schedules._progress import fraction, is_whole
+from jaxsched.schedules._schedule import Schedule, Value, composition, schedule, value_at
+from jaxsched.schedules._stairs import stairs_at
+
+
+@schedule
+def cyclic(
+    step: jax.Array, low: Number, high: Number, up: Length, down: Length | None = None, amplitude: Value = 1.0
+) -> jax.Array:
+    """A straight line from ``low`` up to ``high`` in ``up`` steps and back in ``down``, without end (arXiv:1506.01186).
+
+    ``low + (high - low) * wave * amplitude`` where the wave rises from 0 to 1 and falls again. The amplitude makes the
+    known variants, with ``n = up + down``:
+
+    - triangular: 1
+    - triangular2: ``step_decay(1.0, every=n, factor=0.5)``: each cycle half as high
+    - exponential range: ``exponential(1.0, rate=0.9999)``: lower at every step
+
+    Args:
+        low: Value at step 0 and between the cycles.
+        high: Value at the top of a cycle of amplitude 1.
+        up: Steps from low to high, > 0.
+        down: Steps back, > 0; as many as ``up`` if not given.
+        amplitude: Number or schedule that scales the height.
+
+    Raises:
+        ValueError: If ``up`` or ``down`` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.cyclic(0.0, 1.0, up=2, amplitude=js.step_decay(1.0, every=4, factor=0.5))(jnp.arange(8))
+        Array([0.  , 0.5 , 1.  , 0.5 , 0.  , 0.25, 0.5 , 0.25], dtype=float32)
+    """
+    down = up if down is None else down
+    period = up + down
+    if is_whole(period):
+        at = step % jnp.asarray(period, jnp.int32)
+    else:
+        at = stairs_at(step, period)[1] * period
+    rises = at < up
+    length = jnp.where(rises, up, down)
+    high_part = fraction(jnp.where(rises, at, period - at), length)
+    low_part = fraction(jnp.where(rises, up - at, at - up), length)
+    height = value_at(amplitude, step)
+    return low * (low_part + high_part * (1.0 - height)) + high * (high_part * height)
+
+
+def _rise(steps: Whole, up: Whole | None) -> Whole:
+    # Three tenths, in integers that do not overflow.
+    return steps // 10 * 3 + steps % 10 * 3 // 10 if up is None else up
+
+
+@composition
+def one_cycle(
+    peak: Number,
+    steps: WholeLength,
+    up: WholeLength | None = None,
+    start: Number | None = None,
+    floor: Number | None = None,
+    shape: Annotated[str, choice("cosine", "linear")] = "cosine",
+    three_phase: bool = False,
+) -> Schedule:
+    """Up from ``start`` to ``peak`` and down to ``floor``, in two phases or three (arXiv:1708.07120).
+
+    Two phases: ``start`` to ``peak`` in ``up`` steps, ``peak`` to ``floor`` at ``steps``. Three: ``start`` to ``peak``
+    and back in ``up`` steps each, ``start`` to ``floor`` at ``steps``. (torch's OneCycleLR peaks a step earlier and
+    ends a step earlier: ``ports.torch.OneCycleLR``.)
+
+    Args:
+        peak: Value at step ``up``.
+        steps: Length of the whole in steps: a whole number.
+        up: Steps of the rise: a whole number below ``steps`` (below half of it for three phases); three tenths of
+            ``steps``, rounded down, if not given.
+        start: Value at step 0; ``peak / 25`` if not given.
+        floor: Value from ``steps`` on; ``start / 10_000`` if not given.
+        shape: "cosine" or "linear".
+        three_phase: Whether to go back to ``start`` as fast as up, and only then to ``floor``.
+
+    Raises:
+        ValueError: If ``up`` leaves no steps for what follows, or the shape is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.one_cycle(1.0, steps=6, up=2, start=0.5, floor=0.0, shape="linear")(jnp.arange(8))
+        Array([0.5 , 0.75, 1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
+    """
+    rise = _rise(steps, up)
+    last = steps - (2 * rise if three_phase else rise)
+    if is_host_number(rise) and rise <= 0:
+        raise ValueError(f"one_cycle: steps={steps!r} are too few for a rise of three tenths; give up")
+    if is_host_number(last) and last <= 0:
+        part = "half of steps" if three_phase else "steps"
+        raise ValueError(f"one_cycle: up must be below {part}, got up={rise!r} of steps={steps!r}")
+    start = peak / 25.0 if start is None else start
+    floor = start / 1e4 if floor is None else floor
+    way = _WAYS[shape]
+    if three_phase:
+        return sequential([way(start, peak, rise), way(peak, start, rise), way(start, floor, last)], [rise, 2 * rise])
+    return sequential([way(start, peak, rise), way(peak, floor, last)], [rise])
+
+
+_WAYS = {"linear": linear, "cosine": lambda start, end, steps: cosine(start, steps, floor=end)}
+
+
+@composition
+def one_cycle_momentum(
+    steps: WholeLength,
+    up: WholeLength | None = None,
+    high: Number = 0.95,
+    low: Number = 0.85,
+    shape: Annotated[str, choice("cosine", "linear")] = "cosine",
+    three_phase: bool = False,
+) -> Schedule:
+    """The momentum beside a `one_cycle` learning rate: ``low`` where that is highest, ``high`` where it is low.
+
+    ``one_cycle(low, steps, up, start=high, floor=high, ...)``.
+
+    Args:
+        steps: Length of the whole in steps.
+        up: Steps of the rise of the learning rate, in which the momentum falls; as for `one_cycle`.
+        high: Value at step 0 and at the end.
+        low: Value at step ``up``.
+        shape: "cosine" or "linear".
+        three_phase: As for `one_cycle`; the third phase stays at ``high``.
+
+    Raises:
+        ValueError: If ``up`` leaves no steps for what follows, or the shape is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.one_cycle_momentum(steps=6, up=2, high=1.0, low=0.5, shape="linear")(jnp.arange(8))
+        Array([1.   , 0.75 , 0.5  , 0.625, 0.75 , 0.875, 1.   , 1.   ], dtype=float32)
+    """
+    return one_cycle(low, steps, up, start=high, floor=high, shape=shape, three_phase=three_phase)
