@@ -25,7 +25,7 @@ def named(tree: Any) -> dict[str, Any]:
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, read_only: bool = False):
         self.folder = Path(folder).absolute()
         keep = checkpoint_managers.AnyPreservationPolicy([
             checkpoint_managers.LatestN(n=1),
@@ -36,7 +36,8 @@ class Checkpoints:
         self.manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep, best_fn=lambda metrics: metrics["fitness"], cleanup_tmp_directories=True
+                preservation_policy=keep, best_fn=lambda metrics: metrics["fitness"], read_only=read_only,
+                cleanup_tmp_directories=not read_only, create=not read_only,
             ),
         )
 
@@ -57,6 +58,10 @@ class Checkpoints:
     def last(self) -> int | None:
         """The step of the last checkpoint."""
         return self.manager.latest_step()
+
+    def reached_preemption(self, step: int) -> bool:
+        """Whether all processes of the run were asked to end at this step."""
+        return self.manager.reached_preemption(step)
 
     def restore(self, state: Any) -> tuple[Any, dict]:
         """The last state, in the shapes and places of `state`, and its progress."""

@@ -61,9 +61,14 @@ class Convolution(nnx.Module):
 
 
 class BatchNorm(nnx.Module):
-    """torch's batch norm: normalises with the biased variance, but remembers the unbiased one."""
+    """torch's batch norm: normalises with the biased variance, but remembers the unbiased one.
+
+    ``parts`` is into how many parts the batch falls, each normalised by itself; 1 for the whole batch, whatever number of
+    devices it is spread over. (``model.set_attributes(parts=8)`` sets it everywhere.)
+    """
 
     def __init__(self, channels: int):
+        self.parts = 1
         self.scale = nnx.Param(jnp.ones(channels))
         self.bias = nnx.Param(jnp.zeros(channels))
         self.mean = nnx.BatchStat(jnp.zeros(channels))
@@ -72,20 +77,26 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         mean, var = self.mean[...], self.var[...]
-        wide = x.astype(mean.dtype)
+        parts = x.reshape(self.parts if train else 1, -1, *x.shape[1:]).astype(mean.dtype)
         if train:
             # Both moments in one pass over x, taken about the running mean lest they cancel.
-            centred = wide - mean
-            shift = centred.mean((0, 1, 2))
-            batch_mean, batch_var = mean + shift, jnp.square(centred).mean((0, 1, 2)) - jnp.square(shift)
-            count = x.size // x.shape[-1]
+            centred = parts - mean
+            shift = centred.mean((1, 2, 3), keepdims=True)
+            batch_mean = mean + shift
+            batch_var = jnp.square(centred).mean((1, 2, 3), keepdims=True) - jnp.square(shift)
+            count = parts[0].size // parts.shape[-1]
             unbiased = batch_var * (count / max(count - 1, 1))
-            self.mean[...] = BN_MOMENTUM * mean + (1 - BN_MOMENTUM) * jax.lax.stop_gradient(batch_mean)
-            self.var[...] = BN_MOMENTUM * var + (1 - BN_MOMENTUM) * jax.lax.stop_gradient(unbiased)
+            self.mean[...] = remember(mean, batch_mean)
+            self.var[...] = remember(var, unbiased)
             mean, var = batch_mean, batch_var
         # The mean is taken off first: folded into the bias, it would cost digits where the gain is large.
         gain = self.scale[...] * jax.lax.rsqrt(var + BN_EPSILON)
-        return ((wide - mean) * gain + self.bias[...]).astype(x.dtype)
+        return ((parts - mean) * gain + self.bias[...]).astype(x.dtype).reshape(x.shape)
+
+
+def remember(old: jax.Array, new: jax.Array) -> jax.Array:
+    """A running statistic after a batch; of several parts of the batch their mean counts."""
+    return BN_MOMENTUM * old + (1 - BN_MOMENTUM) * jax.lax.stop_gradient(new.mean((0, 1, 2, 3)))
 
 
 class Conv(nnx.Module):

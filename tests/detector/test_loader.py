@@ -1,0 +1,132 @@
+"""Batches: the same from the seed whatever loads them, resumable, with boxes that stay on their objects."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from examples.detector.augment import Augmentation, colour, flip, letterbox, mosaic, warp
+from examples.detector.data import read_folder
+from examples.detector.loader import training_batches, validation_batches
+from examples.detector.scenes import scenes
+
+RUN = {"size": 64, "batch_size": 4, "epochs": 2, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return read_folder(scenes(tmp_path_factory.mktemp("data") / "scenes", {"train": 10, "val": 5}), "train")
+
+
+@pytest.fixture(scope="module")
+def whole(images):
+    return list(training_batches(images, Augmentation(), threads=1, **RUN))
+
+
+def same(a, b):
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert x.keys() == y.keys()
+        assert all(np.array_equal(x[k], y[k]) for k in x)
+
+
+def test_an_epoch_drops_what_fills_no_batch(whole):
+    assert len(whole) == 2 * (10 // 4)
+    assert whole[0]["image"].shape == (4, 64, 64, 3)
+    assert whole[0]["image"].dtype == np.uint8
+
+
+@pytest.mark.parametrize("threads, workers", [(3, 0), (1, 2)])
+def test_batches_do_not_depend_on_who_loads_them(images, whole, threads, workers):
+    same(list(training_batches(images, Augmentation(), threads=threads, workers=workers, **RUN)), whole)
+
+
+def test_another_seed_gives_other_batches(images, whole):
+    other = next(training_batches(images, Augmentation(), **(RUN | {"seed": 4})))
+    assert not np.array_equal(other["image"], whole[0]["image"])
+
+
+def test_loading_goes_on_where_its_state_says(images, whole):
+    batches = training_batches(images, Augmentation(), **RUN)
+    first = list(itertools.islice(batches, 2))
+    state = batches.get_state()
+    same(first, whole[:2])
+    again = training_batches(images, Augmentation(), **RUN)
+    again.set_state(state)
+    same(list(again), whole[2:])
+
+
+def test_processes_load_the_parts_of_one_batch(images, whole):
+    parts = [list(training_batches(images, Augmentation(), shard=(i, 2), **RUN)) for i in range(2)]
+    joined = [{k: np.concatenate([a[k], b[k]]) for k in a} for a, b in zip(*parts, strict=True)]
+    same(joined, whole)
+
+
+def test_a_batch_larger_than_the_data_is_refused(images):
+    with pytest.raises(ValueError, match="--batch-size 16 is more than the 10 training images"):
+        training_batches(images, Augmentation(), **(RUN | {"batch_size": 16}))
+
+
+def test_validation_sees_each_image_once(images):
+    batches = list(validation_batches(images, size=64, batch_size=4))
+    assert np.concatenate([b["index"] for b in batches]).tolist() == [*range(10), -1, -1]
+
+
+def square(colour_=(255, 0, 0), corners=(10, 20, 30, 50)):
+    """A grey image with one coloured box, and its label."""
+    pixels = np.full((64, 64, 3), 114, np.uint8)
+    x0, y0, x1, y1 = corners
+    pixels[y0:y1, x0:x1] = colour_
+    return pixels, np.array([[1, *corners]], np.float32)
+
+
+def seen(pixels):
+    """Corners of what is red."""
+    red = (pixels[..., 0] > 180) & (pixels[..., 1] < 60)
+    rows, columns = np.nonzero(red.any(1))[0], np.nonzero(red.any(0))[0]
+    return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_move_with_what_they_hold(seed):
+    rng = np.random.default_rng(seed)
+    a = Augmentation(translate=0.1, scale=0.3, flipud=0.5, fliplr=0.5)
+    pixels, labels = flip(rng, warp(rng, square(), 64, a), a)
+    np.testing.assert_allclose(labels[0, 1:], seen(pixels), atol=1.6)  # edges are blended over a pixel
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_hold_all_of_what_is_turned_sheared_and_tilted(seed):
+    rng = np.random.default_rng(seed)
+    a = Augmentation(degrees=20, shear=5, perspective=0.001, scale=0.2)
+    pixels, labels = warp(rng, square(), 64, a)
+    got, held = labels[0, 1:], seen(pixels)
+    assert got[0] <= held[0] + 1
+    assert got[1] <= held[1] + 1
+    assert got[2] >= held[2] - 1
+    assert got[3] >= held[3] - 1
+
+
+def test_a_mosaic_holds_four_images_around_its_centre():
+    canvas, labels = mosaic(np.random.default_rng(0), [square() for _ in range(4)], 64)
+    assert canvas.shape == (128, 128, 3)
+    assert len(labels) == 4
+    for _, x0, y0, x1, y1 in labels.astype(int):
+        inside = canvas[y0:y1, x0:x1]
+        assert (inside == (255, 0, 0)).all()
+
+
+def test_colour_keeps_hue_without_gain_and_changes_it_with():
+    pixels, _ = square((200, 100, 50))
+    same_ = colour(np.random.default_rng(0), pixels, Augmentation(hsv_h=0, hsv_s=0, hsv_v=0))
+    assert same_ is pixels
+    changed = colour(np.random.default_rng(0), pixels, Augmentation(hsv_h=0.1, hsv_s=0, hsv_v=0.3))
+    assert (changed != pixels).any()
+
+
+def test_letterbox_centres_in_grey():
+    canvas, factor, left, top = letterbox(np.zeros((20, 40, 3), np.uint8), 64)
+    assert (factor, left, top) == (1.6, 0, 16)
+    assert (canvas[:16] == 114).all()
+    assert (canvas[16:48] == 0).all()
+    assert (canvas[48:] == 114).all()
