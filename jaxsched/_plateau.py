@@ -18,7 +18,7 @@ from jaxsched.schedules._checks import MAX_STEP, is_host_number, number
 from jaxsched.schedules._schedule import real, schedule
 
 
-def _below_one(name: str, value: Any) -> Any:
+def below_one(name: str, value: Any) -> Any:
     value = number(name, value)
     if is_host_number(value) and value >= 1:
         raise ValueError(f"{name} must be below 1, got {value!r}")
@@ -29,7 +29,7 @@ def _below_one(name: str, value: Any) -> Any:
 def plateau(
     step: jax.Array,
     base: Number,
-    factor: Annotated[float | jax.Array, _below_one] = 0.1,
+    factor: Annotated[float | jax.Array, below_one] = 0.1,
     patience: Count = 10,
     *,
     threshold: Number = 1e-4,
@@ -167,7 +167,7 @@ def plateau_state(opt_state: Any) -> dict[str, dict[str, PlateauState]]:
         >>> int(js.plateau_state(js.report_metric(state, jnp.nan))["weight"]["lr"].bad)
         1
     """
-    from jaxsched.optimizers._driver import OptimizerState, states  # here: the driver is written with this file
+    from jaxsched.optimizers._state import OptimizerState, states  # here: that file is written with this one
 
     found: dict[str, dict[str, PlateauState]] = {}
     for state in states(opt_state, OptimizerState):

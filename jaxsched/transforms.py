@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxsched.optimizers._driver import states
+from jaxsched.optimizers._state import states
 from jaxsched.schedules import Value, value_at
 from jaxsched.schedules._checks import is_host_number
 from jaxsched.schedules._schedule import as_step

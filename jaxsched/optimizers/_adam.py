@@ -11,6 +11,7 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
+from jaxsched.optimizers._moving import gathered, moved
 
 
 def adam(
@@ -115,17 +116,19 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
     return {**slots, "max_exp_avg_sq": zeros} if values["amsgrad"] else slots
 
 
-def _prepare(h: Hypers) -> None:
+def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     beta1, beta2 = h.betas
-    h.step_size = -h.lr / (1.0 - jnp.power(beta1, h.count))
-    h.root_correction = jnp.sqrt(1.0 - jnp.power(beta2, h.count))
+    return {
+        "step_size": -h.lr / gathered(beta1, h.count),
+        "root_correction": jnp.sqrt(gathered(beta2, h.count)),
+    }
 
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     beta1, beta2 = h.betas
-    mean = slots["exp_avg"] + (1.0 - beta1) * (gradient - slots["exp_avg"])
-    square = beta2 * slots["exp_avg_sq"] + (1.0 - beta2) * jnp.square(gradient)
+    mean = moved(slots["exp_avg"], gradient, beta1)
+    square = moved(slots["exp_avg_sq"], jnp.square(gradient), beta2)
     new = {**slots, "exp_avg": mean, "exp_avg_sq": square}
     if h.amsgrad:
         square = new["max_exp_avg_sq"] = jnp.maximum(slots["max_exp_avg_sq"], square)

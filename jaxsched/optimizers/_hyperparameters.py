@@ -7,14 +7,16 @@ at each step. A text, a bool or None is an option: fixed when the optimizer is m
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxsched.schedules import Schedule, Value, value_at
-from jaxsched.schedules._checks import is_host_number
+from jaxsched.schedules._checks import is_host_number, number
 
 Hyperparameter = Value
 """A number or a schedule: ours, or any function of the step."""
@@ -41,6 +43,15 @@ LIMITS: Limits = {
     "eps": (at_least_zero, ">= 0"),
     "betas": (below_one, "in [0, 1)"),
     "alpha": (at_least_zero, ">= 0"),
+    "rho": (lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "lr_decay": (at_least_zero, ">= 0"),
+    "initial_accumulator_value": (at_least_zero, ">= 0"),
+    "momentum_decay": (at_least_zero, ">= 0"),
+    "d": (lambda value: value >= 1, ">= 1"),
+    "beta2_decay": (lambda value: value <= 0, "<= 0"),
+    "muon": (at_least_zero, ">= 0"),
+    "sgd": (at_least_zero, ">= 0"),
+    "max_grad_norm": (lambda value: value > 0, "> 0"),
 }
 """What torch asks of its hyperparameters."""
 
@@ -58,14 +69,14 @@ def check(optimizer: str, name: str, value: Any, limits: Limits = LIMITS) -> Any
         ValueError: If it is a number out of the range of the hyperparameter ``name``.
     """
     if isinstance(value, tuple | list):
-        return tuple(check(optimizer, name, item, limits) for item in value)
+        return tuple(None if item is None and name == "eps" else check(optimizer, name, item, limits) for item in value)
     if isinstance(value, Schedule) or callable(value) or (is_option(value) and name not in limits):
         return value
     if is_host_number(value):
         allowed, words = limits.get(name, (lambda _: True, ""))
         if not allowed(value):
             raise ValueError(f"{optimizer}: {name} must be {words}, got {value!r}")
-        return value
+        return number(f"{optimizer}: {name}", value)
     if hasattr(value, "dtype"):
         return value
     raise TypeError(f"{optimizer}: {name} must be a number or a function of the step, got {value!r}")
@@ -110,15 +121,58 @@ def _suggest(name: str, known: tuple[str, ...]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def evaluate(values: Values, step: ArrayLike, dtype: Any) -> Values:
-    """The numbers in force at ``step``, as scalars of ``dtype``; options are left out."""
-    return {
-        name: tuple(value_at(item, step).astype(dtype) for item in value)
-        if isinstance(value, tuple)
-        else value_at(value, step).astype(dtype)
-        for name, value in values.items()
-        if not is_option(value)
-    }
+def evaluate(by_group: Sequence[Values], step: ArrayLike, dtype: Any) -> Values:
+    """The numbers in force at ``step``: by name one for all groups, [], or one for each, [groups]; without options.
+
+    Schedules of one kind are evaluated together, so that many groups cost as much as one, to trace and to run.
+    """
+    names = [name for name, value in by_group[0].items() if not is_option(value)] if by_group else []
+
+    def row(cells: Sequence[Any]) -> Any:
+        if isinstance(cells[0], tuple):
+            return tuple(row(items) for items in zip(*cells, strict=True))
+        return None if cells[0] is None else _row(cells, step, dtype)
+
+    return {name: row([values[name] for values in by_group]) for name in names}
+
+
+def _row(cells: Sequence[Any], step: ArrayLike, dtype: Any) -> jax.Array:
+    distinct: dict[Any, Any] = {cell if is_host_number(cell) else id(cell): cell for cell in cells}
+    kinds: dict[Any, list[Any]] = {}
+    for key, cell in distinct.items():
+        kinds.setdefault(_kind(cell), []).append(key)
+    place = {key: i for i, key in enumerate(key for keys in kinds.values() for key in keys)}
+    values = [_together([distinct[key] for key in keys], step, dtype) for keys in kinds.values()]
+    if len(distinct) == 1:
+        return values[0].reshape(())
+    order = [place[cell if is_host_number(cell) else id(cell)] for cell in cells]
+    found = values[0] if len(values) == 1 else jnp.concatenate(values)
+    return found if order == list(range(len(found))) else found[np.asarray(order)]
+
+
+def _kind(cell: Any) -> Any:
+    """Equal for what can be evaluated together."""
+    if is_host_number(cell):
+        return "number"
+    if not isinstance(cell, Schedule):
+        return id(cell)
+    leaves, structure = jax.tree.flatten(cell)
+    return structure, tuple((np.shape(leaf), isinstance(leaf, int)) for leaf in leaves)
+
+
+def _together(cells: Sequence[Any], step: ArrayLike, dtype: Any) -> jax.Array:
+    """The values at ``step`` of numbers or schedules of one kind, [cells]."""
+    if is_host_number(cells[0]):
+        return jnp.asarray(np.asarray(cells, dtype))
+    if len(cells) == 1:
+        return value_at(cells[0], step).astype(dtype)[None]
+    leaves = [jax.tree.leaves(cell) for cell in cells]
+    columns = [
+        np.asarray(column) if all(map(is_host_number, column)) else jnp.stack([jnp.asarray(x) for x in column])
+        for column in zip(*leaves, strict=True)
+    ]
+    structure = jax.tree.structure(cells[0])
+    return jax.vmap(lambda *leaves: value_at(structure.unflatten(leaves), step))(*columns).astype(dtype)
 
 
 def options(values: Values) -> Values:
@@ -129,7 +183,3 @@ def options(values: Values) -> Values:
 def is_zero(value: Any) -> bool:
     """Whether a hyperparameter is the number 0 at every step, as far as the host can tell."""
     return is_host_number(value) and value == 0
-
-
-def map_numbers(function: Callable[[jax.Array], jax.Array], values: Values) -> Values:
-    return jax.tree.map(function, values)

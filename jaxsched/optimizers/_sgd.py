@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with torch's momentum."""
+"""Stochastic gradient descent, with momentum as torch, as Caffe, or as an average writes it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values, is_zero
+from jaxsched.optimizers._moving import gathered
+
+FORMS = ("torch", "classic", "average")
 
 
 def sgd(
@@ -21,36 +24,50 @@ def sgd(
     nesterov: bool = False,
     *,
     maximize: bool = False,
+    form: str = "torch",
+    bias_correction: bool = False,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Stochastic gradient descent, as ``torch.optim.SGD``.
 
-    .. math::
-        g_t = \nabla f(p_{t-1}) + \lambda\, p_{t-1}, \qquad
-        b_1 = g_1, \quad b_t = \mu_t\, b_{t-1} + (1 - \tau_t)\, g_t, \qquad
-        p_t = p_{t-1} - \eta_t\, b_t
+    With :math:`g_t = \nabla f(p_{t-1}) + \lambda\, p_{t-1}`, momentum in one of three forms:
 
-    and with Nesterov's momentum :math:`p_t = p_{t-1} - \eta_t\, (g_t + \mu_t\, b_t)`. The learning rate stays outside
-    the buffer, so a change of it does not rescale past momentum. Weight decay is added to the gradient before the
-    momentum, and the first step is not dampened.
+    - ``"torch"``: :math:`b_1 = g_1,\; b_t = \mu_t\, b_{t-1} + (1 - \tau_t)\, g_t,\; p_t = p_{t-1} - \eta_t\, b_t`.
+      The learning rate stays outside the buffer, so a change of it acts on past gradients too, at once. The first
+      step is not dampened.
+    - ``"classic"``: :math:`b_t = \mu_t\, b_{t-1} + \eta_t\, g_t,\; p_t = p_{t-1} - b_t`, as in Caffe and older texts
+      (:math:`v = \mu v - \eta g,\; w = w + v`). Each gradient keeps the learning rate of its own step.
+    - ``"average"``: :math:`b_t = \mu_t\, b_{t-1} + (1 - \mu_t)\, g_t,\; p_t = p_{t-1} - \eta_t\, b_t`, with
+      ``bias_correction`` :math:`b_t / (1 - \mu_t^t)` in the place of :math:`b_t` and its like, as in `adam`.
+
+    Nesterov's look-ahead puts in the place of :math:`b_t`, form by form: :math:`g_t + \mu_t b_t`,
+    :math:`\eta_t\, g_t + \mu_t b_t`, :math:`(1 - \mu_t)\, g_t + \mu_t b_t`.
+
+    When they are the same trajectory, Nesterov's form included: classic is torch's for a constant lr, whatever the
+    momentum does. Average with :math:`\eta_t` is torch's with :math:`(1 - \mu)\, \eta_t` for a constant momentum,
+    whatever the lr does, and with ``bias_correction`` never. Torch's with a dampening of :math:`\mu` is the average
+    but for its first step. Without momentum all are one.
 
     Args:
         lr: Learning rate :math:`\eta`, >= 0.
         momentum: :math:`\mu`, >= 0. The number 0 in all groups keeps no buffer.
-        dampening: :math:`\tau`.
-        weight_decay: :math:`\lambda`, >= 0.
+        dampening: :math:`\tau`; of torch's form only.
+        weight_decay: :math:`\lambda`, >= 0; added to the gradient before the momentum.
         nesterov: Nesterov's momentum; needs a momentum and no dampening.
         maximize: Climb instead.
+        form: "torch", "classic" or "average".
+        bias_correction: Of the average, for its start at 0.
         groups: For a group's name what it overrides, or None to freeze it.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 
     Returns:
-        An optax transformation. Equal to ``optax.sgd(lr, momentum, nesterov)`` where that has the same options (it has
-        no dampening, weight decay or groups).
+        An optax transformation. In torch's form equal to ``optax.sgd(lr, momentum, nesterov)`` where that has the same
+        options (it has no dampening, weight decay or groups).
 
     Raises:
-        ValueError: If a number is out of its range, or a group or hyperparameter is not known.
+        ValueError: If a number is out of its range, a group or hyperparameter is not known, or options contradict each
+            other.
 
     Source: ``torch/optim/sgd.py``, torch 2.13.0.
 
@@ -69,36 +86,51 @@ def sgd(
         "weight_decay": weight_decay,
         "nesterov": nesterov,
         "maximize": maximize,
+        "form": form,
+        "bias_correction": bias_correction,
     }
     for values in (defaults, *({**defaults, **v} for v in (groups or {}).values() if v)):
-        if values["nesterov"] and (is_zero(values["momentum"]) or not is_zero(values["dampening"])):
-            raise ValueError(
-                f"sgd: nesterov needs a momentum and no dampening, got momentum={values['momentum']!r} and "
-                f"dampening={values['dampening']!r}"
-            )
+        _check(values)
     return lift(_SGD, defaults, groups, rules)
+
+
+def _check(values: Values) -> None:
+    form, dampening = values["form"], values["dampening"]
+    if form not in FORMS:
+        raise ValueError(f"sgd: form must be one of {', '.join(map(repr, FORMS))}, got {form!r}")
+    if values["nesterov"] and (is_zero(values["momentum"]) or not is_zero(dampening)):
+        raise ValueError(
+            f"sgd: nesterov needs a momentum and no dampening, got momentum={values['momentum']!r} and "
+            f"dampening={dampening!r}"
+        )
+    if form != "torch" and not is_zero(dampening):
+        raise ValueError(f"sgd: only torch's form has a dampening, got dampening={dampening!r} and form={form!r}")
+    if form != "average" and values["bias_correction"]:
+        raise ValueError(f"sgd: only the average has a bias_correction, got form={form!r}")
 
 
 def _slots(values: Values) -> Mapping[str, SlotStart]:
     return {} if is_zero(values["momentum"]) else {"momentum": zeros}
 
 
+def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
+    return {
+        "gain": jnp.where(h.count == 1, 1, 1 - h.dampening),  # the buffer starts as the gradient itself
+        "corrected_lr": h.lr / gathered(h.momentum, h.count),
+    }
+
+
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     if "momentum" not in slots:
         return -h.lr * gradient, slots
-    buffer = (
-        h.momentum * slots["momentum"] + h.gain * gradient
-        if h.gain is not None
-        else (h.momentum * slots["momentum"] + gradient)
-    )
-    direction = gradient + h.momentum * buffer if h.nesterov else buffer
-    return -h.lr * direction, {"momentum": buffer}
-
-
-def _prepare(h: Hypers) -> None:
-    # The first step is not dampened: the buffer starts as the gradient itself.
-    h.gain = None if h.nesterov else jnp.where(h.count == 1, 1.0, 1.0 - h.dampening).astype(h.dampening.dtype)
+    dampened = h.form == "torch" and not h.nesterov
+    gain = {"torch": h.gain if dampened else 1, "classic": h.lr, "average": 1 - h.momentum}[h.form]
+    buffer = h.momentum * slots["momentum"] + gain * gradient
+    direction = h.momentum * buffer + gain * gradient if h.nesterov else buffer
+    if h.form == "classic":
+        return -direction, {"momentum": buffer}
+    return -(h.corrected_lr if h.bias_correction else h.lr) * direction, {"momentum": buffer}
 
 
 _SGD = UpdateRule("sgd", _update, _slots, _prepare)

@@ -1,0 +1,251 @@
+"""Muon: momentum whose singular values are made equal, alone and beside SGD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxsched.groups import Rules
+from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
+from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
+from jaxsched.optimizers._moving import moved
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+STEPS = 5
+
+
+def muon(
+    lr: Hyperparameter = 1e-3,
+    weight_decay: Hyperparameter = 0.1,
+    momentum: Hyperparameter = 0.95,
+    nesterov: bool = True,
+    ns_coefficients: tuple[Hyperparameter, Hyperparameter, Hyperparameter] = COEFFICIENTS,
+    eps: Hyperparameter = 1e-7,
+    ns_steps: int = STEPS,
+    adjust_lr_fn: str | None = None,
+    *,
+    outputs: str = "first",
+    ns_dtype: str = "bfloat16",
+    groups: Groups | None = None,
+    rules: Rules | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Muon, as ``torch.optim.Muon``: for matrices only.
+
+    .. math::
+        b_t = b_{t-1} + (1 - \mu_t)(g_t - b_{t-1}), \qquad
+        d_t = (1 - \mu_t)\, g_t + \mu_t\, b_t \text{ (Nesterov), or } b_t, \\
+        p_t = (1 - \eta_t \lambda)\, p_{t-1} - \eta_t\, r\, \operatorname{orthogonal}(d_t)
+
+    ``orthogonal`` divides by the norm and makes all singular values about 1: ``ns_steps`` times
+    :math:`X \leftarrow a X + (b\, X X^\top + c\, (X X^\top)^2) X`. The ratio :math:`r` is
+    :math:`\sqrt{\max(1, \text{outputs} / \text{inputs})}`, or :math:`0.2 \sqrt{\max(\text{outputs}, \text{inputs})}`.
+
+    Args:
+        lr: Learning rate :math:`\eta`, >= 0.
+        weight_decay: :math:`\lambda`, >= 0, decoupled.
+        momentum: :math:`\mu`, >= 0.
+        nesterov: Nesterov's momentum.
+        ns_coefficients: :math:`a, b, c`.
+        eps: The least norm that is divided by, >= 0.
+        ns_steps: How often, below 100.
+        adjust_lr_fn: The ratio: "original" or None, or "match_rms_adamw".
+        outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
+        ns_dtype: In what the singular values are made equal; torch's is bfloat16, off by some 3e-3.
+        groups: For a group's name what it overrides, or None to freeze it.
+        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+
+    Returns:
+        An optax transformation; for other parameters combine it with another, as in ``examples/two_optimizers.py``.
+        ``optax.contrib.muon`` corrects the momentum's bias, has another ratio and adds epsilon to the norm.
+
+    Raises:
+        ValueError: If a number is out of its range, a group or hyperparameter is not known, or a parameter is no
+            matrix.
+
+    Source: ``torch/optim/_muon.py``, torch 2.13.0.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> tx = js.muon(lr=0.1, ns_dtype="float32")
+        >>> params = {"kernel": jnp.eye(2)}
+        >>> updates, state = tx.update(params, tx.init(params), params)
+        >>> round(float(updates["kernel"][0, 0]), 4)
+        -0.0855
+    """
+    if adjust_lr_fn not in _RATIOS:
+        raise ValueError(f"muon: adjust_lr_fn must be one of {', '.join(map(repr, _RATIOS))}, got {adjust_lr_fn!r}")
+    if len(ns_coefficients) != 3:
+        raise ValueError(f"muon: ns_coefficients must be three numbers, got {ns_coefficients!r}")
+    if not isinstance(ns_steps, int) or not 0 <= ns_steps < 100:
+        raise ValueError(f"muon: ns_steps must be a whole number from 0 to 99, got {ns_steps!r}")
+    defaults = {
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "ns_coefficients": ns_coefficients,
+        "eps": eps,
+        "adjust_lr_fn": adjust_lr_fn,
+        "outputs": _checked_outputs("muon", outputs),
+        "ns_dtype": ns_dtype,
+    }
+    return lift(_MUON, defaults, groups, rules, ns_steps=ns_steps)
+
+
+def musgd(
+    lr: Hyperparameter = 1e-3,
+    momentum: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
+    nesterov: bool = False,
+    use_muon: bool = False,
+    muon: Hyperparameter = 0.5,
+    sgd: Hyperparameter = 0.5,
+    *,
+    outputs: str = "first",
+    ns_dtype: str = "bfloat16",
+    groups: Groups | None = None,
+    rules: Rules | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Ultralytics' MuSGD: in groups with ``use_muon`` a step of Muon and then one of SGD, in others SGD.
+
+    .. math::
+        b_t = \mu_t\, b_{t-1} + (1 - \mu_t)\, \nabla f, \qquad
+        q_t = p_{t-1} - \eta_t\, m\, r\, \operatorname{orthogonal}((1 - \mu_t)\, \nabla f + \mu_t\, b_t), \\
+        g_t = \nabla f + \lambda\, q_t, \qquad c_t = \mu_t\, c_{t-1} + g_t, \qquad
+        p_t = q_t - \eta_t\, s\, (g_t + \mu_t\, c_t)
+
+    with Nesterov's momentum; without, :math:`b_t` and :math:`c_t` stand in the brackets. Where ``use_muon`` is not set,
+    :math:`q_t = p_{t-1}` and :math:`s = 1`. ``orthogonal`` is that of `muon`, of the kernel as a matrix with a row for
+    each output, divided by its norm + 1e-7. The ratio :math:`r` is :math:`\sqrt{\max(1, h / w)}` of the last two axes
+    in torch's order: outputs and inputs of a matrix, the window of a convolution.
+
+    Args:
+        lr: Learning rate :math:`\eta`, >= 0.
+        momentum: :math:`\mu`, >= 0.
+        weight_decay: :math:`\lambda`, >= 0; only of SGD's part.
+        nesterov: Nesterov's momentum, of both parts.
+        use_muon: Whether the group's parameters, of two axes or more, take Muon's step too.
+        muon: :math:`m`, >= 0.
+        sgd: :math:`s`, >= 0.
+        outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
+        ns_dtype: As for `muon`.
+        groups: For a group's name what it overrides, or None to freeze it.
+        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+
+    Raises:
+        ValueError: If a number is out of its range, a group or hyperparameter is not known, or a parameter with
+            ``use_muon`` has fewer than two axes.
+
+    Source: ``ultralytics/optim/muon.py``, Ultralytics 8.4.190; written from its behaviour.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> tx = js.musgd(lr=0.1, groups={"weight": dict(use_muon=True)}, ns_dtype="float32")
+        >>> params = {"kernel": jnp.eye(2), "bias": jnp.ones(2)}
+        >>> updates, state = tx.update(params, tx.init(params), params)
+        >>> round(float(updates["kernel"][0, 0]), 4), round(float(updates["bias"][0]), 4)
+        (-0.0927, -0.1)
+    """
+    defaults = {
+        "lr": lr,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "nesterov": nesterov,
+        "use_muon": use_muon,
+        "muon": muon,
+        "sgd": sgd,
+        "outputs": _checked_outputs("musgd", outputs),
+        "ns_dtype": ns_dtype,
+    }
+    return lift(_MUSGD, defaults, groups, rules)
+
+
+def _checked_outputs(optimizer: str, outputs: str) -> str:
+    if outputs not in ("first", "last"):
+        raise ValueError(f"{optimizer}: outputs must be 'first' or 'last', got {outputs!r}")
+    return outputs
+
+
+def _orthogonal(matrix: jax.Array, divisor: jax.Array, coefficients: Any, steps: int, dtype: Any) -> jax.Array:
+    """The matrix with singular values of about 1. ``divisor`` is at least the largest of them."""
+    a, b, c = (jnp.asarray(x, dtype) for x in coefficients)
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.astype(dtype) / divisor.astype(dtype)
+    x = x.T if tall else x
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return (x.T if tall else x).astype(matrix.dtype)
+
+
+def _norm(matrix: jax.Array, dtype: Any) -> jax.Array:
+    return jnp.linalg.norm(matrix.astype(dtype).astype(matrix.dtype))
+
+
+_RATIOS = {
+    None: lambda rows, columns: max(1.0, rows / columns) ** 0.5,
+    "original": lambda rows, columns: max(1.0, rows / columns) ** 0.5,
+    "match_rms_adamw": lambda rows, columns: 0.2 * max(rows, columns) ** 0.5,
+}
+
+
+def _direction(gradient: jax.Array, buffer: jax.Array, h: Hypers) -> tuple[jax.Array, jax.Array]:
+    """The momentum's direction and its buffer, an average that starts at 0."""
+    buffer = moved(buffer, gradient, h.momentum)
+    return moved(gradient, buffer, 1 - h.momentum) if h.nesterov else buffer, buffer
+
+
+def _update_muon(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
+    del param
+    direction, buffer = _direction(gradient, slots["momentum"], h)
+    divisor = jnp.maximum(_norm(direction, h.ns_dtype), h.eps)
+    shape = direction.shape if h.outputs == "first" else direction.shape[::-1]
+    update = _orthogonal(direction, divisor, h.ns_coefficients, h.ns_steps, h.ns_dtype)
+    return -h.lr * _RATIOS[h.adjust_lr_fn](*shape) * update, {"momentum": buffer}
+
+
+def _update_musgd(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
+    new, moved_by, share = {**slots}, 0.0, 1.0
+    if h.use_muon:
+        direction, new["muon_momentum"] = _direction(gradient, slots["muon_momentum"], h)
+        in_torch = _torch_axes(direction.ndim) if h.outputs == "last" else tuple(range(direction.ndim))
+        turned = direction.transpose(in_torch)
+        matrix = turned.reshape(turned.shape[0], -1)
+        update = _orthogonal(matrix, _norm(matrix, h.ns_dtype) + 1e-7, COEFFICIENTS, STEPS, h.ns_dtype)
+        update = update.reshape(turned.shape).transpose([in_torch.index(i) for i in range(direction.ndim)])
+        moved_by = -h.lr * h.muon * _RATIOS[None](*turned.shape[-2:]) * update
+        share = h.sgd
+    gradient = gradient + h.weight_decay * (param + moved_by)
+    buffer = new["momentum"] = h.momentum * slots["momentum"] + gradient
+    direction = gradient + h.momentum * buffer if h.nesterov else buffer
+    return moved_by - h.lr * share * direction, new
+
+
+def _torch_axes(ndim: int) -> tuple[int, ...]:
+    """From (..., inputs, outputs) to (outputs, inputs, ...)."""
+    return (ndim - 1, ndim - 2, *range(ndim - 2))
+
+
+def _musgd_slots(values: Values) -> Mapping[str, SlotStart]:
+    return {"momentum": zeros, **({"muon_momentum": zeros} if values["use_muon"] else {})}
+
+
+def _no_matrix(shape: tuple[int, ...], dtype: Any, values: Values) -> str | None:
+    del values
+    real = not jnp.issubdtype(dtype, jnp.complexfloating)
+    return None if len(shape) == 2 and real else f"is no real matrix: {dtype} with shape {shape}"
+
+
+def _no_kernel(shape: tuple[int, ...], dtype: Any, values: Values) -> str | None:
+    usable = len(shape) >= 2 and not jnp.issubdtype(dtype, jnp.complexfloating)
+    return None if usable or not values["use_muon"] else f"is no real kernel for use_muon: {dtype} with shape {shape}"
+
+
+_MUON = UpdateRule(
+    "muon", _update_muon, lambda values: {"momentum": zeros}, weight_decay="decoupled", refuses=_no_matrix
+)
+_MUSGD = UpdateRule("musgd", _update_musgd, _musgd_slots, weight_decay="own", refuses=_no_kernel)
