@@ -24,7 +24,7 @@ import jaxsched
 from jaxsched import groups as grouping
 from jaxsched import schedules
 from jaxsched.recipe import Accumulate, Recipe
-from jaxsched.schedules import LogRate, Schedule
+from jaxsched.schedules import LogRate, Ratio, Schedule
 from jaxsched.schedules._checks import is_host_number
 
 VERSION = 1
@@ -79,6 +79,8 @@ def _written(where: _Place, value: Any) -> Any:
         return number if math.isfinite(number) else {"$number": str(number)}
     if isinstance(value, Schedule):
         return {"$schedule": _maker_name(where, value.maker), **_written(where, value.arguments)}
+    if isinstance(value, Ratio):
+        return float(value)
     if isinstance(value, LogRate):
         if value.value is not None:
             return {"$rate": value.value}

@@ -38,6 +38,9 @@ from jaxsched.schedules._function import table as table
 from jaxsched.schedules._function import tabulate as tabulate
 from jaxsched.schedules._rate import LogRate as LogRate
 from jaxsched.schedules._rate import Rate as Rate
+from jaxsched.schedules._ratio import Duration as Duration
+from jaxsched.schedules._ratio import Exponent as Exponent
+from jaxsched.schedules._ratio import Ratio as Ratio
 from jaxsched.schedules._schedule import Schedule as Schedule
 from jaxsched.schedules._schedule import Value as Value
 from jaxsched.schedules._schedule import composition as composition

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Count, Length, Number, Positive, Real, WholeLength, is_host_number
+from jaxsched.schedules._checks import Count, Number, Real, WholeLength, is_host_number
 from jaxsched.schedules._compose import delayed
-from jaxsched.schedules._progress import (
-    done,
-    fraction,
-    fraction_and_lost,
-    is_whole,
-    left,
-    power_and_rest,
-    sin_squared,
-)
+from jaxsched.schedules._progress import fraction, power_and_rest, sin_squared, split
 from jaxsched.schedules._rate import LogRate, Rate
+from jaxsched.schedules._ratio import Duration, Exponent
 from jaxsched.schedules._schedule import Schedule, composition, schedule
-from jaxsched.schedules._stairs import cycle_at, stairs_at
+from jaxsched.schedules._stairs import cycle_at, repeats
 
 
 @schedule
-def cosine(step: jax.Array, peak: Number, steps: Length, floor: Number = 0.0, k: Positive | None = None) -> jax.Array:
+def cosine(step: jax.Array, peak: Number, steps: Duration, floor: Number = 0.0, k: Exponent | None = None) -> jax.Array:
     """Half a cosine from ``peak`` at step 0 down to ``floor`` at ``steps``, then flat.
 
     ``floor + (peak - floor) * (1 + cos(pi * t**k)) / 2`` with ``t = min(step / steps, 1)``: exactly ``peak`` at step 0
@@ -30,7 +25,7 @@ def cosine(step: jax.Array, peak: Number, steps: Length, floor: Number = 0.0, k:
 
     Args:
         peak: Value at step 0.
-        steps: Length of the decay in steps, > 0.
+        steps: Duration of the decay in steps, > 0.
         floor: Value from ``steps`` on.
         k: k-decay (Zhang and Li 2020, arXiv:2004.05909): above 1 it stays high for longer and falls faster; > 0.
 
@@ -43,20 +38,22 @@ def cosine(step: jax.Array, peak: Number, steps: Length, floor: Number = 0.0, k:
         >>> [round(float(lr(step)), 4) for step in (0, 50, 100, 1000)]
         [0.1, 0.055, 0.01, 0.01]
     """
-    return half_cosine(done(step, steps), left(step, steps), steps, peak, floor, k)
+    gone, left, whole = split(step, steps)
+    return half_cosine(gone, left, whole, peak, floor, k)
 
 
-def half_cosine(gone: Real, left: Real, steps: Real, peak: Real, floor: Real, k: Real | None = None) -> jax.Array:
-    """From ``peak`` to ``floor``, when ``gone`` of ``steps`` are gone and ``left`` are left."""
-    down, up = fraction(left, steps), fraction(gone, steps)
-    if k is not None:
-        up, down = power_and_rest(up, down, k, fraction_and_lost(gone, steps)[1])
+def half_cosine(gone: Any, left: Any, whole: Any, peak: Real, floor: Real, k: Any = None) -> jax.Array:
+    """From ``peak`` to ``floor``, when ``gone`` of the ``whole`` is gone and ``left`` is left."""
+    if k is None:
+        up, down = fraction(gone, whole), fraction(left, whole)
+    else:
+        up, down = power_and_rest(gone, left, whole, k)
     # peak and floor each with its own weight: nothing cancels, and each end is exact.
     return peak * sin_squared(down) + floor * sin_squared(up)
 
 
 @schedule
-def periodic_cosine(step: jax.Array, peak: Number, steps: Length, floor: Number = 0.0) -> jax.Array:
+def periodic_cosine(step: jax.Array, peak: Number, steps: Duration, floor: Number = 0.0) -> jax.Array:
     """A cosine wave between ``peak`` at step 0 and ``floor`` at ``steps``, up again at ``2 * steps``, without end.
 
     ``floor + (peak - floor) * (1 + cos(pi * step / steps)) / 2``: exactly ``peak`` at even and exactly ``floor`` at odd
@@ -75,14 +72,9 @@ def periodic_cosine(step: jax.Array, peak: Number, steps: Length, floor: Number 
         >>> js.periodic_cosine(1.0, steps=2)(jnp.arange(6)).round(2)
         Array([1. , 0.5, 0. , 0.5, 1. , 0.5], dtype=float32)
     """
-    if is_whole(steps):
-        halves, within = step // steps, step % steps
-        over, to_go = within, steps - within
-    else:
-        halves, within, _ = stairs_at(step, steps)
-        over, to_go, steps = within, 1.0 - within, 1.0
-    falls = halves % 2 == 0
-    return half_cosine(jnp.where(falls, over, to_go), jnp.where(falls, to_go, over), steps, peak, floor)
+    halves, over, whole = repeats(step, steps)
+    falls, to_go = halves % 2 == 0, whole - over
+    return half_cosine(jnp.where(falls, over, to_go), jnp.where(falls, to_go, over), whole, peak, floor)
 
 
 @schedule
@@ -94,7 +86,7 @@ def cosine_restarts(
     stretch: WholeLength = 1,
     decay: Rate = 1.0,
     cycles: WholeLength | None = None,
-    k: Positive | None = None,
+    k: Exponent | None = None,
 ) -> jax.Array:
     """Half a cosine from ``peak`` towards ``floor``, again and again (SGDR, arXiv:1608.03983).
 
@@ -103,7 +95,7 @@ def cosine_restarts(
 
     Args:
         peak: Value at step 0.
-        steps: Length of the first cycle in steps, whole, > 0.
+        steps: Duration of the first cycle in steps, whole, > 0.
         floor: What each cycle tends to, and the value after the last.
         stretch: How many times longer each cycle is than the one before: a whole number, >= 1.
         decay: What ``peak`` is multiplied by at each restart, >= 0.
@@ -140,8 +132,8 @@ def flat_then_cosine(peak: Number, steps: WholeLength, flat: Count, floor: Numbe
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.flat_then_cosine(1.0, steps=6, flat=2)(jnp.arange(8)).round(2)
-        Array([1.  , 1.  , 1.  , 0.85, 0.5 , 0.15, 0.  , 0.  ], dtype=float32)
+        >>> js.flat_then_cosine(1.0, steps=6, flat=4)(jnp.arange(8)).round(2)
+        Array([1. , 1. , 1. , 1. , 1. , 0.5, 0. , 0. ], dtype=float32)
     """
     if is_host_number(steps) and is_host_number(flat) and flat >= steps:
         raise ValueError(f"flat_then_cosine: flat must be below steps={steps!r}, got {flat!r}")

@@ -7,18 +7,17 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Length, Number, Whole, WholeLength, choice, is_host_number
+from jaxsched.schedules._checks import Number, Whole, WholeLength, choice, is_host_number
 from jaxsched.schedules._compose import sequential
 from jaxsched.schedules._cosine import cosine
 from jaxsched.schedules._decay import linear
-from jaxsched.schedules._progress import fraction, is_whole
+from jaxsched.schedules._progress import fraction
 from jaxsched.schedules._schedule import Schedule, Value, composition, schedule, value_at
-from jaxsched.schedules._stairs import stairs_at
 
 
 @schedule
 def cyclic(
-    step: jax.Array, low: Number, high: Number, up: Length, down: Length | None = None, amplitude: Value = 1.0
+    step: jax.Array, low: Number, high: Number, up: WholeLength, down: WholeLength | None = None, amplitude: Value = 1.0
 ) -> jax.Array:
     """A straight line from ``low`` up to ``high`` in ``up`` steps and back in ``down``, without end (arXiv:1506.01186).
 
@@ -32,12 +31,12 @@ def cyclic(
     Args:
         low: Value at step 0 and between the cycles.
         high: Value at the top of a cycle of amplitude 1.
-        up: Steps from low to high, > 0.
-        down: Steps back, > 0; as many as ``up`` if not given.
+        up: Steps from low to high, whole, > 0.
+        down: Steps back, whole, > 0; as many as ``up`` if not given.
         amplitude: Number or schedule that scales the height.
 
     Raises:
-        ValueError: If ``up`` or ``down`` is not positive.
+        ValueError: If ``up`` or ``down`` is not a positive whole number.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -45,11 +44,8 @@ def cyclic(
         Array([0.  , 0.5 , 1.  , 0.5 , 0.  , 0.25, 0.5 , 0.25], dtype=float32)
     """
     down = up if down is None else down
-    period = up + down
-    if is_whole(period):
-        at = step % jnp.asarray(period, jnp.int32)
-    else:
-        at = stairs_at(step, period)[1] * period
+    period = jnp.asarray(up, jnp.int32) + jnp.asarray(down, jnp.int32)
+    at = step % period
     rises = at < up
     length = jnp.where(rises, up, down)
     high_part = fraction(jnp.where(rises, at, period - at), length)

@@ -5,18 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Length, Milestones, Number, Positive
-from jaxsched.schedules._progress import (
-    done,
-    fraction_and_lost,
-    gone_fraction,
-    left,
-    left_fraction,
-    power_and_rest,
-)
+from jaxsched.schedules._checks import Milestones, Number, Positive
+from jaxsched.schedules._progress import fraction, fraction_and_lost, fractions, power_and_rest, split
 from jaxsched.schedules._rate import LogRate, Rate
+from jaxsched.schedules._ratio import Duration, Exponent, rounded_and_lost
 from jaxsched.schedules._schedule import Schedule, composition, real, schedule
-from jaxsched.schedules._stairs import passed, stairs_at
+from jaxsched.schedules._stairs import passed, repeats, stair
 from jaxsched.schedules._twofold import exact_product, two_product, two_sum
 
 
@@ -34,7 +28,7 @@ def constant(step: jax.Array, value: Number) -> jax.Array:
 
 
 @schedule
-def linear(step: jax.Array, start: Number, end: Number, steps: Length) -> jax.Array:
+def linear(step: jax.Array, start: Number, end: Number, steps: Duration) -> jax.Array:
     """A straight line from ``start`` to ``end`` over ``steps`` steps, then flat.
 
     ``start * (1 - t) + end * t`` with ``t = min(step / steps, 1)``: ``start`` at step 0, exactly ``end`` from step
@@ -43,7 +37,7 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Length) -> jax.Ar
     Args:
         start: Value at step 0.
         end: Value from ``steps`` on.
-        steps: Length in steps, > 0.
+        steps: Duration in steps, > 0.
 
     Raises:
         ValueError: If ``steps`` is not positive.
@@ -54,7 +48,8 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Length) -> jax.Ar
         Array([1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
     """
     # start and end each with its own weight: nothing cancels, and both ends are exact.
-    return start * left_fraction(step, steps) + end * gone_fraction(step, steps)
+    gone, left = fractions(step, steps)
+    return start * left + end * gone
 
 
 @schedule
@@ -62,9 +57,9 @@ def polynomial(
     step: jax.Array,
     start: Number,
     end: Number,
-    steps: Length,
-    power: Positive = 1.0,
-    k: Positive | None = None,
+    steps: Duration,
+    power: Exponent = 1.0,
+    k: Exponent | None = None,
 ) -> jax.Array:
     """From ``start`` to ``end`` as a power of what is left, then flat.
 
@@ -74,7 +69,7 @@ def polynomial(
     Args:
         start: Value at step 0.
         end: Value from ``steps`` on.
-        steps: Length in steps, > 0.
+        steps: Duration in steps, > 0.
         power: 1 is a line, 2 falls fast first, 0.5 falls fast at the end; > 0.
         k: k-decay (Zhang and Li 2020, arXiv:2004.05909): above 1 it stays high for longer and falls faster; > 0.
 
@@ -86,15 +81,17 @@ def polynomial(
         >>> js.polynomial(1.0, 0.0, steps=4, power=2)(jnp.arange(6))
         Array([1.    , 0.5625, 0.25  , 0.0625, 0.    , 0.    ], dtype=float32)
     """
-    (down, lost), up = fraction_and_lost(left(step, steps), steps), gone_fraction(step, steps)
-    if k is not None:
-        (up, down), lost = power_and_rest(up, down, k, fraction_and_lost(done(step, steps), steps)[1]), 0.0
-    falling, rising = power_and_rest(down, up, power, lost)
+    gone, left, whole = split(step, steps)
+    if k is None:
+        falling, rising = power_and_rest(left, gone, whole, power)
+    else:
+        climb, fall = power_and_rest(gone, left, whole, k)
+        falling, rising = power_and_rest(fall, climb, 1.0, power)
     return start * falling + end * rising
 
 
 @schedule
-def exponential(step: jax.Array, start: Number, rate: Rate, every: Length = 1, staircase: bool = False) -> jax.Array:
+def exponential(step: jax.Array, start: Number, rate: Rate, every: Duration = 1, staircase: bool = False) -> jax.Array:
     """``start * rate ** (step / every)``, without end.
 
     Args:
@@ -111,13 +108,15 @@ def exponential(step: jax.Array, start: Number, rate: Rate, every: Length = 1, s
         >>> js.exponential(1.0, rate=0.25, every=2)(jnp.arange(5))
         Array([1.    , 0.5   , 0.25  , 0.125 , 0.0625], dtype=float32)
     """
-    stairs, within, lost = stairs_at(step, every)
-    return start * (LogRate.of(rate).power(stairs) if staircase else LogRate.of(rate).power(stairs, within, lost))
+    if staircase:
+        return start * LogRate.of(rate).power(stair(step, every))
+    times, over, whole = repeats(step, every)
+    return start * LogRate.of(rate).power(times, *fraction_and_lost(over, whole))
 
 
 @schedule
 def inverse_power(
-    step: jax.Array, start: Number, rate: Positive, power: Positive, every: Length = 1, staircase: bool = False
+    step: jax.Array, start: Number, rate: Positive, power: Exponent, every: Duration = 1, staircase: bool = False
 ) -> jax.Array:
     """``start / (1 + rate * step / every) ** power``, without end.
 
@@ -136,19 +135,20 @@ def inverse_power(
         >>> js.inverse_power(1.0, rate=1.0, power=2)(jnp.arange(4))
         Array([1.        , 0.25      , 0.11111111, 0.0625    ], dtype=float32)
     """
-    stairs, within, _ = stairs_at(step, every)
+    times, over, whole = repeats(step, every)
     if staircase:
-        within = jnp.zeros_like(within)
-    grown, error = exact_product(stairs, real(rate))
-    part, part_error = two_product(within, real(rate))
+        times, over = stair(step, every), jnp.zeros_like(over)
+    (rate, rate_lost), (power, power_lost) = rounded_and_lost(rate), rounded_and_lost(power)
+    grown, error = exact_product(times, rate, rate_lost)
+    part, part_error = two_product(fraction(over, whole), rate)
     grown, rounding = two_sum(grown, part)
     under, last_rounding = two_sum(real(1.0), grown)
     lost = error + part_error + rounding + last_rounding
-    return start * jnp.power(under, -power) * (1.0 - power * lost / under)
+    return start * jnp.power(under, -power) * (1.0 - power * lost / under - power_lost * jnp.log(under))
 
 
 @composition
-def inverse_time(start: Number, rate: Positive, every: Length = 1, staircase: bool = False) -> Schedule:
+def inverse_time(start: Number, rate: Positive, every: Duration = 1, staircase: bool = False) -> Schedule:
     """``start / (1 + rate * step / every)``, without end: `inverse_power` with ``power=1``.
 
     Args:
@@ -169,7 +169,7 @@ def inverse_time(start: Number, rate: Positive, every: Length = 1, staircase: bo
 
 
 @composition
-def inverse_sqrt(start: Number, steps: Length) -> Schedule:
+def inverse_sqrt(start: Number, steps: Duration) -> Schedule:
     """``start / sqrt(1 + step / steps)``, without end: `inverse_power` with ``power=0.5``.
 
     The transformer's decay after a warm-up of ``steps``: ``start * sqrt(steps / (step + steps))``.
@@ -190,12 +190,12 @@ def inverse_sqrt(start: Number, steps: Length) -> Schedule:
 
 
 @schedule
-def step_decay(step: jax.Array, start: Number, every: Length, factor: Rate = 0.1) -> jax.Array:
+def step_decay(step: jax.Array, start: Number, every: Duration, factor: Rate = 0.1) -> jax.Array:
     """``start * factor ** floor(step / every)``: one stair every ``every`` steps, without end.
 
     Args:
         start: Value at step 0.
-        every: Length of a stair in steps, > 0.
+        every: Duration of a stair in steps, > 0.
         factor: What each stair multiplies by, >= 0.
 
     Raises:
@@ -206,7 +206,7 @@ def step_decay(step: jax.Array, start: Number, every: Length, factor: Rate = 0.1
         >>> js.step_decay(1.0, every=2, factor=0.5)(jnp.arange(5))
         Array([1.  , 1.  , 0.5 , 0.5 , 0.25], dtype=float32)
     """
-    return start * LogRate.of(factor).power(stairs_at(step, every)[0])
+    return start * LogRate.of(factor).power(stair(step, every))
 
 
 @schedule
@@ -230,7 +230,7 @@ def multi_step(step: jax.Array, start: Number, at: Milestones, factor: Rate = 0.
 
 
 @schedule
-def exponential_ramp(step: jax.Array, end: Number, steps: Length) -> jax.Array:
+def exponential_ramp(step: jax.Array, end: Number, steps: Duration) -> jax.Array:
     """``end * (1 - exp(-(step + 1) / steps))``: from near 0 up to ``end``, fast first.
 
     At step 0 about ``end / steps``; it comes within 1 % of ``end`` after ``4.6 * steps``. YOLOv5's and Ultralytics' EMA
@@ -249,4 +249,4 @@ def exponential_ramp(step: jax.Array, end: Number, steps: Length) -> jax.Array:
         0.6321
     """
     # expm1: 1 - exp(-x) has lost half its digits at the start.
-    return -end * jnp.expm1(-(real(step) + 1.0) / real(steps))
+    return -end * jnp.expm1(-(real(step) + 1.0) / rounded_and_lost(steps)[0])

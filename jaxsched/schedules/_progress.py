@@ -6,31 +6,40 @@ because ``part >= whole``, not because a division says so.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from jaxsched.schedules._checks import Real
+from jaxsched.schedules._ratio import Ratio, is_whole, rounded_and_lost, whole_type
 from jaxsched.schedules._schedule import real
 from jaxsched.schedules._twofold import lost_in_division
 
 
-def is_whole(steps: Real) -> bool:
-    """Whether ``steps`` is an integer by type."""
-    return bool(jnp.issubdtype(jnp.result_type(steps), jnp.integer))
+def split(step: jax.Array, steps: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of ``steps``, what is gone at ``step``, what is left, and the whole, all in one unit.
 
-
-def done(step: jax.Array, steps: Real) -> jax.Array:
-    """The steps of ``steps`` that are gone at ``step``: an integer if ``steps`` is one."""
-    return jnp.minimum(step if is_whole(steps) else real(step), steps)
-
-
-def left(step: jax.Array, steps: Real) -> jax.Array:
-    """The steps of ``steps`` still to go at ``step``, from ``steps`` down to 0."""
+    The first goes from 0 to the whole and stays there. Integers, unless ``steps`` is a traced float.
+    """
+    if isinstance(steps, Ratio):
+        over, under = jnp.asarray(steps.over, whole_type()), jnp.asarray(steps.under, whole_type())
+        gone = jnp.minimum(jnp.minimum(step, over // under + 1) * under, over)
+        return gone, over - gone, over
     if is_whole(steps):
-        return jnp.maximum(jnp.asarray(steps, jnp.int32) - step, 0)
+        whole = jnp.asarray(steps, jnp.int32)
+        gone = jnp.minimum(step, whole)
+        return gone, whole - gone, whole
     # Whole steps are subtracted in integers, so that the part after the point survives a large step.
-    whole = jnp.floor(real(steps))
-    return jnp.maximum(real(whole.astype(jnp.int32) - step) + (real(steps) - whole), 0)
+    whole = real(steps)
+    floor = jnp.floor(whole)
+    left = jnp.maximum(real(floor.astype(jnp.int32) - step) + (whole - floor), 0)
+    return jnp.minimum(real(step), whole), left, whole
+
+
+def left(step: jax.Array, steps: Any) -> jax.Array:
+    """The steps of ``steps`` still to go at ``step``, from ``steps`` down to 0."""
+    return split(step, steps)[1]
 
 
 def fraction(part: Real, whole: Real) -> jax.Array:
@@ -46,12 +55,10 @@ def fraction_and_lost(part: Real, whole: Real) -> tuple[jax.Array, jax.Array]:
     return rounded, jnp.where(part >= whole, 0.0, lost_in_division(jnp.asarray(part), jnp.asarray(whole), rounded))
 
 
-def gone_fraction(step: jax.Array, steps: Real) -> jax.Array:
-    return fraction(done(step, steps), steps)
-
-
-def left_fraction(step: jax.Array, steps: Real) -> jax.Array:
-    return fraction(left(step, steps), steps)
+def fractions(step: jax.Array, steps: Any) -> tuple[jax.Array, jax.Array]:
+    """The fraction of ``steps`` that is gone at ``step``, and the fraction that is left."""
+    gone, left, whole = split(step, steps)
+    return fraction(gone, whole), fraction(left, whole)
 
 
 def sin_squared(turn: jax.Array) -> jax.Array:
@@ -63,15 +70,16 @@ def sin_squared(turn: jax.Array) -> jax.Array:
     return jnp.square(jnp.sin(jnp.pi / 2 * turn))
 
 
-def power_and_rest(x: jax.Array, rest: jax.Array, power: Real, lost: Real = 0.0) -> tuple[jax.Array, jax.Array]:
-    """``x ** power`` and ``1 - x ** power``, both accurate where they are small, for fractions ``x`` and ``1 - x``.
+def power_and_rest(part: Any, rest: Any, whole: Any, power: Any) -> tuple[jax.Array, jax.Array]:
+    """``x ** power`` and ``1 - x ** power`` for ``x = part / whole``, both accurate where they are small.
 
-    ``lost`` is what the rounding of ``x`` lost. Both are exact, with a finite gradient, at ``x == 0`` and ``x == 1``.
+    ``part + rest`` is the ``whole``. Both results are exact, with a finite gradient, at ``x == 0`` and ``x == 1``.
     """
-    inside = (x > 0) & (rest > 0)
-    some, others = jnp.where(inside, x, 0.5), jnp.where(inside, rest, 0.5)
-    raised = jnp.power(some, power)
-    raised = raised + raised * (power * lost / some)
-    unraised = -jnp.expm1(power * jnp.where(some < 0.5, jnp.log(some), jnp.log1p(-others)))
-    ends = jnp.where(x > 0, 1.0, 0.0)
-    return jnp.where(inside, raised, ends), jnp.where(inside, unraised, 1.0 - ends)
+    inside = (part > 0) & (rest > 0)
+    x, lost = fraction_and_lost(jnp.where(inside, part, whole), whole)
+    logarithm = jnp.where(x < 0.5, jnp.log(x), jnp.log1p(-fraction(jnp.where(inside, rest, 0), whole)))
+    power, power_lost = rounded_and_lost(power)
+    raised = jnp.power(x, power) * (1.0 + (power * (lost / x) + power_lost * logarithm))
+    unraised = -jnp.expm1((power + power_lost) * logarithm)
+    at_end = jnp.where(part > 0, 1.0, 0.0)
+    return jnp.where(inside, raised, at_end), jnp.where(inside, unraised, 1.0 - at_end)

@@ -51,8 +51,7 @@ class LogRate:
         exponent, error = exact_product(whole, high, low)
         part, part_error = two_product(real(fraction), high)
         exponent, rounding = two_sum(exponent, part)
-        power = jnp.exp(exponent)
-        return power + power * (error + part_error + rounding + (fraction * low + lost * high))
+        return jnp.exp(exponent) * (1.0 + (error + part_error + rounding + (fraction * low + lost * high)))
 
     def __mul__(self, times: Real) -> jax.Array:
         """``times * log(rate)``"""

@@ -209,7 +209,7 @@ def composition(function: Callable[P, Schedule]) -> Callable[P, Schedule]:
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
         arguments = _checked_arguments(function, signature, args, kwargs, None)
         star = _variadic(make)
-        return function(*(arguments.pop(star) if star else ()), **arguments)  # type: ignore[call-arg, arg-type]
+        return function(*(arguments.pop(star) if star else ()), **arguments)
 
     return make
 

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import MAX_STEP, Milestones, Real, Whole
-from jaxsched.schedules._progress import fraction, fraction_and_lost, is_whole
+from jaxsched.schedules._checks import MAX_STEP, Milestones, Whole
+from jaxsched.schedules._ratio import Ratio, is_whole, whole_type
 from jaxsched.schedules._schedule import real
 
 
-def stairs_at(step: jax.Array, every: Real) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """How often ``every`` fits into ``step``, the fraction of it that is over, and what its rounding lost."""
+def repeats(step: jax.Array, every: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """How often ``every`` fits into ``step``, what is over, and ``every``, both in one unit."""
+    if isinstance(every, Ratio):
+        over, under = jnp.asarray(every.over, whole_type()), jnp.asarray(every.under, whole_type())
+        times, rest = jnp.minimum(step // over, MAX_STEP // under - 1), step % over * under
+        return (times * under + rest // over).astype(jnp.int32), rest % over, over
     if is_whole(every):
-        every = jnp.asarray(every, jnp.int32)
-        return step // every, *fraction_and_lost(step % every, every)
-    stairs = jnp.floor(real(step) / real(every))
-    within = fraction(real(step) - stairs * every, every)
-    return stairs.astype(jnp.int32), within, jnp.zeros_like(within)
+        whole = jnp.asarray(every, jnp.int32)
+        return step // whole, step % whole, whole
+    whole = real(every)
+    times = jnp.floor(real(step) / whole)
+    return times.astype(jnp.int32), jnp.clip(real(step) - times * whole, 0, whole), whole
+
+
+def stair(step: jax.Array, every: Any) -> jax.Array:
+    """``floor(step / every)``, as exact as Python's ``step // every``."""
+    times, over, _ = repeats(step, every)
+    if isinstance(every, Ratio):
+        # Where the ratio fits exactly, the host number that is a hair longer does not.
+        return jnp.maximum(times - ((over == 0) & (every.tilt > 0)), 0)
+    return times
 
 
 def cycle_at(step: jax.Array, steps: Whole, stretch: Whole) -> tuple[jax.Array, jax.Array, jax.Array]:

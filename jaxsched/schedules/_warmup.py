@@ -5,13 +5,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Count, Length, Number, WholeLength
+from jaxsched.schedules._checks import Count, Number, WholeLength
+from jaxsched.schedules._ratio import Duration
 from jaxsched.schedules._schedule import Schedule, Value, composition, schedule, value_at
 from jaxsched.schedules._shapes import Shape, between
 
 
 @schedule
-def warmup(step: jax.Array, schedule: Value, steps: Length, start: Value = 0.0, shape: Shape = "linear") -> jax.Array:
+def warmup(step: jax.Array, schedule: Value, steps: Duration, start: Value = 0.0, shape: Shape = "linear") -> jax.Array:
     """``schedule``, approached from ``start`` over the first ``steps`` steps.
 
     With ``s`` the schedule's value at this very step (its clock runs on during warm-up) and ``t = step / steps``:
@@ -27,7 +28,7 @@ def warmup(step: jax.Array, schedule: Value, steps: Length, start: Value = 0.0, 
 
     Args:
         schedule: What to approach: a schedule, or a number.
-        steps: Length of the warm-up in steps, > 0. For none, leave the warm-up out.
+        steps: Duration of the warm-up in steps, > 0. For none, leave the warm-up out.
         start: Value at step 0: a number, or a schedule such as ``0.1 * schedule`` for a warm-up by ratio.
         shape: One of the above.
 
@@ -44,7 +45,7 @@ def warmup(step: jax.Array, schedule: Value, steps: Length, start: Value = 0.0, 
 
 @schedule
 def cooldown(
-    step: jax.Array, schedule: Value, at: Count, steps: Length, end: Value = 0.0, shape: Shape = "linear"
+    step: jax.Array, schedule: Value, at: Count, steps: Duration, end: Value = 0.0, shape: Shape = "linear"
 ) -> jax.Array:
     """``schedule``, left for ``end`` over ``steps`` steps from step ``at`` on: `warmup` the other way round.
 
@@ -62,7 +63,7 @@ def cooldown(
     Args:
         schedule: What to leave: a schedule, or a number.
         at: Step at which the cooldown begins: a whole number >= 0.
-        steps: Length of the cooldown in steps, > 0.
+        steps: Duration of the cooldown in steps, > 0.
         end: Value afterwards: a number or a schedule.
         shape: One of the above.
 

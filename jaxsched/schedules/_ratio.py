@@ -1,0 +1,91 @@
+"""A number that need not be whole, kept as a ratio of integers: where float32 would not do.
+
+In float32 the length 2.4 is not 2.4, and 36 / 2.4 may fall below 15: a stair missed. As 12 / 5 it is counted in
+integers like any whole length. And 1e-9 ** 0.9 differs by 8 ulp between 0.9 and the float32 nearest to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsched.schedules._checks import Real, Whole, length, positive
+from jaxsched.schedules._schedule import real
+from jaxsched.schedules._twofold import lost_in_division
+
+
+@jax.tree_util.register_pytree_node_class
+class Ratio:
+    """``over / under``, > 0. ``tilt`` is the sign of what a host number is above its ratio: -1 for 2.4 (12 / 5).
+
+    ``over * under`` fits into the integers, so that ``step % over * under`` does.
+    """
+
+    __slots__ = ("over", "tilt", "under", "value")
+
+    def __init__(self, over: Whole, under: Whole, tilt: Whole, value: float | None = None):
+        self.over, self.under, self.tilt, self.value = over, under, tilt, value
+
+    @classmethod
+    def of(cls, value: float) -> Ratio:
+        largest = np.iinfo(whole_type()).max
+        exact = Fraction(value)
+        near = exact.limit_denominator(max(int((largest / max(value, 1.0)) ** 0.5), 1))
+        near = max(near, Fraction(1, near.denominator))
+        return cls(near.numerator, near.denominator, (exact > near) - (exact < near), value)
+
+    def __float__(self) -> float:
+        return float(self.value) if self.value is not None else float(np.asarray(self.over) / np.asarray(self.under))
+
+    def __repr__(self) -> str:
+        if isinstance(self.over, jax.core.Tracer):
+            return f"<traced {self.over.aval.str_short()}>"
+        return repr(float(self)) if np.ndim(self.over) == 0 else repr(np.divide(self.over, self.under).tolist())
+
+    def tree_flatten(self) -> tuple[tuple[Whole, Whole, Whole], None]:
+        return (self.over, self.under, self.tilt), None
+
+    @classmethod
+    def tree_unflatten(cls, aux: None, children: tuple[Whole, Whole, Whole]) -> Ratio:
+        del aux
+        return cls(*children)
+
+
+def _kept(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    def keep(name: str, value: Any) -> Any:
+        if isinstance(value, Ratio):
+            return value
+        value = check(name, value)
+        return Ratio.of(value) if isinstance(value, float) else value
+
+    return keep
+
+
+Duration = Annotated[Real | Ratio, _kept(length)]
+"""A positive number of steps: the function receives an integer, a `Ratio`, or a traced number."""
+Exponent = Annotated[Real | Ratio, _kept(positive)]
+"""A positive exponent: the function receives an integer, a `Ratio`, or a traced number."""
+
+
+def whole_type() -> Any:
+    """The integers to count in: int32, or int64 under ``jax_enable_x64``."""
+    return jnp.result_type(int)
+
+
+def is_whole(steps: Any) -> bool:
+    """Whether ``steps`` is an integer by type."""
+    return not isinstance(steps, Ratio) and bool(jnp.issubdtype(jnp.result_type(steps), jnp.integer))
+
+
+def rounded_and_lost(number: Any) -> tuple[jax.Array, jax.Array]:
+    """A number that may be a `Ratio` as a float, and what its rounding lost."""
+    if not isinstance(number, Ratio):
+        return real(number), real(0.0)
+    over, under = jnp.asarray(number.over), jnp.asarray(number.under)
+    quotient = real(over) / real(under)
+    return quotient, lost_in_division(over, under, quotient)
