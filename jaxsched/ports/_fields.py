@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+LARGEST_FILE = 2**20
+"""Bytes of a file of settings, which are read in pure Python."""
 
 
 def as_number(where: str, value: Any) -> float:
@@ -24,7 +26,7 @@ def as_number(where: str, value: Any) -> float:
             raise TypeError(f"{where} must be a number, got the text {value!r}") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{where} must be a number, got {value!r}")
-    if not math.isfinite(value):
+    if not abs(value) < 2.0**1023:
         raise ValueError(f"{where} must be finite, got {value!r}")
     return value
 
@@ -70,9 +72,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ValueError: If it is no YAML, or holds no mapping.
     """
     yaml = extra("yaml", "yaml")
+    size = Path(path).stat().st_size
+    if size > LARGEST_FILE:
+        raise ValueError(f"{path} has {size} bytes; settings have at most {LARGEST_FILE}")
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ValueError(f"{path} is no YAML of settings: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: of UTF-8, dates, whole numbers of thousands of digits
         raise ValueError(f"{path} is no YAML: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold names and values, got {type(content).__name__}")

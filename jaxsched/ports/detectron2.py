@@ -1,0 +1,411 @@
+"""Detectron2's schedules and recipe, from its SOLVER settings (commit 02b5c4e2; fvcore 0.1.5.post20221221)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxsched.groups import ROLES, Rule, role
+from jaxsched.ports import _fields
+from jaxsched.ports._detectron2_schedulers import MOST_STAIRS
+from jaxsched.ports._detectron2_schedulers import CompositeParamScheduler as CompositeParamScheduler
+from jaxsched.ports._detectron2_schedulers import ConstantParamScheduler as ConstantParamScheduler
+from jaxsched.ports._detectron2_schedulers import CosineParamScheduler as CosineParamScheduler
+from jaxsched.ports._detectron2_schedulers import ExponentialParamScheduler as ExponentialParamScheduler
+from jaxsched.ports._detectron2_schedulers import LinearParamScheduler as LinearParamScheduler
+from jaxsched.ports._detectron2_schedulers import MultiStepParamScheduler as MultiStepParamScheduler
+from jaxsched.ports._detectron2_schedulers import ParamScheduler as ParamScheduler
+from jaxsched.ports._detectron2_schedulers import PolynomialDecayParamScheduler as PolynomialDecayParamScheduler
+from jaxsched.ports._detectron2_schedulers import StepParamScheduler as StepParamScheduler
+from jaxsched.ports._detectron2_schedulers import StepWithFixedGammaParamScheduler as StepWithFixedGammaParamScheduler
+from jaxsched.ports._detectron2_schedulers import WarmupParamScheduler as WarmupParamScheduler
+from jaxsched.recipe import Recipe
+from jaxsched.schedules import Schedule, cosine, multi_step, warmup
+
+Config = Mapping[str, Any]
+
+DEFAULTS: Mapping[str, Any] = {
+    "LR_SCHEDULER_NAME": "WarmupMultiStepLR",
+    "MAX_ITER": 40000,
+    "BASE_LR": 0.001,
+    "BASE_LR_END": 0.0,
+    "MOMENTUM": 0.9,
+    "NESTEROV": False,
+    "WEIGHT_DECAY": 0.0001,
+    "WEIGHT_DECAY_NORM": 0.0,
+    "GAMMA": 0.1,
+    "STEPS": (30000,),
+    "NUM_DECAYS": 3,
+    "WARMUP_FACTOR": 1.0 / 1000,
+    "WARMUP_ITERS": 1000,
+    "WARMUP_METHOD": "linear",
+    "RESCALE_INTERVAL": False,
+    "CHECKPOINT_PERIOD": 5000,
+    "IMS_PER_BATCH": 16,
+    "REFERENCE_WORLD_SIZE": 0,
+    "BIAS_LR_FACTOR": 1.0,
+    "WEIGHT_DECAY_BIAS": None,
+    "CLIP_GRADIENTS": {"ENABLED": False, "CLIP_TYPE": "value", "CLIP_VALUE": 1.0, "NORM_TYPE": 2.0},
+    "AMP": {"ENABLED": False},
+}
+"""What Detectron2's SOLVER has where a config says nothing."""
+
+_ASIDE = ("CHECKPOINT_PERIOD", "AMP")
+_LONGEST_CHAIN = 32
+
+
+def LRMultiplier(multiplier: ParamScheduler, max_iter: int) -> Callable[[float], Schedule]:
+    """A base lr times a scheduler: at step ``t``, ``base_lr * multiplier(t / max_iter)``.
+
+    Example:
+        >>> from jaxsched.ports import detectron2
+        >>> lr = detectron2.LRMultiplier(detectron2.LinearParamScheduler(1.0, 0.0), max_iter=4)(0.5)
+        >>> [float(lr(step)) for step in range(5)]
+        [0.5, 0.375, 0.25, 0.125, 0.0]
+    """
+    factor = multiplier.over(max_iter)
+    return lambda base_lr: base_lr * factor
+
+
+def WarmupMultiStepLR(
+    milestones: Sequence[int],
+    gamma: float = 0.1,
+    warmup_factor: float = 0.001,
+    warmup_iters: int = 1000,
+    warmup_method: str = "linear",
+) -> Callable[[float], Schedule]:
+    """Detectron2's deprecated class of this name: the factor of warm-up times the stairs, at every iteration."""
+    return lambda base_lr: _deprecated(
+        multi_step(base_lr, tuple(milestones), gamma), warmup_factor, warmup_iters, warmup_method
+    )
+
+
+def WarmupCosineLR(
+    max_iters: int, warmup_factor: float = 0.001, warmup_iters: int = 1000, warmup_method: str = "linear"
+) -> Callable[[float], Schedule]:
+    """Detectron2's deprecated class of this name: the factor of warm-up times half a cosine down to 0."""
+    return lambda base_lr: _deprecated(cosine(base_lr, max_iters), warmup_factor, warmup_iters, warmup_method)
+
+
+def _deprecated(schedule: Schedule, factor: float, iters: int, method: str) -> Schedule:
+    if method not in ("linear", "constant"):
+        raise ValueError(f"warmup_method must be 'linear' or 'constant', got {method!r}")
+    return warmup(schedule, iters, factor * schedule, method) if iters else schedule
+
+
+def build_lr_scheduler(cfg: str | Path | Config) -> Callable[[float], Schedule]:
+    """The schedule that Detectron2's function of this name makes from SOLVER; called with a base lr.
+
+    With ``f`` the multi-step, cosine or step-with-fixed-gamma factor and ``W = WARMUP_ITERS / MAX_ITER``: up to and
+    including iteration ``WARMUP_ITERS``, ``WARMUP_FACTOR * f(0)`` (constant) or a line from there to ``f(W)`` (linear);
+    then ``f``, or with RESCALE_INTERVAL ``f`` from its own beginning. After MAX_ITER the last value is held.
+
+    Args:
+        cfg: A config with SOLVER, the SOLVER dict itself, or the path to a YAML file, as for `recipe`.
+
+    Raises:
+        ValueError: If a setting is not known or out of its range: STEPS that do not ascend, or end at MAX_ITER.
+
+    Example:
+        >>> from jaxsched.ports import detectron2
+        >>> lr = detectron2.build_lr_scheduler(dict(MAX_ITER=100, STEPS=(60, 80), WARMUP_ITERS=10))(0.02)
+        >>> [round(float(lr(step)), 6) for step in (0, 5, 10, 59, 60, 80)]
+        [2e-05, 0.01001, 0.02, 0.02, 0.002, 0.0002]
+    """
+    return _lr_scheduler(*_solver(cfg))
+
+
+def _lr_scheduler(where: str, solver: Config) -> Callable[[float], Schedule]:
+    max_iter = solver["MAX_ITER"]
+    length = min(solver["WARMUP_ITERS"] / max_iter, 1.0)
+    scheduler = _choice(where, solver, "LR_SCHEDULER_NAME", _FACTORS)(where, solver)
+    method = _choice(where, solver, "WARMUP_METHOD", {"linear": "linear", "constant": "constant"})
+    return LRMultiplier(
+        WarmupParamScheduler(scheduler, solver["WARMUP_FACTOR"], length, method, solver["RESCALE_INTERVAL"]), max_iter
+    )
+
+
+def _multi_step(where: str, solver: Config) -> ParamScheduler:
+    max_iter = solver["MAX_ITER"]
+    steps = [step for step in solver["STEPS"] if step <= max_iter]
+    if any(a >= b for a, b in zip([0, *steps], [*steps, max_iter], strict=True)):
+        raise ValueError(
+            f"{where}: STEPS must ascend between 0 and MAX_ITER ({max_iter}), both excluded, got {solver['STEPS']!r}"
+        )
+    if len(steps) > MOST_STAIRS:
+        raise ValueError(f"{where}: STEPS must be at most {MOST_STAIRS}, got {len(steps)}")
+    return MultiStepParamScheduler([solver["GAMMA"] ** k for k in range(len(steps) + 1)], max_iter, steps)
+
+
+def _cosine(where: str, solver: Config) -> ParamScheduler:
+    if not 0 <= solver["BASE_LR_END"] <= solver["BASE_LR"]:
+        raise ValueError(
+            f"{where}: BASE_LR_END must be in [0, BASE_LR = {solver['BASE_LR']}], got {solver['BASE_LR_END']!r}"
+        )
+    return CosineParamScheduler(1.0, solver["BASE_LR_END"] / solver["BASE_LR"])
+
+
+def _fixed_gamma(where: str, solver: Config) -> ParamScheduler:
+    del where
+    return StepWithFixedGammaParamScheduler(1.0, solver["NUM_DECAYS"], solver["GAMMA"], solver["MAX_ITER"])
+
+
+_FACTORS: dict[str, Callable[[str, Config], ParamScheduler]] = {
+    "WarmupMultiStepLR": _multi_step,
+    "WarmupCosineLR": _cosine,
+    "WarmupStepWithFixedGammaLR": _fixed_gamma,
+}
+
+
+def recipe(cfg: str | Path | Config, *, steps_per_epoch: int | None = None, world_size: int | None = None) -> Recipe:
+    """The recipe that Detectron2's ``DefaultTrainer`` follows.
+
+    SGD with the schedule of `build_lr_scheduler`, in four groups: ``weight``, ``bias`` (lr times BIAS_LR_FACTOR,
+    WEIGHT_DECAY_BIAS if given), ``norm`` (WEIGHT_DECAY_NORM) and ``norm_bias`` (as ``norm``, but for what is said of
+    biases, which comes later and wins).
+
+    Args:
+        cfg: The config as a dict, with SOLVER in it or SOLVER itself, or the path to a YAML file, whose ``_BASE_`` is
+            followed. Texts such as ``"(60000, 80000)"`` are read as the numbers they spell, as yacs does; nothing is
+            executed.
+        steps_per_epoch: Iterations in an epoch, if it is to be known: Detectron2 itself counts iterations only.
+        world_size: How many workers train, for configs with a REFERENCE_WORLD_SIZE: batch, lr and lengths are then
+            scaled as its ``auto_scale_workers`` does.
+
+    Returns:
+        A recipe; SOLVER's defaults where the config says nothing.
+
+    Raises:
+        TypeError: If a value is of the wrong type.
+        ValueError: If a setting is not known or out of its range, gradients are to be clipped by the norm of each
+            parameter, or files inherit in a circle.
+
+    Example:
+        >>> import jaxsched as js
+        >>> recipe = js.ports.detectron2.recipe(dict(SOLVER=dict(BASE_LR=0.02, MAX_ITER=90000, STEPS="(60000, 80000)")))
+        >>> [round(float(recipe.hyperparameters["lr"](step)), 6) for step in (0, 1000, 60000, 80000)]
+        [2e-05, 0.02, 0.002, 0.0002]
+    """
+    where, solver = _solver(cfg)
+    solver, scaled = _scaled(solver, world_size)
+    lr = _lr_scheduler(where, solver)
+    base, factor = solver["BASE_LR"], solver["BIAS_LR_FACTOR"]
+    bias: dict[str, Any] = {} if factor == 1.0 else {"lr": lr(base * factor)}
+    bias |= {} if solver["WEIGHT_DECAY_BIAS"] is None else {"weight_decay": solver["WEIGHT_DECAY_BIAS"]}
+    norm = {"weight_decay": solver["WEIGHT_DECAY_NORM"]}
+    dropped = [step for step in solver["STEPS"] if step > solver["MAX_ITER"]]
+    aside = [name for name in _ASIDE if solver[name] != DEFAULTS[name]]
+    notes = [
+        *scaled,
+        *([f"STEPS after MAX_ITER are never reached: {dropped}"] if dropped else []),
+        *([f"not part of a recipe: {', '.join(aside)}"] if aside else []),
+    ]
+    return Recipe(
+        optimizer="sgd",
+        hyperparameters={
+            "lr": lr(base),
+            "momentum": solver["MOMENTUM"],
+            "nesterov": solver["NESTEROV"],
+            "weight_decay": solver["WEIGHT_DECAY"],
+        },
+        groups={"bias": bias, "norm": norm, "norm_bias": {**norm, **bias}},
+        rules=tuple(Rule(role(name), name, optional=True) for name in ROLES),
+        clip_value=_clip_value(where, solver),
+        steps=solver["MAX_ITER"],
+        steps_per_epoch=None if steps_per_epoch is None else _fields.as_count("steps_per_epoch", steps_per_epoch),
+        batch_size=solver["IMS_PER_BATCH"],
+        notes=tuple(notes),
+        origin={
+            "lr": f"{where}: BASE_LR, {solver['LR_SCHEDULER_NAME']}, WARMUP_METHOD {solver['WARMUP_METHOD']} "
+            f"({solver['WARMUP_ITERS']} iterations)",
+            "bias.lr": f"{where}: BASE_LR x BIAS_LR_FACTOR {factor}",
+            "norm.weight_decay": f"{where}: WEIGHT_DECAY_NORM",
+        },
+    )
+
+
+def _scaled(solver: dict[str, Any], world_size: int | None) -> tuple[dict[str, Any], list[str]]:
+    reference = solver["REFERENCE_WORLD_SIZE"]
+    if not reference:
+        return solver, []
+    if world_size is None:
+        return solver, [f"for {reference} workers (REFERENCE_WORLD_SIZE); give world_size=... to scale"]
+    scale = _fields.as_count("world_size", world_size) / reference
+    if scale == 1:
+        return solver, []
+    shorter = {name: round(solver[name] / scale) for name in ("MAX_ITER", "WARMUP_ITERS")}
+    changes = {
+        "IMS_PER_BATCH": round(solver["IMS_PER_BATCH"] * scale),
+        "BASE_LR": solver["BASE_LR"] * scale,
+        **shorter,
+        "STEPS": tuple(round(step / scale) for step in solver["STEPS"]),
+    }
+    text = ", ".join(f"{name} {solver[name]} -> {value}" for name, value in changes.items())
+    return {**solver, **changes}, [f"scaled from {reference} to {world_size} workers: {text}"]
+
+
+def _clip_value(where: str, solver: Config) -> float | None:
+    clip = solver["CLIP_GRADIENTS"]
+    if not clip["ENABLED"]:
+        return None
+    kind = _choice(f"{where}: CLIP_GRADIENTS", clip, "CLIP_TYPE", {"value": "value", "norm": "norm"})
+    if kind == "norm":
+        raise ValueError(
+            f"{where}: CLIP_GRADIENTS.CLIP_TYPE 'norm' clips each parameter by a norm of its own, which a Recipe does "
+            "not have; set ENABLED to False, and CLIP_VALUE as recipe.replace(clip_norm=...) to clip all together"
+        )
+    return clip["CLIP_VALUE"]
+
+
+# Reading
+
+
+def _solver(cfg: str | Path | Config) -> tuple[str, dict[str, Any]]:
+    """What to call it in errors, and SOLVER with its defaults, checked."""
+    if isinstance(cfg, str | Path):
+        path = Path(cfg)
+        where, given = f"{path}: SOLVER", _read_file(path, ())
+    elif isinstance(cfg, Mapping):
+        where, given = "SOLVER", cfg.get("SOLVER", {} if cfg.keys() & {"MODEL", "DATASETS"} else cfg)
+    else:
+        raise TypeError(f"expected a path to a YAML file or a dict, got {cfg!r}")
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{where} must hold names and values, got {given!r}")
+    _fields.check_names(where, given, DEFAULTS)
+    return where, {name: _READERS[name](f"{where}: {name}", given.get(name, DEFAULTS[name])) for name in DEFAULTS}
+
+
+def _read_file(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """SOLVER of a file, over that of the files it is based on."""
+    here = path.resolve()
+    chain = (*below, here)
+    if here in below:
+        raise ValueError(f"{below[0]} is based on itself: {' -> '.join(file.name for file in chain)}")
+    if len(chain) > _LONGEST_CHAIN:
+        raise ValueError(f"{below[0]} is based on more than {_LONGEST_CHAIN} files")
+    content = _fields.read_yaml(path)
+    bases = content.get("_BASE_", [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str) or "://" in base:
+            raise ValueError(f"{path}: _BASE_ must name files, got {base!r}")
+        merged = _merged(merged, _read_file(here.parent / Path(base).expanduser(), chain))
+    solver = content.get("SOLVER") or {}
+    if not isinstance(solver, dict):
+        raise TypeError(f"{path}: SOLVER must hold names and values, got {solver!r}")
+    return _merged(merged, solver)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Settings, and those of CLIP_GRADIENTS and AMP, one by one."""
+
+    def one(name: str) -> Any:
+        old, new = base.get(name), over[name]
+        return {**old, **new} if isinstance(old, dict) and isinstance(new, dict) else new
+
+    return {**base, **{name: one(name) for name in over}}
+
+
+def _spelt(where: str, value: Any) -> Any:
+    """What a text such as ``"(60000, 80000)"`` or ``"5e-4"`` spells, without executing it; other texts as they are."""
+    if not isinstance(value, str):
+        return value
+    if len(value) > 10_000:
+        raise ValueError(f"{where}: the text has {len(value)} characters")
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+
+
+def _number(low: float = 0.0) -> Callable[[str, Any], float]:
+    return lambda where, value: _fields.within(where, _fields.as_number(where, value), low, float("inf"))
+
+
+def _count(least: int) -> Callable[[str, Any], int]:
+    return lambda where, value: _fields.as_count(where, value, least)
+
+
+def _positive(where: str, value: Any) -> float:
+    number = _fields.as_number(where, value)
+    if number <= 0:
+        raise ValueError(f"{where} must be positive, got {value!r}")
+    return number
+
+
+def _gamma(where: str, value: Any) -> float:
+    if not 0 < _fields.as_number(where, value) <= 1:
+        raise ValueError(f"{where} must be in (0, 1], got {value!r}")
+    return _fields.as_number(where, value)
+
+
+def _flag(where: str, value: Any) -> bool:
+    value = _spelt(where, value)
+    if not isinstance(value, bool):
+        raise TypeError(f"{where} must be true or false, got {value!r}")
+    return value
+
+
+def _text(where: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{where} must be a text, got {value!r}")
+    return value
+
+
+def _counts(where: str, value: Any) -> tuple[int, ...]:
+    value = _spelt(where, value)
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{where} must be a list of iterations, got {value!r}")
+    return tuple(_fields.as_count(f"{where}[{i}]", item, 0) for i, item in enumerate(value))
+
+
+def _number_or_none(where: str, value: Any) -> float | None:
+    value = _spelt(where, value)
+    return None if value is None else _number()(where, value)
+
+
+def _settings(readers: Mapping[str, Callable[[str, Any], Any]], defaults: Config) -> Callable[[str, Any], Any]:
+    def read(where: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{where} must hold names and values, got {value!r}")
+        _fields.check_names(where, value, readers)
+        return {name: readers[name](f"{where}.{name}", value.get(name, defaults[name])) for name in readers}
+
+    return read
+
+
+def _choice(where: str, values: Config, name: str, allowed: Mapping[str, Any]) -> Any:
+    if values[name] not in allowed:
+        raise ValueError(f"{where}: {name} must be one of {', '.join(allowed)}, got {values[name]!r}")
+    return allowed[values[name]]
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "LR_SCHEDULER_NAME": _text,
+    "MAX_ITER": _count(1),
+    "BASE_LR": _positive,
+    "BASE_LR_END": _number(),
+    "MOMENTUM": _number(),
+    "NESTEROV": _flag,
+    "WEIGHT_DECAY": _number(),
+    "WEIGHT_DECAY_NORM": _number(),
+    "GAMMA": _gamma,
+    "STEPS": _counts,
+    "NUM_DECAYS": _count(1),
+    "WARMUP_FACTOR": _number(),
+    "WARMUP_ITERS": _count(0),
+    "WARMUP_METHOD": _text,
+    "RESCALE_INTERVAL": _flag,
+    "CHECKPOINT_PERIOD": _count(1),
+    "IMS_PER_BATCH": _count(1),
+    "REFERENCE_WORLD_SIZE": _count(0),
+    "BIAS_LR_FACTOR": _number(),
+    "WEIGHT_DECAY_BIAS": _number_or_none,
+    "CLIP_GRADIENTS": _settings(
+        {"ENABLED": _flag, "CLIP_TYPE": _text, "CLIP_VALUE": _positive, "NORM_TYPE": _positive},
+        DEFAULTS["CLIP_GRADIENTS"],
+    ),
+    "AMP": _settings({"ENABLED": _flag}, DEFAULTS["AMP"]),
+}
