@@ -94,10 +94,10 @@ def extra(module: str, name: str) -> Any:
         raise ImportError(f"this needs {module}, which is an extra: pip install 'jaxsched[{name}]'") from None
 
 
-def read(source: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A mapping as it is, or from the YAML file at a path; with what to call it in errors."""
+def read(source: str | Path | Mapping[str, Any], name: str = "hyp") -> tuple[str, dict[str, Any]]:
+    """A mapping as it is, or from the YAML file at a path; with what to call it in errors: ``name``, or the path."""
     if isinstance(source, Mapping):
-        return "hyp", dict(source)
+        return name, dict(source)
     if isinstance(source, str | Path):
         return str(source), read_yaml(source)
     raise TypeError(f"expected a path to a YAML file or a dict, got {source!r}")

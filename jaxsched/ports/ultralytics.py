@@ -1,0 +1,270 @@
+"""Ultralytics' optimizer and schedule, from its args.yaml (8.4.190; written from its behaviour)."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxsched.groups import Condition, Match, Rule, as_condition, contains, ndim, role
+from jaxsched.ports import _fields
+from jaxsched.recipe import Accumulate, Recipe
+from jaxsched.schedules import Schedule, constant, cosine, exponential_ramp, linear, per_epoch, piecewise, warmup
+
+LARGEST_NORM = 10.0
+"""The norm at which all gradients together are clipped."""
+BOOST = 3.0
+"""What the lr of the class branch is multiplied by, with MuSGD."""
+MANY_ITERATIONS = 10_000
+"""``optimizer=auto`` takes MuSGD in a run with more updates than this, AdamW in others."""
+MOST_BATCHES = 4096
+"""Batches to an update, at most: each number of them on the way is a comparison at every step."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "optimizer": "auto",
+    "epochs": 100,
+    "batch": 16,
+    "nbs": 64,
+    "lr0": 0.01,
+    "lrf": 0.01,
+    "cos_lr": False,
+    "momentum": 0.937,
+    "weight_decay": 0.0005,
+    "warmup_epochs": 3.0,
+    "warmup_momentum": 0.8,
+    "warmup_bias_lr": 0.1,
+    "time": None,
+}
+"""What Ultralytics' arguments that a recipe is made of are where args.yaml says nothing."""
+
+_OTHERS_TEXT = """
+    task mode model data patience imgsz save save_period cache device workers project name exist_ok pretrained
+    cls_remap verbose seed deterministic single_cls rect close_mosaic resume amp fraction profile freeze multi_scale
+    compile channels_last overlap_mask mask_ratio dropout val split save_json save_hybrid conf iou max_det half
+    quantize dnn plots nms source vid_stride stream_buffer visualize augment augmentations agnostic_nms classes
+    retina_masks embed show save_frames save_txt save_conf save_crop show_labels show_conf show_boxes line_width
+    format keras int8 optimize dynamic simplify opset workspace distill_model dis box cls cls_pw dfl pose kobj rle
+    angle dlog dgrad dlam label_smoothing hsv_h hsv_s hsv_v degrees translate scale shear perspective flipud fliplr
+    bgr mosaic mixup cutmix copy_paste copy_paste_mode auto_augment erasing crop_fraction cfg tracker save_dir
+"""
+_OTHERS = tuple(_OTHERS_TEXT.split())
+"""Arguments of data, loss, validation, prediction and export."""
+
+_OPTIMIZERS = {
+    name.lower(): name for name in ("Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop", "SGD", "MuSGD", "auto")
+}
+
+
+class _Choice(NamedTuple):
+    """What ``optimizer=`` comes to."""
+
+    name: str
+    lr: float
+    momentum: float
+    """Of the optimizer as it is made; warm-up moves it."""
+    warmup_bias_lr: float
+    why: str | None = None
+
+
+def recipe(
+    args: str | Path | Mapping[str, Any],
+    *,
+    steps_per_epoch: int,
+    images: int | None = None,
+    classes: int | None = None,
+    boosted: Match | None = None,
+    outputs: str | None = None,
+) -> Recipe:
+    """The recipe that Ultralytics' trainer follows.
+
+    Groups: ``bias`` (all with "bias" anywhere in their path), ``bn`` (scales of norms, and ``logit_scale``), ``weight``
+    (all else); with MuSGD ``muon`` first, all of two or four axes, biases too. Only ``weight`` and ``muon`` decay. With
+    ``e`` the epoch and ``lf(e)`` falling from 1 to ``lrf`` over the epochs (a line, or half a cosine with ``cos_lr``):
+
+    - The lr is ``lr0 * lf(e)``, epoch by epoch (YOLOv5 is one epoch late).
+    - Warm-up takes ``round(min(warmup_epochs, epochs - 1) * steps_per_epoch)`` iterations, none if that is 0 (YOLOv5:
+      at least 100). Biases go from ``warmup_bias_lr`` and the others from 0 to ``lr0 * lf(e)`` of the current epoch;
+      momentum from ``warmup_momentum`` to ``momentum``, where the optimizer has one by that name.
+    - Gradients are summed over up to ``max(round(nbs / batch), 1)`` batches, fewer during warm-up; what is left at the
+      end of an epoch goes into the next (YOLOv5 drops it). Decay is scaled by ``batch * that / nbs``.
+    - Gradients are clipped at norm 10; the average of the parameters decays by ``0.9999 * (1 - exp(-k / 2000))``.
+
+    ``optimizer=auto`` is a decision, which ``notes`` tells: in a run of more than 10,000 updates (``ceil(images /
+    max(batch, nbs)) * epochs``) MuSGD with lr 0.01, else AdamW with lr ``0.01 / (4 + classes)`` (6 decimals) and first
+    beta 0.9; ``lr0`` is ignored and biases warm up from 0. MuSGD's momentum is said to be 0.9, but warm-up leads it to
+    ``momentum``, where it stays, as in the original.
+
+    Args:
+        args: Path to an args.yaml, or its contents as a dict; defaults where it says nothing.
+        steps_per_epoch: Batches in an epoch, a last smaller one included, > 0.
+        images: Images of the training set; only for ``optimizer=auto``.
+        classes: Classes of the data set; only for ``optimizer=auto`` where it comes to AdamW.
+        boosted: With MuSGD the parameters whose lr is tripled, as a glob or condition: in Ultralytics the class branch
+            of the head (``cv3``, ``one2one_cv3``). None: none.
+        outputs: With MuSGD which axis of a kernel is the outputs: ``"last"`` for Flax and Haiku, ``"first"`` for
+            Equinox.
+
+    Returns:
+        A recipe; ``notes`` lists the arguments that are not part of it.
+
+    Raises:
+        TypeError: If a value is of the wrong type.
+        ValueError: If an argument is not known or out of its range, ``time`` is set or ``batch`` left to Ultralytics
+            (lengths are then not known beforehand), or what a choice needs is missing.
+
+    Example:
+        >>> import jaxsched as js
+        >>> args = dict(optimizer="SGD", epochs=100, batch=16)
+        >>> recipe = js.ports.ultralytics.recipe(args, steps_per_epoch=500)
+        >>> curves = js.curves(recipe, [0, 1500, 49999])
+        >>> [round(float(lr), 6) for lr in curves["weight"]["lr"]]
+        [0.0, 0.009703, 0.000199]
+    """
+    where, given = _fields.read(args, "args")
+    _fields.check_names(where, given, {*DEFAULTS, *_OTHERS})
+    a = _checked(where, {name: given.get(name, default) for name, default in DEFAULTS.items()})
+    steps_per_epoch = _fields.as_count("steps_per_epoch", steps_per_epoch)
+    epochs, batch, nbs = a["epochs"], a["batch"], a["nbs"]
+    nominal = max(round(nbs / batch), 1)
+    decay = a["weight_decay"] * batch * nominal / nbs
+    most = min(nominal, steps_per_epoch * epochs)
+    if most > MOST_BATCHES:
+        raise ValueError(f"{where}: nbs / batch must be at most {MOST_BATCHES}, got {nbs} / {batch}")
+    warm_epochs = min(a["warmup_epochs"], epochs - 1)
+    warmup_steps = round(warm_epochs * steps_per_epoch) if warm_epochs > 0 else 0
+
+    choice = _choose(where, a, images, classes)
+    by_epoch = cosine if a["cos_lr"] else _line
+
+    def lr(peak: float, start: float) -> Schedule:
+        target = per_epoch(by_epoch(peak, epochs, peak * a["lrf"]), steps_per_epoch)
+        return warmup(target, warmup_steps, start) if warmup_steps else target
+
+    momentum: Any = choice.momentum
+    if warmup_steps:
+        momentum = warmup(constant(a["momentum"]), warmup_steps, a["warmup_momentum"])
+    hyperparameters: dict[str, Any] = {"lr": lr(choice.lr, 0.0), "weight_decay": 0.0}
+    hyperparameters |= _options(choice, momentum, outputs)
+    use_muon = choice.name == "MuSGD"
+    groups: dict[str, dict[str, Any]] = {
+        "weight": {"weight_decay": decay},
+        "bias": {"lr": lr(choice.lr, choice.warmup_bias_lr)},
+    }
+    conditions = {"bias": contains("bias") | role("bias", "norm_bias"), "bn": role("norm") | contains("logit_scale")}
+    if use_muon:
+        conditions = {"muon": ndim(2) | ndim(4), **conditions}
+        groups["muon"] = {"weight_decay": decay, "use_muon": True}
+    rules = [(condition, name) for name, condition in conditions.items()] + [(Condition("all", ()), "weight")]
+    notes = [choice.why] if choice.why else []
+    if use_muon and boosted is not None:
+        for _, name in rules:
+            start = choice.warmup_bias_lr if name == "bias" else 0.0
+            groups[_boosted(name)] = {**groups.get(name, {}), "lr": lr(BOOST * choice.lr, start)}
+        few = as_condition(boosted)
+        rules = [pair for condition, name in rules for pair in ((condition & few, _boosted(name)), (condition, name))]
+    elif use_muon:
+        notes.append("no parameter has three times the lr, as the head's class branch has there: boosted=...")
+    aside = [name for name in given if name in _OTHERS]
+    notes += [f"not part of a recipe: {', '.join(aside)}"] if aside else []
+    return Recipe(
+        optimizer=choice.name.lower(),
+        hyperparameters=hyperparameters,
+        groups=groups,
+        rules=tuple(Rule(condition, name, optional=True) for condition, name in rules),
+        clip_norm=LARGEST_NORM,
+        accumulate=Accumulate(_batches_to_an_update(warmup_steps, most)) if most > 1 else None,
+        ema=exponential_ramp(0.9999, 2000),
+        steps=epochs * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        batch_size=batch,
+        notes=tuple(notes),
+        origin={
+            "optimizer": f"{where}: optimizer={a['optimizer']}",
+            "lr": f"{where}: lr0 {choice.lr}, lrf, warmup_epochs ({warmup_steps} iterations)",
+            "bias.lr": f"{where}: warmup_bias_lr {choice.warmup_bias_lr}, then as the others",
+            "weight.weight_decay": f"{where}: weight_decay {a['weight_decay']} x {batch} x {nominal} / {nbs}",
+        },
+    )
+
+
+def _line(peak: float, steps: int, floor: float) -> Schedule:
+    return linear(peak, floor, steps)
+
+
+def _boosted(name: str) -> str:
+    return f"{name}_boosted"
+
+
+def _checked(where: str, a: dict[str, Any]) -> dict[str, Any]:
+    if a["time"] is not None:
+        raise ValueError(f"{where}: time={a['time']!r} makes the length depend on the machine; set epochs and no time")
+    name = str(a["optimizer"]).lower()
+    if name not in _OPTIMIZERS:
+        raise ValueError(f"{where}: optimizer must be one of {', '.join(_OPTIMIZERS.values())}, got {a['optimizer']!r}")
+    if not isinstance(a["cos_lr"], bool):
+        raise TypeError(f"{where}: cos_lr must be true or false, got {a['cos_lr']!r}")
+    batch = _fields.as_number(f"{where}: batch", a["batch"])
+    if batch < 1:
+        raise ValueError(f"{where}: batch={a['batch']!r} leaves it to Ultralytics; set the batch size that it chose")
+    checked = {**a, "optimizer": _OPTIMIZERS[name]}
+    for field in ("epochs", "batch", "nbs"):
+        checked[field] = _fields.as_count(f"{where}: {field}", a[field])
+    for field in ("lr0", "lrf", "weight_decay", "warmup_epochs", "warmup_bias_lr"):
+        checked[field] = _fields.within(
+            f"{where}: {field}", _fields.as_number(f"{where}: {field}", a[field]), 0.0, float("inf")
+        )
+    for field in ("momentum", "warmup_momentum"):
+        number = _fields.as_number(f"{where}: {field}", a[field])
+        checked[field] = _fields.within(f"{where}: {field}", number, 0.0, 1.0, open_end=True)
+    return checked
+
+
+def _choose(where: str, a: dict[str, Any], images: int | None, classes: int | None) -> _Choice:
+    if a["optimizer"] != "auto":
+        return _Choice(a["optimizer"], a["lr0"], a["momentum"], a["warmup_bias_lr"])
+    if images is None:
+        raise ValueError(f"{where}: optimizer=auto depends on the length of the run: give images=...")
+    updates = math.ceil(_fields.as_count("images", images) / max(a["batch"], a["nbs"])) * a["epochs"]
+    said = f"optimizer=auto: {updates} updates"
+    if updates > MANY_ITERATIONS:
+        why = f"{said}, more than {MANY_ITERATIONS}, so MuSGD with lr 0.01; lr0 is ignored, biases warm up from 0"
+        return _Choice("MuSGD", 0.01, 0.9, 0.0, why)
+    if classes is None:
+        raise ValueError(f"{where}: {said}, so AdamW, whose lr depends on the number of classes: give classes=...")
+    lr = round(0.002 * 5 / (4 + _fields.as_count("classes", classes)), 6)
+    why = (
+        f"{said}, not more than {MANY_ITERATIONS}, so AdamW with lr 0.01 / (4 + {classes}) = {lr} and first beta 0.9; "
+        "lr0 and momentum are ignored, biases warm up from 0"
+    )
+    return _Choice("AdamW", lr, 0.9, 0.0, why)
+
+
+def _options(choice: _Choice, momentum: Any, outputs: str | None) -> dict[str, Any]:
+    if choice.name == "SGD":
+        return {"momentum": momentum, "nesterov": True}
+    if choice.name == "MuSGD":
+        if outputs is None:
+            raise ValueError(
+                "MuSGD needs to know which axis of a kernel is the outputs: outputs='last' (Flax, Haiku) or 'first' "
+                "(Equinox)"
+            )
+        return {"momentum": momentum, "nesterov": True, "muon": 0.2, "sgd": 1.0, "outputs": outputs}
+    if choice.name == "RMSprop":
+        return {"momentum": momentum}
+    return {"betas": (choice.momentum, 0.999)}
+
+
+def _batches_to_an_update(warmup_steps: int, most: int) -> Any:
+    """Climbs from 1 to ``most`` during warm-up; halves are rounded to even in float64, as the original does."""
+    if not warmup_steps:
+        return most
+
+    def batches(step: int) -> int:
+        return int(np.interp(step, [0, warmup_steps], [1, most]).round())
+
+    at = [bisect.bisect_left(range(warmup_steps + 1), every, key=batches) for every in range(2, most + 1)]
+    return piecewise(list(range(1, most + 1)), at)
