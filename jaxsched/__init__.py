@@ -41,6 +41,10 @@ from jaxsched.optimizers import sparse_adam as sparse_adam
 from jaxsched.recipe import Accumulate as Accumulate
 from jaxsched.recipe import Recipe as Recipe
 from jaxsched.report import curves as curves
+from jaxsched.report import explain as explain
+from jaxsched.report import flat_hyperparams as flat_hyperparams
+from jaxsched.report import parameter_table as parameter_table
+from jaxsched.report import progress_fields as progress_fields
 from jaxsched.report import updates as updates
 from jaxsched.schedules import Schedule as Schedule
 from jaxsched.schedules import add as add

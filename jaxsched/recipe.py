@@ -73,6 +73,8 @@ class Recipe:
     """Batches in an epoch."""
     batch_size: int | None = None
     """Images in a batch, over all devices."""
+    nominal_batch_size: int | None = None
+    """Images to an update that the learning rates are meant for, where the source says so."""
     notes: tuple[str, ...] = ()
     """What a port read and left out, and what it decided."""
     origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -85,7 +87,7 @@ class Recipe:
         for name in ("hyperparameters", "groups", "origin"):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(f"Recipe: {name} must be a dict, got {getattr(self, name)!r}")
-        for name in ("steps", "steps_per_epoch", "batch_size"):
+        for name in ("steps", "steps_per_epoch", "batch_size", "nominal_batch_size"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"Recipe: {name} must be a whole number >= 1 or None, got {value!r}")

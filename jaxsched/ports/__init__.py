@@ -1,3 +1,23 @@
-"""Recipes of other systems, read into a `Recipe`; each under its own names."""
+"""Recipes of other systems, read into a `Recipe`; each under its own names, and imported when it is first used."""
 
-from jaxsched.ports import yolov5 as yolov5
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxsched.ports import detectron2 as detectron2
+    from jaxsched.ports import keras as keras
+    from jaxsched.ports import openmmlab as openmmlab
+    from jaxsched.ports import torch as torch
+    from jaxsched.ports import yolov5 as yolov5
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in __dir__():
+        raise AttributeError(f"jaxsched.ports has no {name!r}; it has {', '.join(__dir__())}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))

@@ -1,14 +1,17 @@
-"""What a recipe does, as data: the hyperparameters of each group over the steps, and which steps are updates."""
+"""The hyperparameters of each group over the steps, and which steps are updates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxsched.recipe import Recipe
-from jaxsched.schedules import value_at
+from jaxsched.schedules import Schedule, value_at
+from jaxsched.schedules._checks import MAX_STEP
 
 
 def curves(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
@@ -33,22 +36,58 @@ def curves(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> d
         [1.0, 0.75, 0.5, 0.25]
     """
     at = all_steps(recipe, steps)
-    result = {}
-    for group, values in recipe.by_group().items():
-        if values is None:
-            continue
-        shown = {"lr": values.get("lr"), "momentum": momentum_of(values), "weight_decay": values.get("weight_decay")}
-        result[group] = {
-            name: np.broadcast_to(np.asarray(value_at(value, at)), at.shape)
-            for name, value in shown.items()
-            if value is not None
-        }
+    shown = {group: shown_of(values) for group, values in recipe.by_group().items() if values is not None}
+    places = [(group, name) for group, values in shown.items() for name in values]
+    found = values_at([shown[group][name] for group, name in places], at)
+    result: dict[str, dict[str, np.ndarray]] = {group: {} for group in shown}
+    for (group, name), values in zip(places, found, strict=True):
+        result[group][name] = values
     return result
+
+
+def shown_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Of a group's hyperparameters those that curves show."""
+    shown = {"lr": values.get("lr"), "momentum": momentum_of(values), "weight_decay": values.get("weight_decay")}
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def momentum_of(values: dict[str, Any]) -> Any:
     """The momentum among hyperparameters, or the first of the betas, or None."""
     return values.get("momentum", values.get("betas", (None,))[0])
+
+
+@jax.jit
+def _together(schedules: Schedule, steps: jax.Array) -> jax.Array:
+    """The values of several schedules of one kind, whose leaves have a leading axis: [schedules, *steps]."""
+    return jax.vmap(lambda schedule: schedule(steps))(schedules)
+
+
+def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
+    """Each of the values (numbers, schedules, functions of the step) at the steps, in float32.
+
+    Schedules of one kind are compiled once and evaluated together: op by op, each would take a second or more.
+    """
+    steps = np.clip(steps, 0, MAX_STEP).astype(np.int32)
+    kinds: dict[Any, dict[Any, Schedule]] = {}
+    for value in values:
+        if isinstance(value, Schedule):
+            kinds.setdefault(_kind(value), {})[id(value)] = value
+    found: dict[int, np.ndarray] = {}
+    for alike in kinds.values():
+        stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *alike.values())
+        found.update(zip(alike, np.asarray(_together(stacked, steps)), strict=True))
+
+    def one(value: ArrayLike | Any) -> np.ndarray:
+        if id(value) in found:
+            return found[id(value)]
+        return np.asarray(jax.jit(value)(steps) if callable(value) else value_at(value, steps))
+
+    return [np.broadcast_to(one(value), steps.shape) for value in values]
+
+
+def _kind(schedule: Schedule) -> Any:
+    leaves, structure = jax.tree.flatten(schedule)
+    return structure, tuple((np.shape(leaf), np.result_type(leaf)) for leaf in leaves)
 
 
 def updates(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
@@ -74,7 +113,7 @@ def updates(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> 
     if recipe.accumulate is None:
         return np.ones(at.shape, bool)
     length = int(at.max(initial=-1)) + 1
-    every = np.broadcast_to(np.asarray(value_at(recipe.accumulate.every, np.arange(length))), (length,))
+    (every,) = values_at([recipe.accumulate.every], np.arange(length))
     due = np.zeros(length, bool)
     last = -1
     for step, batches in enumerate(every.tolist()):

@@ -1,0 +1,194 @@
+"""The moments that matter in a schedule: where a warm-up ends, milestones, the ends of its parts.
+
+A schedule is a value, so they are read off it: from the arguments that the vocabulary of schedules has (``steps``,
+``at``, ``every``), each on the clock of the part it belongs to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxsched.schedules import Schedule
+
+MOST = 100
+"""Moments of one part that repeats; what comes later is like what came before."""
+
+
+class Clock(NamedTuple):
+    """How a part counts: its ``t`` is the run's step ``start + unit * t``, used in the steps ``[begin, end)``."""
+
+    start: float = 0.0
+    unit: float = 1.0
+    begin: float = 0.0
+    end: float = math.inf
+
+    def step(self, t: float) -> int:
+        """The first step of the run at which ``t`` is reached."""
+        return math.ceil(self.start + self.unit * t)
+
+    def within(self, begin: float, end: float) -> Clock:
+        return self._replace(begin=max(self.begin, begin), end=min(self.end, end))
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """A step at which something happens in a schedule."""
+
+    step: int
+    """The step, counted from 0 as in the run."""
+    what: str
+    """``"warm-up ends"``, ``"milestone"``, ``"cosine ends"``, ..."""
+    part: Schedule
+    """The part of the schedule that it is in."""
+    clock: Clock
+    """How that part counts."""
+
+    @property
+    def happens(self) -> bool:
+        """Whether the part is in use then (and not followed by another already)."""
+        return self.clock.begin <= self.step <= self.clock.end
+
+
+def moments(value: Any, steps: int | None = None) -> list[Moment]:
+    """The moments that matter in a schedule, in order; those that are never reached too.
+
+    Args:
+        value: A schedule, or a number (which has none).
+        steps: Length of the run; parts that repeat without end are followed so far.
+
+    Example:
+        >>> import jaxsched as js
+        >>> lr = js.warmup(js.per_epoch(js.multi_step(0.02, at=(8, 11)), 7330), steps=500)
+        >>> [(moment.step, moment.what) for moment in js.report.moments(lr)]
+        [(500, 'warm-up ends'), (58640, 'milestone'), (80630, 'milestone')]
+    """
+    return sorted(_walk(value, Clock(), math.inf if steps is None else steps), key=lambda moment: moment.step)
+
+
+def parts(value: Any, clock: Clock | None = None) -> Iterator[tuple[Schedule, Clock]]:
+    """The schedule and all those within it, each with its clock."""
+    clock = clock or Clock()
+    if isinstance(value, Schedule):
+        yield value, clock
+        for inner, its_clock in _inner(value, clock):
+            yield from parts(inner, its_clock)
+
+
+def number(value: Any) -> float | None:
+    """A number of any kind that the host knows, or None."""
+    if isinstance(value, jax.core.Tracer) or value is None or isinstance(value, str | bool | Schedule):
+        return None
+    if hasattr(value, "dtype"):
+        return float(value) if np.ndim(value) == 0 and np.issubdtype(value.dtype, np.number) else None
+    return float(value) if hasattr(value, "__float__") else None
+
+
+def numbers(value: Any) -> list[float]:
+    """The numbers in a sequence or array; none where there is something else."""
+    if isinstance(value, jax.core.Tracer) or value is None or isinstance(value, str):
+        return []
+    found = [number(item) for item in value] if hasattr(value, "__len__") and np.ndim(value) == 1 else []
+    return [item for item in found if item is not None]
+
+
+def _walk(value: Any, clock: Clock, steps: float) -> Iterator[Moment]:
+    for part, its_clock in parts(value, clock):
+        for t, what in _own(part, steps / its_clock.unit):
+            yield Moment(its_clock.step(t), what, part, its_clock)
+
+
+def _own(part: Schedule, length: float) -> Iterator[tuple[float, str]]:
+    """When something happens in a part by itself, on its own clock."""
+    arguments = part.arguments
+    repeating = _REPEATING.get(part.name)
+    duration, at = number(arguments.get("steps")), numbers(arguments.get("at"))
+    if repeating:
+        yield from repeating(arguments, length)
+    elif part.name == "cooldown" and (begin := number(arguments["at"])) is not None and duration is not None:
+        yield begin, "cooldown begins"
+        yield begin + duration, "cooldown ends"
+    elif at:
+        yield from ((t, "milestone" if part.name == "multi_step" else "next part") for t in at)
+    elif duration is not None and part.name not in _TIME_CONSTANTS:
+        yield duration, "warm-up ends" if rises(part) else f"{part.name} ends"
+
+
+_TIME_CONSTANTS = ("exponential_ramp", "inverse_power", "exponential")
+"""Schedules whose lengths are no ends."""
+
+
+def rises(part: Schedule) -> bool:
+    """Whether a part is a warm-up: one by name, or a rise that ends."""
+    low, high = (number(part.arguments.get(name)) for name in ("start", "end"))
+    if part.name == "linear" or part.name == "polynomial":
+        return low is not None and high is not None and low < high
+    return part.name in ("warmup", "quadratic_rise")
+
+
+def _stairs(arguments: Any, length: float) -> Iterator[tuple[float, str]]:
+    every = number(arguments["every"])
+    if every:
+        yield from ((k * every, "milestone") for k in range(1, min(MOST, int(min(length, 1e9) / every)) + 1))
+
+
+def _restarts(arguments: Any, length: float) -> Iterator[tuple[float, str]]:
+    cycle, stretch, cycles = (number(arguments[name]) for name in ("steps", "stretch", "cycles"))
+    t = 0.0
+    for k in range(1, MOST if cycles is None else int(cycles) + 1):
+        t += cycle or length
+        yield t, "cosine ends" if k == cycles else "restart"
+        cycle = (cycle or length) * (stretch or 1)
+        if t >= length:
+            return
+
+
+def _waves(arguments: Any, length: float) -> Iterator[tuple[float, str]]:
+    up = number(arguments["up"])
+    down = number(arguments.get("down")) or up
+    if up and down:
+        for k in range(min(MOST, int(min(length, 1e9) // (up + down)) + 1)):
+            yield k * (up + down) + up, "top of a cycle"
+            yield (k + 1) * (up + down), "restart"
+
+
+def _halves(arguments: Any, length: float) -> Iterator[tuple[float, str]]:
+    half = number(arguments["steps"])
+    if half:
+        for k in range(1, min(MOST, int(min(length, 1e9) // half)) + 1):
+            yield k * half, "floor of the wave" if k % 2 else "top of the wave"
+
+
+_REPEATING: dict[str, Callable[[Any, float], Iterator[tuple[float, str]]]] = {
+    "step_decay": _stairs,
+    "cosine_restarts": _restarts,
+    "cyclic": _waves,
+    "periodic_cosine": _halves,
+}
+
+
+def _inner(part: Schedule, clock: Clock) -> Iterator[tuple[Any, Clock]]:
+    """What is within a part, each with its clock."""
+    a = part.arguments
+    scale, by, after = (number(a.get(name)) for name in ("steps_per_epoch", "by", "after"))
+    if part.name in ("sequential", "piecewise") and (at := numbers(a["at"])):
+        edges = [0.0, *at, math.inf]
+        for k, inner in enumerate(a.get("schedules", a.get("values"))):
+            begin = clock.start + clock.unit * edges[k]
+            inside = clock.within(begin, clock.start + clock.unit * edges[k + 1])
+            yield inner, inside._replace(start=begin) if part.name == "sequential" else inside
+        return
+    if part.name == "per_epoch" and scale:
+        clock = clock._replace(unit=clock.unit * scale)
+    elif part.name in ("delayed", "shifted") and by is not None:
+        clock = clock._replace(start=clock.start + clock.unit * (by if part.name == "delayed" else -by))
+    elif part.name == "held" and after is not None:
+        clock = clock.within(0.0, clock.start + clock.unit * after)
+    for value in a.values():
+        for inner in value if isinstance(value, tuple | list) else (value,):
+            yield inner, clock

@@ -1,0 +1,76 @@
+"""While training: what the last step used, flat for a logger and short for a progress bar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxsched.optimizers import hyperparams
+
+
+def flat_hyperparams(opt_state: Any) -> dict[str, float]:
+    """What the last update used, flat, for any logger: ``{"lr/weight": 0.01, "momentum/weight": 0.9, ...}``.
+
+    Fetched from the device in one go. Of pairs such as betas the members are numbered: ``"betas/weight/0"``.
+
+    Args:
+        opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> tx = js.sgd(lr=js.linear(1.0, 0.0, 10), momentum=0.5, rules=[("**", "all")])
+        >>> state = tx.init({"kernel": jnp.ones(3)})
+        >>> sorted(js.flat_hyperparams(state))
+        ['dampening/all', 'lr/all', 'momentum/all', 'weight_decay/all']
+    """
+    used = jax.device_get(hyperparams(opt_state))
+    result: dict[str, float] = {}
+    for group, values in used.items():
+        for name, value in values.items():
+            if isinstance(value, tuple | list):
+                result.update({f"{name}/{group}/{i}": float(item) for i, item in enumerate(value)})
+            elif value is not None and np.ndim(value) == 0:
+                result[f"{name}/{group}"] = float(value)
+    return result
+
+
+def progress_fields(opt_state: Any, most: int = 3) -> dict[str, str]:
+    """What the last update used, short enough for a progress bar: ``tqdm.set_postfix(progress_fields(state))``.
+
+    The learning rate of each group, in three digits; groups with the same one share it, and of more than ``most``
+    different ones the range is given. The momentum too where it is the same in all groups.
+
+    Args:
+        opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`.
+        most: How many different learning rates are given by group.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> tx = js.sgd(lr=0.01, momentum=0.9, groups={"bias": dict(lr=0.1)})
+        >>> js.progress_fields(tx.init({"kernel": jnp.ones(3), "bias": jnp.ones(3)}))
+        {'lr': '0.01', 'lr bias': '0.1', 'momentum': '0.9'}
+    """
+    used = jax.device_get(hyperparams(opt_state))
+    rates: dict[str, list[str]] = {}
+    for group, values in used.items():
+        if values.get("lr") is not None:
+            rates.setdefault(f"{float(values['lr']):.3g}", []).append(group)
+    fields: dict[str, str] = {}
+    if len(rates) > most:
+        ordered = sorted(rates, key=float)
+        fields["lr"] = f"{ordered[0]}..{ordered[-1]}"
+    elif rates:
+        most_groups = max(rates, key=lambda rate: (len(rates[rate]), "weight" in rates[rate]))
+        fields["lr"] = most_groups
+        fields |= {f"lr {','.join(groups)}": rate for rate, groups in rates.items() if rate != most_groups}
+    momenta = {f"{float(m):.3g}" for m in map(_momentum, used.values()) if m is not None}
+    if len(momenta) == 1 and momenta != {"0"}:
+        fields["momentum"] = momenta.pop()
+    return fields
+
+
+def _momentum(values: dict[str, Any]) -> Any:
+    betas = values.get("betas")
+    return values.get("momentum", betas[0] if betas else None)

@@ -1,0 +1,73 @@
+"""The values of a recipe at the steps that tell all: its moments, their neighbours, both ends, a grid between."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from jaxsched.recipe import Recipe
+from jaxsched.report._curves import shown_of, values_at
+from jaxsched.report._moments import Moment, moments
+
+SIZE = 4096
+"""Steps looked at; a run that is no longer is looked at as a whole. One size, so that one compilation serves all."""
+NEAR_ENDS = 64
+UNKNOWN_LENGTH = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What a recipe does at some of its steps."""
+
+    recipe: Recipe
+    length: int
+    """Steps of the run; where the recipe has no length, enough to see all its moments."""
+    steps: np.ndarray
+    """Int64 [n], ascending, each once; the first is 0, the last is the run's last."""
+    groups: dict[str, dict[str, Any] | None]
+    """For each group its hyperparameters as defined; None where frozen."""
+    values: dict[str, dict[str, np.ndarray]]
+    """For each group ``lr``, ``momentum``, ``weight_decay`` at ``steps``, as `curves` gives them."""
+    every: np.ndarray
+    """Batches to an update at ``steps``."""
+    moments: dict[str, dict[str, list[Moment]]]
+    """For each group and each of these names its moments."""
+
+    def at(self, values: np.ndarray, step: int) -> float:
+        """The value at a step that was looked at (or the last one before)."""
+        return float(values[max(int(np.searchsorted(self.steps, step, side="right")) - 1, 0)])
+
+
+def sample(recipe: Recipe) -> Sample:
+    """Look at a recipe."""
+    groups = recipe.by_group()
+    shown = {group: shown_of(values) for group, values in groups.items() if values is not None}
+    known: dict[int, list[Moment]] = {}  # groups share schedules
+
+    def of(value: Any) -> list[Moment]:
+        return known.setdefault(id(value), moments(value, recipe.steps))
+
+    found = {group: {name: of(value) for name, value in values.items()} for group, values in shown.items()}
+    all_moments = [m.step for by_name in found.values() for list_ in by_name.values() for m in list_]
+    length = recipe.steps or max(UNKNOWN_LENGTH, *(step * 5 // 4 for step in all_moments), 1)
+    steps = _steps(length, np.asarray(all_moments, np.int64))
+    padded = np.concatenate([steps, np.full(SIZE - len(steps), steps[-1])])
+    cells = [(group, name, value) for group, values in shown.items() for name, value in values.items()]
+    every = 1 if recipe.accumulate is None else recipe.accumulate.every
+    *arrays, gathered = values_at([*(value for _, _, value in cells), every], padded)
+    result: dict[str, dict[str, np.ndarray]] = {group: {} for group in shown}
+    for (group, name, _), array in zip(cells, arrays, strict=True):
+        result[group][name] = array[: len(steps)]
+    return Sample(recipe, length, steps, groups, result, gathered[: len(steps)], found)
+
+
+def _steps(length: int, marks: np.ndarray) -> np.ndarray:
+    if length <= SIZE:
+        return np.arange(length)
+    near = np.arange(NEAR_ENDS)
+    first = np.unique(marks)[: SIZE // 4]
+    chosen = np.concatenate([near, length - 1 - near, first - 1, first, first + 1])
+    grid = np.linspace(0, length - 1, SIZE - len(chosen)).astype(np.int64)
+    return np.unique(np.clip(np.concatenate([chosen, grid]), 0, length - 1))

@@ -1,0 +1,77 @@
+"""A schedule written out, as its repr but with lengths in steps and in epochs, and broken where a line is too long."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from jaxsched.report._moments import number, numbers
+from jaxsched.report._table import epochs, short
+from jaxsched.schedules import Schedule
+
+LENGTHS = ("steps", "at", "every", "by", "after", "up", "down")
+WIDTH = 110
+
+
+def written(value: Any, steps_per_epoch: int | None = None, unit: float = 1.0, width: int = WIDTH) -> str:
+    """A number, a schedule or a pair of them.
+
+    Args:
+        value: What to write.
+        steps_per_epoch: To give lengths in epochs too.
+        unit: Steps of the run to one of ``value``'s.
+        width: Longer lines are broken.
+    """
+    if isinstance(value, tuple | list):
+        return f"({', '.join(written(item, steps_per_epoch, unit, width) for item in value)})"
+    if not isinstance(value, Schedule):
+        known = number(value)
+        return short(known) if known is not None else value if isinstance(value, str) else _other(value)
+    if value.name == "constant":
+        return written(value.arguments["value"])
+    inside = unit * (number(value.arguments.get("steps_per_epoch")) or 1.0)
+    texts = list(_arguments(value, steps_per_epoch, unit, inside, width - 2))
+    line = f"{value.name}({', '.join(texts)})"
+    if len(line) <= width and "\n" not in line:
+        return line
+    body = ",\n".join(texts).replace("\n", "\n  ")
+    return f"{value.name}(\n  {body})"
+
+
+def _arguments(value: Schedule, steps_per_epoch: int | None, unit: float, inside: float, width: int) -> Any:
+    parameters = inspect.signature(value.maker).parameters
+    for i, (name, argument) in enumerate(value.arguments.items()):
+        parameter = parameters[name]
+        if argument is None or (isinstance(argument, bool | str) and argument == parameter.default):
+            continue
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            yield from (written(item, steps_per_epoch, inside, width) for item in argument)
+        elif name == "values" and value.name == "table":
+            yield f"{len(argument)} values"
+        elif name in ("schedules", "values"):
+            items = [written(item, steps_per_epoch, inside, width) for item in argument]
+            line = f"[{', '.join(items)}]"
+            broken = "[" + ",\n".join(items).replace("\n", "\n ") + "]"
+            yield line if len(line) <= width and "\n" not in line else broken
+        elif isinstance(argument, Schedule) and i == 0:
+            yield written(argument, steps_per_epoch, inside, width)
+        elif name == "steps_per_epoch":
+            yield short(number(argument))
+        elif name in LENGTHS and not isinstance(argument, Schedule):
+            yield f"{name}={_length(argument, steps_per_epoch, unit)}"
+        else:
+            yield f"{name}={written(argument, steps_per_epoch, inside, width)}"
+
+
+def _length(value: Any, steps_per_epoch: int | None, unit: float) -> str:
+    several = numbers(value)
+    text = f"({', '.join(map(short, several))}{',' if len(several) == 1 else ''})" if several else short(number(value))
+    if unit != 1:
+        return f"{text} epochs" if unit == steps_per_epoch else f"{text} x {short(unit)} steps"
+    if not steps_per_epoch:
+        return text
+    return f"{text} [{', '.join(epochs(t, steps_per_epoch) for t in several or [number(value) or 0.0])} epochs]"
+
+
+def _other(value: Any) -> str:
+    return getattr(value, "__name__", repr(value)) if callable(value) else repr(value)
