@@ -54,6 +54,11 @@ def curve(config: Any, run: Run, what: str = "lr") -> Curve:
     return lambda base: compose(schedulers, base, run.steps)
 
 
+def moves_momentum(config: Any) -> bool:
+    entries = config if isinstance(config, list | tuple) else [config]
+    return any(str(entry.get("type")).endswith("Momentum") for entry in entries if isinstance(entry, Mapping))
+
+
 def _kind(settings: Settings) -> tuple[str, str]:
     name = settings.take("type")
     if not isinstance(name, str):

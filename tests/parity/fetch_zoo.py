@@ -120,8 +120,11 @@ def instead(*names: str, by):
                 sys.modules[name] = module
 
 
-def mmcv_values(config: dict, run, base: float, what: str = "lr"):
-    """What mmcv's own hook has set at each iteration of ``run``, driven in the order of mmcv's own runners."""
+def mmcv_values(config: dict, run, bases: list[float], what: str = "lr"):
+    """What mmcv's own hook has set at each iteration of ``run``, for groups with these base values.
+
+    The hook is driven in the order of mmcv's own runners; calls that do nothing are left out.
+    """
     import numpy as np
     from mmcv.runner.hooks import HOOKS
 
@@ -132,10 +135,9 @@ def mmcv_values(config: dict, run, base: float, what: str = "lr"):
     policy = config.pop("policy")
     policy = policy.title() if policy == policy.lower() else policy
     hook = HOOKS.build({"type": f"{policy}{'Lr' if what == 'lr' else 'Momentum'}UpdaterHook", **config})
-    group = {what: base}
-    optimizer = types.SimpleNamespace(param_groups=[group], defaults={what: base})
+    groups = [{what: base} for base in bases]
     runner = types.SimpleNamespace(
-        optimizer=optimizer,
+        optimizer=types.SimpleNamespace(param_groups=groups, defaults={what: bases[0]}),
         data_loader=range(run.steps_per_epoch),
         max_epochs=run.epochs,
         max_iters=run.steps,
@@ -143,9 +145,8 @@ def mmcv_values(config: dict, run, base: float, what: str = "lr"):
         iter=0,
     )
     hook.before_run(runner)
-    values = np.empty(run.steps)
-    warmup = hook.warmup_iters
-    step = 0
+    values = np.empty((run.steps, len(bases)))
+    step, warmup = 0, hook.warmup_iters
     while step < run.steps:
         runner.iter = step
         runner.epoch = step // run.steps_per_epoch
@@ -153,25 +154,29 @@ def mmcv_values(config: dict, run, base: float, what: str = "lr"):
             hook.before_train_epoch(runner)
             warmup = hook.warmup_iters
         hook.before_train_iter(runner)
-        values[step] = group[what]
+        values[step] = [group[what] for group in groups]
         step += 1
         if hook.by_epoch and step > warmup + 1:  # before_train_iter does nothing until the next epoch
             end = min(-(-step // run.steps_per_epoch) * run.steps_per_epoch, run.steps)
-            values[step:end] = group[what]
+            values[step:end] = values[step - 1]
             step = end
     return values
 
 
-def mmengine_values(config, run, base: float, what: str = "lr"):
-    """What mmengine's own schedulers have set at each iteration of ``run``, stepped in the order of its own hooks."""
+def mmengine_values(config, run, bases: list[float], what: str = "lr"):
+    """What mmengine's own schedulers have set at each iteration of ``run``, for groups with these base values.
+
+    They are stepped in the order of mmengine's own hook, as long as their window lasts.
+    """
     import numpy as np
     import torch
     from mmengine.registry import PARAM_SCHEDULERS
 
     with instead("mmdet", "mmdet.registry", by=lambda _: sys.modules["mmengine.registry"]):
         load(ZOO / "mmdet3/mmdet/engine/schedulers/quadratic_warmup.py")
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], **{"lr": 0.1, "momentum": 0.9, what: base})
-    (group,) = optimizer.param_groups
+    parameters = [{"params": [torch.nn.Parameter(torch.zeros(1))], what: base} for base in bases]
+    optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    groups = optimizer.param_groups
     every_step, every_epoch = [], []
     for entry in config if isinstance(config, (list, tuple)) else [config]:
         by_epoch = entry.get("by_epoch", True)
@@ -182,17 +187,17 @@ def mmengine_values(config, run, base: float, what: str = "lr"):
             default_args={"optimizer": optimizer, "epoch_length": run.steps_per_epoch},
         )
         (every_epoch if made.by_epoch else every_step).append(made)
-    optimizer._global_step = 0  # as after optimizer.step(), so that it does not warn
-    values = np.empty(run.steps)
+    optimizer._global_step = 0  # as after optimizer.step(), so that they do not warn
+    values = np.empty((run.steps, len(bases)))
     epoch = run.steps_per_epoch if run.epochs is not None else run.steps
     for start in range(0, run.steps, epoch):
         step, end = start, min(start + epoch, run.steps)
         while step < end:
-            every_step = [one for one in every_step if one._global_step + 1 < one.end]  # after its end it does nothing
+            every_step = [one for one in every_step if one._global_step + 1 < one.end]
+            values[step] = [group[what] for group in groups]
             if not every_step:
-                values[step:end] = group[what]
+                values[step:end] = values[step]
                 break
-            values[step] = group[what]
             for one in every_step:
                 one.step()
             step += 1

@@ -25,7 +25,7 @@ def mmcv():
 
 def real(mmcv, config, run, base, what):
     """What the real hook sets at each iteration, driven as the real runners drive it."""
-    return zoo.mmcv_values(config, run, base, what)
+    return zoo.mmcv_values(config, run, [base], what)[:, 0]
 
 
 WARMUPS = [

@@ -32,7 +32,7 @@ ITERATIONS = Run(steps=240, steps_per_epoch=20, epochs=None)
 
 
 def check(config, run, base=0.02, what="lr"):
-    expected = zoo.mmengine_values(config, run, base, what)
+    expected = zoo.mmengine_values(config, run, [base], what)[:, 0]
     got = np.asarray(curve(config, run, what)(base)(np.arange(run.steps)), np.float64)
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6 * 1e-6 * base, err_msg=str(config))
 
@@ -147,7 +147,7 @@ def test_lists_of_schedulers_that_act_on_each_others_value(mmengine):
         for run in (EPOCHS, ITERATIONS):
             for order in itertools.permutations(config):
                 try:
-                    zoo.mmengine_values(order, run, 0.02)
+                    zoo.mmengine_values(order, run, [0.02])
                 except ValueError:  # a window that begins after the only epoch of a run by iteration
                     with pytest.raises(ValueError, match="end must be larger than begin"):
                         curve(order, run)
@@ -184,7 +184,7 @@ def test_any_list_equals_mmengine(mmengine, data):
         end = data.draw(st.integers(begin + 1, unit + 5))
         entries.append(kind | clock | dict(begin=begin, end=end))
     try:
-        zoo.mmengine_values(entries, EPOCHS, 0.02)
+        zoo.mmengine_values(entries, EPOCHS, [0.02])
     except ZeroDivisionError:  # a factor that reached 0
         return
     check(entries, EPOCHS)
