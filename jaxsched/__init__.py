@@ -40,9 +40,12 @@ from jaxsched.optimizers import sgd as sgd
 from jaxsched.optimizers import sparse_adam as sparse_adam
 from jaxsched.recipe import Accumulate as Accumulate
 from jaxsched.recipe import Recipe as Recipe
+from jaxsched.report import Finding as Finding
+from jaxsched.report import Findings as Findings
 from jaxsched.report import curves as curves
 from jaxsched.report import explain as explain
 from jaxsched.report import flat_hyperparams as flat_hyperparams
+from jaxsched.report import lint as lint
 from jaxsched.report import parameter_table as parameter_table
 from jaxsched.report import progress_fields as progress_fields
 from jaxsched.report import updates as updates

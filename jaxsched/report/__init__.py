@@ -6,6 +6,10 @@ from jaxsched.report._explain import Explanation as Explanation
 from jaxsched.report._explain import GroupExplanation as GroupExplanation
 from jaxsched.report._explain import Row as Row
 from jaxsched.report._explain import explain as explain
+from jaxsched.report._finding import Finding as Finding
+from jaxsched.report._finding import Findings as Findings
+from jaxsched.report._lint import RULES as RULES
+from jaxsched.report._lint import lint as lint
 from jaxsched.report._moments import Moment as Moment
 from jaxsched.report._moments import moments as moments
 from jaxsched.report._parameters import ParameterRow as ParameterRow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,11 +115,16 @@ def updates(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> 
         return np.ones(at.shape, bool)
     length = int(at.max(initial=-1)) + 1
     (every,) = values_at([recipe.accumulate.every], np.arange(length))
+    batches = np.maximum(np.ceil(every).astype(np.int64), 1)
     due = np.zeros(length, bool)
     last = -1
-    for step, batches in enumerate(every.tolist()):
-        if step - last >= batches:
-            due[step], last = True, step
+    edges = [0, *(np.flatnonzero(np.diff(batches)) + 1).tolist(), length]
+    for begin, end in itertools.pairwise(edges):  # in between, the number of batches stays
+        if begin < end:
+            stride = int(batches[begin])
+            hits = np.arange(max(begin, last + stride), end, stride)
+            due[hits] = True
+            last = int(hits[-1]) if hits.size else last
     return due[at]
 
 

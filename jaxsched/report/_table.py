@@ -28,7 +28,7 @@ def epochs(steps: float, steps_per_epoch: int | None) -> str:
 
 def plural(count: float, one: str) -> str:
     number = f"{count:,}" if isinstance(count, int) else short(count)
-    return f"{number} {one}{'' if count == 1 else 'es' if one.endswith('ch') else 's'}"
+    return f"{number} {one}{'' if count == 1 else 'es' if one.endswith(('ch', 's')) else 's'}"
 
 
 def columns(

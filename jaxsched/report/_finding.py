@@ -1,0 +1,65 @@
+"""What `lint` finds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Literal
+
+Severity = Literal["error", "warning", "remark"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "remark")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that looks wrong (or, as a remark, that is good to know)."""
+
+    code: str
+    """Which rule found it, such as ``"milestone-past-end"``; docs/lint.md lists them."""
+    severity: Severity
+    """``"error"``: this run cannot be what was meant. ``"warning"``: probably a mistake.
+    ``"remark"``: true, and often meant."""
+    message: str
+    """What is the case, with the numbers."""
+    remedy: str
+    """What to change if it is not meant."""
+    groups: tuple[str, ...] = ()
+    """The groups of parameters it is about; none for the recipe as a whole."""
+
+    def __str__(self) -> str:
+        about = f" ({_few(self.groups)})" if self.groups else ""
+        return f"{self.severity} {self.code}{about}: {self.message}\n  {self.remedy}"
+
+
+class Findings(tuple[Finding, ...]):
+    """What was found, the worst first: a tuple of `Finding` that prints, empty (and false) if there is nothing."""
+
+    __slots__ = ()
+
+    def count(self, severity: object) -> int:
+        """How many are of a severity."""
+        return sum(finding.severity == severity for finding in self)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no error is among them."""
+        return not self.count("error")
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self)) if self else "nothing found"
+
+    __repr__ = __str__
+
+
+def merged(found: Iterable[Finding]) -> Findings:
+    """The findings, those that say the same of several groups as one; the worst first, otherwise in order."""
+    groups: dict[Finding, list[str]] = {}
+    for finding in found:
+        known = groups.setdefault(dataclasses.replace(finding, groups=()), [])
+        known += [group for group in finding.groups if group not in known]
+    result = [dataclasses.replace(finding, groups=tuple(names)) for finding, names in groups.items()]
+    return Findings(sorted(result, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def _few(groups: tuple[str, ...]) -> str:
+    return ", ".join(groups[:4]) + (f" and {len(groups) - 4} more groups" if len(groups) > 4 else "")

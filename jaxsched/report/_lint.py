@@ -1,0 +1,72 @@
+"""What looks wrong with a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jaxsched import groups as grouping
+from jaxsched.recipe import Recipe
+from jaxsched.report import _lint_groups, _lint_lengths, _lint_updates, _lint_values
+from jaxsched.report._finding import Finding, Findings, merged
+from jaxsched.report._parameters import ParameterTable, parameter_table
+from jaxsched.report._sample import Sample, sample
+
+RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {
+    **_lint_lengths.RULES,
+    **_lint_values.RULES,
+    **_lint_updates.RULES,
+}
+"""By code what looks at a recipe; a rule may also find what another code is for."""
+PARAMETER_RULES: dict[str, Callable[[Sample, ParameterTable], Iterator[Finding]]] = _lint_groups.RULES
+"""By code what needs the parameters too."""
+
+
+def lint(recipe: Recipe, params: Any = None) -> Findings:
+    """What looks wrong with a recipe: the mistakes that people make.
+
+    A rule that has nothing to go by (the recipe has no length, say) finds nothing. docs/lint.md lists the rules.
+
+    Args:
+        recipe: The recipe.
+        params: The parameters; with them, what the groups really hold is looked at too.
+
+    Returns:
+        The findings, the worst first: data that print.
+
+    Example:
+        >>> import jaxsched as js
+        >>> lr = js.warmup(js.per_epoch(js.multi_step(0.02, at=(8, 16)), 1000), steps=500)
+        >>> js.lint(js.Recipe("sgd", dict(lr=lr), rules=[("**", "all")], steps=12_000, steps_per_epoch=1000))
+        warning milestone-past-end (all): lr: the milestone at step 16000 (epoch 16) comes after the last step, 11999
+          Move it before the end, train for longer, or take it out.
+    """
+    return lint_sample(sample(recipe), params)
+
+
+def lint_sample(seen: Sample, params: Any = None) -> Findings:
+    """`lint`, of what was looked at already."""
+    found = [finding for rule in dict.fromkeys(RULES.values()) for finding in rule(seen)]
+    if params is not None:
+        found += _of_parameters(seen, params)
+    return merged(found)
+
+
+def _of_parameters(seen: Sample, params: Any) -> Iterator[Finding]:
+    optional = [grouping.Rule(rule.match, rule.group, True) for rule in seen.recipe.rules]
+    for rules in (seen.recipe.rules, optional):
+        try:
+            table = parameter_table(params, rules)
+        except ValueError as error:
+            if rules is optional:
+                yield Finding(
+                    "rules-do-not-fit", "error", str(error), "The recipe cannot be built for these parameters."
+                )
+            else:
+                misfit = str(error)
+            continue
+        if rules is optional:
+            yield Finding("rules-do-not-fit", "error", misfit, "The recipe cannot be built for these parameters.")
+        for rule in dict.fromkeys(PARAMETER_RULES.values()):
+            yield from rule(seen, table)
+        return
