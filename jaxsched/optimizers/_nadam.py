@@ -62,7 +62,7 @@ def nadam(
         >>> params = {"kernel": jnp.ones(2)}
         >>> updates, state = tx.update(params, tx.init(params), params)
         >>> round(float(updates["kernel"][0]), 6)
-        -0.117912
+        -0.105645
     """
     defaults = {
         "lr": lr,
