@@ -30,6 +30,7 @@ from jaxsched.optimizers import asgd as asgd
 from jaxsched.optimizers import carry_over as carry_over
 from jaxsched.optimizers import hyperparams as hyperparams
 from jaxsched.optimizers import lamb as lamb
+from jaxsched.optimizers import lbfgs as lbfgs
 from jaxsched.optimizers import muon as muon
 from jaxsched.optimizers import musgd as musgd
 from jaxsched.optimizers import nadam as nadam
@@ -83,6 +84,7 @@ from jaxsched.schedules import stack as stack
 from jaxsched.schedules import step_decay as step_decay
 from jaxsched.schedules import table as table
 from jaxsched.schedules import tabulate as tabulate
+from jaxsched.schedules import tanh as tanh
 from jaxsched.schedules import warmup as warmup
 from jaxsched.schedules import warmup_stable_decay as warmup_stable_decay
 from jaxsched.transforms import accumulate as accumulate

@@ -26,9 +26,6 @@ from jaxsched.schedules._cyclic import one_cycle_momentum as one_cycle_momentum
 from jaxsched.schedules._decay import constant as constant
 from jaxsched.schedules._decay import exponential as exponential
 from jaxsched.schedules._decay import exponential_ramp as exponential_ramp
-from jaxsched.schedules._decay import inverse_power as inverse_power
-from jaxsched.schedules._decay import inverse_sqrt as inverse_sqrt
-from jaxsched.schedules._decay import inverse_time as inverse_time
 from jaxsched.schedules._decay import linear as linear
 from jaxsched.schedules._decay import multi_step as multi_step
 from jaxsched.schedules._decay import polynomial as polynomial
@@ -36,6 +33,9 @@ from jaxsched.schedules._decay import step_decay as step_decay
 from jaxsched.schedules._function import from_function as from_function
 from jaxsched.schedules._function import table as table
 from jaxsched.schedules._function import tabulate as tabulate
+from jaxsched.schedules._inverse import inverse_power as inverse_power
+from jaxsched.schedules._inverse import inverse_sqrt as inverse_sqrt
+from jaxsched.schedules._inverse import inverse_time as inverse_time
 from jaxsched.schedules._rate import LogRate as LogRate
 from jaxsched.schedules._rate import Rate as Rate
 from jaxsched.schedules._ratio import Duration as Duration
@@ -47,6 +47,7 @@ from jaxsched.schedules._schedule import composition as composition
 from jaxsched.schedules._schedule import schedule as schedule
 from jaxsched.schedules._schedule import stack as stack
 from jaxsched.schedules._schedule import value_at as value_at
+from jaxsched.schedules._tanh import tanh as tanh
 from jaxsched.schedules._warmup import cooldown as cooldown
 from jaxsched.schedules._warmup import warmup as warmup
 from jaxsched.schedules._warmup import warmup_stable_decay as warmup_stable_decay

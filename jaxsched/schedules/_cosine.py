@@ -9,11 +9,12 @@ import jax.numpy as jnp
 
 from jaxsched.schedules._checks import Count, Number, Real, WholeLength, is_host_number
 from jaxsched.schedules._compose import delayed
-from jaxsched.schedules._progress import fraction, power_and_rest, sin_squared, split
+from jaxsched.schedules._progress import exact_fraction, fractions, power_and_rest, sin_squared
 from jaxsched.schedules._rate import LogRate, Rate
 from jaxsched.schedules._ratio import Duration, Exponent
 from jaxsched.schedules._schedule import Schedule, composition, schedule
 from jaxsched.schedules._stairs import cycle_at, repeats
+from jaxsched.schedules._twofold import Twofold
 
 
 @schedule
@@ -38,18 +39,19 @@ def cosine(step: jax.Array, peak: Number, steps: Duration, floor: Number = 0.0, 
         >>> [round(float(lr(step)), 4) for step in (0, 50, 100, 1000)]
         [0.1, 0.055, 0.01, 0.01]
     """
-    gone, left, whole = split(step, steps)
-    return half_cosine(gone, left, whole, peak, floor, k)
+    return _fall(*fractions(step, steps), peak, floor, k)
 
 
-def half_cosine(gone: Any, left: Any, whole: Any, peak: Real, floor: Real, k: Any = None) -> jax.Array:
+def half_cosine(gone: Any, left: Any, whole: Any, peak: Real, floor: Real) -> jax.Array:
     """From ``peak`` to ``floor``, when ``gone`` of the ``whole`` is gone and ``left`` is left."""
-    if k is None:
-        up, down = fraction(gone, whole), fraction(left, whole)
-    else:
-        up, down = power_and_rest(gone, left, whole, k)
+    return _fall(exact_fraction(gone, whole), exact_fraction(left, whole), peak, floor)
+
+
+def _fall(gone: Twofold, left: Twofold, peak: Real, floor: Real, k: Any = None) -> jax.Array:
+    if k is not None:
+        gone, left = power_and_rest(gone, left, k)
     # peak and floor each with its own weight: nothing cancels, and each end is exact.
-    return peak * sin_squared(down) + floor * sin_squared(up)
+    return peak * sin_squared(*left) + floor * sin_squared(*gone)
 
 
 @schedule
@@ -110,8 +112,8 @@ def cosine_restarts(
         >>> js.cosine_restarts(1.0, steps=2, decay=0.5, cycles=2)(jnp.arange(6)).round(2)
         Array([1.  , 0.5 , 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
     """
-    cycle, gone, length = cycle_at(step, steps, stretch)
-    value = half_cosine(gone, length - gone, length, peak * LogRate.of(decay).power(cycle), floor, k)
+    cycle, gone, left = cycle_at(step, steps, stretch)
+    value = _fall(gone, left, peak * LogRate.of(decay).power(cycle), floor, k)
     return value if cycles is None else jnp.where(cycle >= cycles, floor, value)
 
 

@@ -1,17 +1,16 @@
-"""From one value to another: constant, linear, polynomial, exponential, inverse time, and in stairs."""
+"""From one value to another: constant, linear, polynomial, exponential, and in stairs."""
 
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Milestones, Number, Positive
-from jaxsched.schedules._progress import fraction, fraction_and_lost, fractions, power_and_rest, split
+from jaxsched.schedules._checks import Milestones, Number
+from jaxsched.schedules._progress import exact_fraction, fractions, power_and_rest
 from jaxsched.schedules._rate import LogRate, Rate
-from jaxsched.schedules._ratio import Duration, Exponent, rounded_and_lost
-from jaxsched.schedules._schedule import Schedule, composition, real, schedule
+from jaxsched.schedules._ratio import Duration, Exponent, twofold
+from jaxsched.schedules._schedule import real, schedule
 from jaxsched.schedules._stairs import passed, repeats, stair
-from jaxsched.schedules._twofold import exact_product, two_product, two_sum
+from jaxsched.schedules._twofold import minus_expm1
 
 
 @schedule
@@ -49,7 +48,7 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Duration) -> jax.
     """
     # start and end each with its own weight: nothing cancels, and both ends are exact.
     gone, left = fractions(step, steps)
-    return start * left + end * gone
+    return start * left.high + end * gone.high
 
 
 @schedule
@@ -81,13 +80,11 @@ def polynomial(
         >>> js.polynomial(1.0, 0.0, steps=4, power=2)(jnp.arange(6))
         Array([1.    , 0.5625, 0.25  , 0.0625, 0.    , 0.    ], dtype=float32)
     """
-    gone, left, whole = split(step, steps)
-    if k is None:
-        falling, rising = power_and_rest(left, gone, whole, power)
-    else:
-        climb, fall = power_and_rest(gone, left, whole, k)
-        falling, rising = power_and_rest(fall, climb, 1.0, power)
-    return start * falling + end * rising
+    gone, left = fractions(step, steps)
+    if k is not None:
+        gone, left = power_and_rest(gone, left, k)
+    falling, rising = power_and_rest(left, gone, power)
+    return start * (falling.high + falling.low) + end * (rising.high + rising.low)
 
 
 @schedule
@@ -111,82 +108,7 @@ def exponential(step: jax.Array, start: Number, rate: Rate, every: Duration = 1,
     if staircase:
         return start * LogRate.of(rate).power(stair(step, every))
     times, over, whole = repeats(step, every)
-    return start * LogRate.of(rate).power(times, *fraction_and_lost(over, whole))
-
-
-@schedule
-def inverse_power(
-    step: jax.Array, start: Number, rate: Positive, power: Exponent, every: Duration = 1, staircase: bool = False
-) -> jax.Array:
-    """``start / (1 + rate * step / every) ** power``, without end.
-
-    Args:
-        start: Value at step 0.
-        rate: How fast it falls; > 0.
-        power: 1 is `inverse_time`, 0.5 is like `inverse_sqrt`; > 0.
-        every: Unit of the step, in steps, > 0.
-        staircase: Take ``floor(step / every)``.
-
-    Raises:
-        ValueError: If ``rate``, ``power`` or ``every`` is not positive.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.inverse_power(1.0, rate=1.0, power=2)(jnp.arange(4))
-        Array([1.        , 0.25      , 0.11111111, 0.0625    ], dtype=float32)
-    """
-    times, over, whole = repeats(step, every)
-    if staircase:
-        times, over = stair(step, every), jnp.zeros_like(over)
-    (rate, rate_lost), (power, power_lost) = rounded_and_lost(rate), rounded_and_lost(power)
-    grown, error = exact_product(times, rate, rate_lost)
-    part, part_error = two_product(fraction(over, whole), rate)
-    grown, rounding = two_sum(grown, part)
-    under, last_rounding = two_sum(real(1.0), grown)
-    lost = error + part_error + rounding + last_rounding
-    return start * jnp.power(under, -power) * (1.0 - power * lost / under - power_lost * jnp.log(under))
-
-
-@composition
-def inverse_time(start: Number, rate: Positive, every: Duration = 1, staircase: bool = False) -> Schedule:
-    """``start / (1 + rate * step / every)``, without end: `inverse_power` with ``power=1``.
-
-    Args:
-        start: Value at step 0.
-        rate: How fast it falls; it is halved after ``every / rate`` steps; > 0.
-        every: Unit of the step, in steps, > 0.
-        staircase: Take ``floor(step / every)``.
-
-    Raises:
-        ValueError: If ``rate`` or ``every`` is not positive.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.inverse_time(1.0, rate=1.0)(jnp.arange(4))
-        Array([1.        , 0.5       , 0.33333334, 0.25      ], dtype=float32)
-    """
-    return inverse_power(start, rate, power=1, every=every, staircase=staircase)
-
-
-@composition
-def inverse_sqrt(start: Number, steps: Duration) -> Schedule:
-    """``start / sqrt(1 + step / steps)``, without end: `inverse_power` with ``power=0.5``.
-
-    The transformer's decay after a warm-up of ``steps``: ``start * sqrt(steps / (step + steps))``.
-
-    Args:
-        start: Value at step 0.
-        steps: Time constant in steps, > 0; after ``3 * steps`` it is halved.
-
-    Raises:
-        ValueError: If ``steps`` is not positive.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.inverse_sqrt(1.0, steps=4)(jnp.asarray([0, 12, 60]))
-        Array([1.  , 0.5 , 0.25], dtype=float32)
-    """
-    return inverse_power(start, rate=1.0, power=0.5, every=steps)
+    return start * LogRate.of(rate).power(times, *exact_fraction(over, whole))
 
 
 @schedule
@@ -248,5 +170,5 @@ def exponential_ramp(step: jax.Array, end: Number, steps: Duration) -> jax.Array
         >>> round(float(js.exponential_ramp(0.9999, 2000)(1999)), 4)
         0.6321
     """
-    # expm1: 1 - exp(-x) has lost half its digits at the start.
-    return -end * jnp.expm1(-(real(step) + 1.0) / rounded_and_lost(steps)[0])
+    # 1 - exp(-x) as it stands has lost half its digits at the start.
+    return end * minus_expm1((real(step) + 1.0) / twofold(steps).high)

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxsched.schedules._checks import Real, Whole, length, positive
 from jaxsched.schedules._schedule import real
-from jaxsched.schedules._twofold import lost_in_division
+from jaxsched.schedules._twofold import Twofold, divide
 
 
 @jax.tree_util.register_pytree_node_class
@@ -82,10 +82,8 @@ def is_whole(steps: Any) -> bool:
     return not isinstance(steps, Ratio) and bool(jnp.issubdtype(jnp.result_type(steps), jnp.integer))
 
 
-def rounded_and_lost(number: Any) -> tuple[jax.Array, jax.Array]:
-    """A number that may be a `Ratio` as a float, and what its rounding lost."""
-    if not isinstance(number, Ratio):
-        return real(number), real(0.0)
-    over, under = jnp.asarray(number.over), jnp.asarray(number.under)
-    quotient = real(over) / real(under)
-    return quotient, lost_in_division(over, under, quotient)
+def twofold(number: Any) -> Twofold:
+    """A number that may be a `Ratio`, with all its digits."""
+    if isinstance(number, Ratio):
+        return divide(jnp.asarray(number.over), jnp.asarray(number.under))
+    return Twofold(real(number), real(0.0))

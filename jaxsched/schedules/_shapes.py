@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import choice
-from jaxsched.schedules._progress import fraction_and_lost, fractions, left, sin_squared, split
+from jaxsched.schedules._checks import choice, is_host_number
+from jaxsched.schedules._progress import fractions, left, sin_squared
 
 
 def between(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array, shape: str) -> jax.Array:
@@ -18,37 +18,46 @@ def between(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array, shape
     return jnp.where(over, end, jnp.where(step <= 0, start, _SHAPES[shape](step, steps, start, end)))
 
 
+def check_shape(shape: str, **ends: Any) -> None:
+    """An error if a number that is to be approached or left exponentially is not positive."""
+    for name, end in ends.items():
+        if shape == "exponential" and is_host_number(end) and end <= 0:
+            raise ValueError(f"{name} must be positive for shape='exponential', got {end!r}; give the smallest value")
+
+
 # Each end has its own weight, so that nothing cancels.
 
 
 def _linear(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
     gone, left = fractions(step, steps)
-    return start * left + end * gone
+    return start * left.high + end * gone.high
 
 
 def _cosine(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
     gone, left = fractions(step, steps)
-    return start * sin_squared(left) + end * sin_squared(gone)
+    return start * sin_squared(*left) + end * sin_squared(*gone)
 
 
 def _quadratic(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
     gone, left = fractions(step, steps)
-    return start * (left * (1.0 + gone)) + end * jnp.square(gone)
+    return start * (left.high * (1.0 + gone.high)) + end * jnp.square(gone.high)
 
 
 def _sqrt(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
     gone, left = fractions(step, steps)
-    root = jnp.sqrt(jnp.where(gone > 0, gone, 1.0))  # not of 0, where its gradient is infinite
-    return start * (left / (1.0 + root)) + end * root
+    root = jnp.sqrt(jnp.where(gone.high > 0, gone.high, 1.0))  # not of 0, where its gradient is infinite
+    return start * (left.high / (1.0 + root)) + end * root
 
 
 def _exponential(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
-    gone, left, whole = split(step, steps)
-    return _power(start, *fraction_and_lost(left, whole)) * _power(end, *fraction_and_lost(gone, whole))
+    gone, left = fractions(step, steps)
+    return _power(start, *left) * _power(end, *gone)
 
 
 def _power(base: jax.Array, exponent: jax.Array, lost: jax.Array) -> jax.Array:
-    return jnp.power(base, exponent) * (1.0 + lost * jnp.log(base))
+    positive = base > 0
+    some = jnp.where(positive, base, 1.0)
+    return jnp.where(positive, jnp.power(some, exponent) * (1.0 + lost * jnp.log(some)), exponent <= 0)
 
 
 def _constant(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:

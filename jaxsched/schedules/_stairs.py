@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched.schedules._checks import MAX_STEP, Milestones, Whole
+from jaxsched.schedules._progress import exact_fraction
 from jaxsched.schedules._ratio import Ratio, is_whole, whole_type
 from jaxsched.schedules._schedule import real
+from jaxsched.schedules._twofold import Twofold
 
 
 def repeats(step: jax.Array, every: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -35,25 +37,30 @@ def stair(step: jax.Array, every: Any) -> jax.Array:
     return times
 
 
-def cycle_at(step: jax.Array, steps: Whole, stretch: Whole) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Which cycle ``step`` is in (from 0), at which step of it, and how long it is.
+def cycle_at(step: jax.Array, steps: Whole, stretch: Whole) -> tuple[jax.Array, Twofold, Twofold]:
+    """Which cycle ``step`` is in (from 0), and the fractions of it that are gone and left.
 
     The first cycle is ``steps`` long, each further one ``stretch`` times as long as the one before; all in integers.
     """
     steps, stretch = jnp.asarray(steps, jnp.int32), jnp.asarray(stretch, jnp.int32)
-    cycle, within, length = jnp.zeros_like(step), step, steps
-    # Lengths at least double, so that 31 cycles reach 2**31 steps; one longer than that counts as that.
-    for _ in range(31):
-        over = within >= length
-        longer = jnp.where(length > MAX_STEP // stretch, MAX_STEP, length * stretch)
+    cycle, within, length = jnp.zeros_like(step), step, jnp.broadcast_to(steps, step.shape)
+    longest = MAX_STEP // stretch
+    endless = jnp.zeros_like(step, bool)
+    for _ in range(31):  # lengths at least double
+        over = (within >= length) & ~endless
         cycle, within = cycle + over, jnp.where(over, within - length, within)
-        length = jnp.where(over, longer, length)
+        # A cycle longer than all steps is counted in units of `stretch` steps: its length stays that of the one before.
+        endless |= over & (length > longest)
+        length = jnp.where(over & ~endless, length * stretch, length)
     even = stretch == 1
-    return (
-        jnp.where(even, step // steps, cycle),
-        jnp.where(even, step % steps, within),
-        jnp.where(even, steps, length),
-    )
+    cycle = jnp.where(even, step // steps, cycle)
+    within = jnp.where(even, step % steps, within)
+    length = jnp.where(even, steps, length)
+    endless &= ~even
+    gone, unit_part = jnp.where(endless, within // stretch, within), jnp.where(endless, within % stretch, 0)
+    part = real(unit_part) / real(stretch) / real(length)
+    up, down = exact_fraction(gone, length), exact_fraction(length - gone, length)
+    return cycle, Twofold(up.high, up.low + part), Twofold(down.high, down.low - part)
 
 
 def passed(step: jax.Array, at: Milestones) -> jax.Array:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from jaxsched.schedules._checks import Count, Number, WholeLength
 from jaxsched.schedules._ratio import Duration
-from jaxsched.schedules._schedule import Schedule, Value, composition, schedule, value_at
-from jaxsched.schedules._shapes import Shape, between
+from jaxsched.schedules._schedule import Schedule, Value, checked_schedule, composition, value_at
+from jaxsched.schedules._shapes import Shape, between, check_shape
 
 
-@schedule
+def _check_warmup(schedule: Any, steps: Any, start: Any, shape: str) -> None:
+    check_shape(shape, schedule=schedule, start=start)
+
+
+@checked_schedule(_check_warmup)
 def warmup(step: jax.Array, schedule: Value, steps: Duration, start: Value = 0.0, shape: Shape = "linear") -> jax.Array:
     """``schedule``, approached from ``start`` over the first ``steps`` steps.
 
@@ -33,7 +39,7 @@ def warmup(step: jax.Array, schedule: Value, steps: Duration, start: Value = 0.0
         shape: One of the above.
 
     Raises:
-        ValueError: If ``steps`` is not positive or ``shape`` unknown.
+        ValueError: If ``steps`` is not positive, ``shape`` unknown, or ``start`` not positive where it must be.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -43,7 +49,11 @@ def warmup(step: jax.Array, schedule: Value, steps: Duration, start: Value = 0.0
     return between(step, steps, value_at(start, step), value_at(schedule, step), shape)
 
 
-@schedule
+def _check_cooldown(schedule: Any, at: Any, steps: Any, end: Any, shape: str) -> None:
+    check_shape(shape, schedule=schedule, end=end)
+
+
+@checked_schedule(_check_cooldown)
 def cooldown(
     step: jax.Array, schedule: Value, at: Count, steps: Duration, end: Value = 0.0, shape: Shape = "linear"
 ) -> jax.Array:
@@ -68,7 +78,8 @@ def cooldown(
         shape: One of the above.
 
     Raises:
-        ValueError: If ``at`` is negative or fractional, ``steps`` not positive or ``shape`` unknown.
+        ValueError: If ``at`` is negative or fractional, ``steps`` not positive, ``shape`` unknown, or ``end`` not
+            positive where it must be.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js

@@ -1,0 +1,375 @@
+"""How far each schedule is from its true value, in float32 under jit, beside optax's of the same meaning.
+
+    python benchmarks/accuracy.py                # the table, in Markdown
+    python benchmarks/accuracy.py cosine linear  # only rows whose name contains one of these
+
+The error is in ulp: the distance between neighbouring float32 numbers at the true value. "as an argument" is the
+schedule passed through jit as a pytree, its numbers traced. True values are computed from exact integers in numpy's
+longdouble (64 bits of mantissa on x86), by formulas that tests compare with mpmath at 50 digits.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxsched as js
+
+HORIZONS = (10**3, 10**5, 10**6, 3 * 10**7, 10**9)
+LAST = 2**31 - 1
+
+
+class Longdouble:
+    """What the formulas below need, for arrays of steps."""
+
+    number = np.longdouble
+    pi = np.longdouble("3.14159265358979323846264338327950288")
+    sin, exp, log, expm1, log1p, sqrt = np.sin, np.exp, np.log, np.expm1, np.log1p, np.sqrt
+    floor, minimum, maximum, where = np.floor, np.minimum, np.maximum, np.where
+
+
+class Row(NamedTuple):
+    """A schedule by its horizon, its true value by (numbers, step, horizon), and optax's."""
+
+    ours: Callable[[int], js.Schedule]
+    truth: Callable[[Any, Any, int], Any]
+    optax: Callable[[int], Any] | None = None
+
+
+def left(m: Any, t: Any, steps: int) -> Any:
+    return m.maximum(steps - t, 0) / m.number(steps)
+
+
+def gone(m: Any, t: Any, steps: int) -> Any:
+    return m.minimum(t, steps) / m.number(steps)
+
+
+def wave(m: Any, fraction: Any) -> Any:
+    """(1 - cos(pi * fraction)) / 2"""
+    return m.sin(m.pi / 2 * fraction) ** 2
+
+
+def half_cosine(m: Any, t: Any, steps: int, peak: float, floor: float = 0.0) -> Any:
+    return m.number(peak) * wave(m, left(m, t, steps)) + m.number(floor) * wave(m, gone(m, t, steps))
+
+
+def line(m: Any, t: Any, steps: int, start: float, end: float) -> Any:
+    return m.number(start) * left(m, t, steps) + m.number(end) * gone(m, t, steps)
+
+
+def rest_of_power(m: Any, x: Any, rest: Any, power: float) -> Any:
+    """1 - x**power"""
+    near = m.log1p(-m.minimum(rest, m.number(0.5)))
+    far = m.log(m.maximum(x, m.number(1e-30)))
+    return m.where(x <= 0, 1, -m.expm1(m.number(power) * m.where(rest < 0.5, near, far)))
+
+
+def polynomial(m: Any, t: Any, steps: int, start: float, end: float, power: float) -> Any:
+    x = left(m, t, steps)
+    raised = m.where(x > 0, m.exp(m.number(power) * m.log(m.maximum(x, m.number(1e-30)))), 0)
+    return m.number(start) * raised + m.number(end) * rest_of_power(m, x, gone(m, t, steps), power)
+
+
+def k_cosine(m: Any, t: Any, steps: int, peak: float, k: float) -> Any:
+    return m.number(peak) * wave(m, rest_of_power(m, gone(m, t, steps), left(m, t, steps), k))
+
+
+def exponential(m: Any, times: Any, start: float, rate: float) -> Any:
+    return m.number(start) * m.exp(m.log(m.number(rate)) * times)
+
+
+def restarts(m: Any, t: Any, steps: int, peak: float, floor: float, stretch: int, decay: float) -> Any:
+    value, begin, length, cycle = 0, 0, steps, 0
+    while begin <= LAST and (stretch > 1 or cycle < 1):
+        over = t - begin if stretch > 1 else t - m.floor(t / m.number(length)) * length
+        value = m.where(t >= begin, half_cosine(m, over, length, peak * decay**cycle, floor), value)
+        begin, length, cycle = begin + length, length * stretch, cycle + 1
+    return value
+
+
+def triangle(m: Any, t: Any, up: int, down: int, low: float, high: float, amplitude: Any = 1) -> Any:
+    at = t - m.floor(t / m.number(up + down)) * (up + down)
+    height = amplitude * m.where(at < up, at / m.number(up), (up + down - at) / m.number(down))
+    return m.number(low) * (1 - height) + m.number(high) * height
+
+
+def one_cycle(m: Any, t: Any, steps: int, way: Callable[..., Any], peak: float, three: bool = False) -> Any:
+    up, start, floor = steps // 10 * 3, peak / 25, peak / 25 / 1e4
+    value = way(m, t, up, start, peak)
+    if three:
+        down = way(m, m.maximum(t - up, 0), up, peak, start)
+        last = way(m, m.maximum(t - 2 * up, 0), steps - 2 * up, start, floor)
+        return m.where(t < up, value, m.where(t < 2 * up, down, last))
+    return m.where(t < up, value, way(m, m.maximum(t - up, 0), steps - up, peak, floor))
+
+
+def tanh(m: Any, t: Any, steps: int, peak: float, floor: float) -> Any:
+    x = -7 * left(m, t, steps) + 3 * gone(m, t, steps)
+    value = m.number(peak) / (1 + m.exp(2 * x)) + m.number(floor) / (1 + m.exp(-2 * x))
+    return m.where(t >= steps, m.number(floor), value)
+
+
+def cooldown(m: Any, t: Any, at: int, steps: int, shape: Callable[[Any, Any, Any], Any]) -> Any:
+    since = m.maximum(t - at, 0)
+    return m.number(P) * shape(m, left(m, since, steps), gone(m, since, steps))
+
+
+def decay_to(m: Any, left: Any, gone: Any, start: float, end: float) -> Any:
+    return m.exp(left * m.log(m.number(start)) + gone * m.log(m.number(end)))
+
+
+P = 3e-4
+
+
+def rows() -> dict[str, Row]:
+    """The table's rows."""
+    a, b = 0.1, 3e-5
+    table = {
+        "constant": Row(
+            lambda n: js.constant(P), lambda m, t, n: m.number(P) + 0 * t, lambda n: optax.constant_schedule(P)
+        ),
+        "linear to 0": Row(
+            lambda n: js.linear(P, 0.0, n),
+            lambda m, t, n: line(m, t, n, P, 0),
+            lambda n: optax.linear_schedule(P, 0.0, n),
+        ),
+        "linear up": Row(
+            lambda n: js.linear(b, a, n),
+            lambda m, t, n: line(m, t, n, b, a),
+            lambda n: optax.linear_schedule(b, a, n),
+        ),
+        "cosine to 0": Row(
+            lambda n: js.cosine(P, n),
+            lambda m, t, n: half_cosine(m, t, n, P),
+            lambda n: optax.cosine_decay_schedule(P, n),
+        ),
+        "cosine to a tenth": Row(
+            lambda n: js.cosine(P, n, floor=b),
+            lambda m, t, n: half_cosine(m, t, n, P, b),
+            lambda n: optax.cosine_decay_schedule(P, n, alpha=0.1),
+        ),
+        "cosine, k 1.5": Row(lambda n: js.cosine(P, n, k=1.5), lambda m, t, n: k_cosine(m, t, n, P, 1.5)),
+        "cosine, k 0.7": Row(lambda n: js.cosine(P, n, k=0.7), lambda m, t, n: k_cosine(m, t, n, P, 0.7)),
+        "periodic_cosine": Row(
+            lambda n: js.periodic_cosine(P, n, floor=1e-6),
+            lambda m, t, n: half_cosine(m, abs(t - m.floor(t / m.number(2 * n) + m.number(0.5)) * 2 * n), n, P, 1e-6),
+        ),
+        "cosine_restarts, even": Row(
+            lambda n: js.cosine_restarts(P, n // 4), lambda m, t, n: restarts(m, t, n // 4, P, 0, 1, 1)
+        ),
+        "cosine_restarts, doubling": Row(
+            lambda n: js.cosine_restarts(P, n // 10, floor=1e-9, stretch=2, decay=0.5),
+            lambda m, t, n: restarts(m, t, n // 10, P, 1e-9, 2, 0.5),
+        ),
+        "cosine_restarts, tripling": Row(
+            lambda n: js.cosine_restarts(P, max(n // 10**4, 1), stretch=3),
+            lambda m, t, n: restarts(m, t, max(n // 10**4, 1), P, 0, 3, 1),
+        ),
+        "flat_then_cosine": Row(
+            lambda n: js.flat_then_cosine(P, n, n // 2, floor=1e-7),
+            lambda m, t, n: half_cosine(m, m.maximum(t - n // 2, 0), n - n // 2, P, 1e-7),
+        ),
+        "exponential, 0.96": Row(
+            lambda n: js.exponential(P, 0.96, n // 100),
+            lambda m, t, n: exponential(m, t / m.number(n // 100), P, 0.96),
+            lambda n: optax.exponential_decay(P, n // 100, 0.96),
+        ),
+        "exponential, 1e-3": Row(
+            lambda n: js.exponential(P, 1e-3, n // 3),
+            lambda m, t, n: exponential(m, t / m.number(n // 3), P, 1e-3),
+            lambda n: optax.exponential_decay(P, n // 3, 1e-3),
+        ),
+        "exponential, staircase": Row(
+            lambda n: js.exponential(P, 0.96, n // 100, staircase=True),
+            lambda m, t, n: exponential(m, m.floor(t / m.number(n // 100)), P, 0.96),
+            lambda n: optax.exponential_decay(P, n // 100, 0.96, staircase=True),
+        ),
+        "exponential, 1 - 1/n each step": Row(
+            lambda n: js.exponential(P, 1 - 1 / n),
+            lambda m, t, n: exponential(m, t, P, 1 - 1 / n),
+            lambda n: optax.exponential_decay(P, 1, 1 - 1 / n),
+        ),
+        "exponential, 1 - 1e-8": Row(
+            lambda n: js.exponential(P, 1 - 1e-8),
+            lambda m, t, n: exponential(m, t, P, 1 - 1e-8),
+            lambda n: optax.exponential_decay(P, 1, 1 - 1e-8),
+        ),
+        "exponential_ramp": Row(
+            lambda n: js.exponential_ramp(0.9999, n),
+            lambda m, t, n: -m.number(0.9999) * m.expm1(-(t + 1) / m.number(n)),
+        ),
+        "inverse_time": Row(
+            lambda n: js.inverse_time(P, 0.7, n // 10),
+            lambda m, t, n: m.number(P) / (1 + m.number(0.7) * t / (n // 10)),
+        ),
+        "inverse_sqrt": Row(
+            lambda n: js.inverse_sqrt(P, n // 100), lambda m, t, n: m.number(P) / m.sqrt(1 + t / m.number(n // 100))
+        ),
+        "inverse_power, 3.1": Row(
+            lambda n: js.inverse_power(P, 1e-3, 3.1),
+            lambda m, t, n: m.number(P) * m.exp(-m.number(3.1) * m.log1p(m.number(1e-3) * t)),
+        ),
+        "step_decay": Row(
+            lambda n: js.step_decay(P, n // 10, 0.97),
+            lambda m, t, n: exponential(m, m.floor(t / m.number(n // 10)), P, 0.97),
+            lambda n: optax.exponential_decay(P, n // 10, 0.97, staircase=True),
+        ),
+        "multi_step": Row(
+            lambda n: js.multi_step(P, (n // 2, n // 4 * 3)),
+            lambda m, t, n: exponential(m, m.where(t >= n // 4 * 3, 2, m.where(t >= n // 2, 1, 0)), P, 0.1),
+            lambda n: optax.piecewise_constant_schedule(P, {n // 2: 0.1, n // 4 * 3: 0.1}),
+        ),
+        "piecewise": Row(
+            lambda n: js.piecewise([P, b], at=[n // 2]),
+            lambda m, t, n: m.where(t >= n // 2, m.number(b), m.number(P)),
+        ),
+        "tanh": Row(lambda n: js.tanh(P, n, floor=1e-6), lambda m, t, n: tanh(m, t, n, P, 1e-6)),
+        "tanh up": Row(lambda n: js.tanh(0.0, n, floor=P), lambda m, t, n: tanh(m, t, n, 0.0, P)),
+        "cyclic": Row(
+            lambda n: js.cyclic(1e-6, P, n // 10, n // 5),
+            lambda m, t, n: triangle(m, t, n // 10, n // 5, 1e-6, P),
+        ),
+        "cyclic, triangular2": Row(
+            lambda n: js.cyclic(1e-6, P, n // 10, amplitude=js.step_decay(1.0, n // 5, 0.5)),
+            lambda m, t, n: triangle(
+                m, t, n // 10, n // 10, 1e-6, P, exponential(m, m.floor(t / m.number(n // 5)), 1, 0.5)
+            ),
+        ),
+        "cyclic, exponential range": Row(
+            lambda n: js.cyclic(1e-6, P, n // 10, amplitude=js.exponential(1.0, 1 - 1 / n)),
+            lambda m, t, n: triangle(m, t, n // 10, n // 10, 1e-6, P, exponential(m, t, 1, 1 - 1 / n)),
+        ),
+        "one_cycle": Row(
+            lambda n: js.one_cycle(P, n),
+            lambda m, t, n: one_cycle(m, t, n, half_cosine, P),
+            lambda n: optax.cosine_onecycle_schedule(n, P),
+        ),
+        "one_cycle, three linear phases": Row(
+            lambda n: js.one_cycle(P, n, shape="linear", three_phase=True),
+            lambda m, t, n: one_cycle(m, t, n, line, P, three=True),
+            lambda n: optax.linear_onecycle_schedule(n, P, pct_start=0.3, pct_final=0.6),
+        ),
+        "one_cycle_momentum": Row(
+            lambda n: js.one_cycle_momentum(n),
+            lambda m, t, n: m.where(
+                t < n // 10 * 3,
+                half_cosine(m, t, n // 10 * 3, 0.95, 0.85),
+                half_cosine(m, m.maximum(t - n // 10 * 3, 0), n - n // 10 * 3, 0.85, 0.95),
+            ),
+        ),
+        "warm-up and cosine": Row(
+            lambda n: js.sequential([js.linear(0.0, P, n // 50), js.cosine(P, n - n // 50)], at=[n // 50]),
+            lambda m, t, n: m.where(
+                t < n // 50, line(m, t, n // 50, 0, P), half_cosine(m, m.maximum(t - n // 50, 0), n - n // 50, P)
+            ),
+            lambda n: optax.warmup_cosine_decay_schedule(0.0, P, n // 50, n),
+        ),
+        "warmup of a running cosine": Row(
+            lambda n: js.warmup(js.cosine(P, n), n // 50),
+            lambda m, t, n: half_cosine(m, t, n, P) * gone(m, t, n // 50),
+        ),
+        "warmup, quadratic": Row(
+            lambda n: js.warmup(P, n, 1e-9, shape="quadratic"),
+            lambda m, t, n: m.number(1e-9) * left(m, t, n) * (1 + gone(m, t, n)) + m.number(P) * gone(m, t, n) ** 2,
+        ),
+        "warmup, exponential": Row(
+            lambda n: js.warmup(P, n, 1e-9, shape="exponential"),
+            lambda m, t, n: decay_to(m, left(m, t, n), gone(m, t, n), 1e-9, P),
+        ),
+        "cooldown, sqrt": Row(
+            lambda n: js.cooldown(P, n // 2, n - n // 2, shape="sqrt"),
+            lambda m, t, n: cooldown(m, t, n // 2, n - n // 2, lambda m, left, gone: left / (1 + m.sqrt(gone))),
+        ),
+        "cooldown, exponential": Row(
+            lambda n: js.cooldown(P, n // 2, n - n // 2, 1e-8, shape="exponential"),
+            lambda m, t, n: cooldown(
+                m, t, n // 2, n - n // 2, lambda m, left, gone: decay_to(m, left, gone, P, 1e-8) / m.number(P)
+            ),
+        ),
+        "warmup_stable_decay": Row(
+            lambda n: js.warmup_stable_decay(P, n // 10, n // 2, n - n // 10 - n // 2, decay_shape="cosine"),
+            lambda m, t, n: (
+                gone(m, t, n // 10) * half_cosine(m, m.maximum(t - n // 10 - n // 2, 0), n - n // 10 - n // 2, P)
+            ),
+        ),
+    }
+    for power in (0.5, 0.9, 2, 3, 10):
+        table[f"polynomial to 0, power {power}"] = Row(
+            lambda n, p=power: js.polynomial(P, 0.0, n, p),
+            lambda m, t, n, p=power: polynomial(m, t, n, P, 0, p),
+            lambda n, p=power: optax.polynomial_schedule(P, 0.0, p, n),
+        )
+        table[f"polynomial up, power {power}"] = Row(
+            lambda n, p=power: js.polynomial(0.0, P, n, p),
+            lambda m, t, n, p=power: polynomial(m, t, n, 0, P, p),
+            lambda n, p=power: optax.polynomial_schedule(0.0, P, p, n),
+        )
+    return table
+
+
+def steps_to_try(horizon: int, number: int = 2000, seed: int = 0) -> np.ndarray:
+    """Steps at the starts, ends and joins, log-spaced from both ends, at random, and up to 2**31 - 1."""
+    some = np.random.default_rng(seed)
+    spaced = np.geomspace(1, horizon, number).astype(np.int64)
+    near = np.arange(-60, 61)
+    joins = [round(share * horizon) + near for share in (0.02, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1, 2)]
+    steps = [
+        np.arange(number),
+        horizon - np.arange(number),
+        spaced,
+        horizon - spaced,
+        *joins,
+        some.integers(0, horizon, 10 * number),
+        some.integers(0, LAST, 2 * number),
+        [2**24 - 1, 2**24, 2**24 + 1, LAST - 1, LAST],
+    ]
+    every = np.unique(np.concatenate(steps))
+    return every[(every >= 0) & (every <= LAST)]
+
+
+def ulps(values: Any, truth: np.ndarray) -> np.ndarray:
+    """The distance from the truth in float32 ulp; where both are below the least normal float32, 0."""
+    values = np.asarray(values, np.longdouble)
+    exponent = np.floor(np.log2(np.maximum(np.abs(truth), np.longdouble(2) ** -126)))
+    errors = np.abs(values - truth) / np.longdouble(2) ** (exponent - 23)
+    tiny = (np.abs(truth) < 2.0**-126) & (np.abs(values) <= 2.0**-126)
+    return np.where(tiny, 0.0, errors).astype(float)
+
+
+evaluate = jax.jit(lambda schedule, steps: schedule(steps))
+
+
+def measure(row: Row, horizon: int, number: int = 2000) -> tuple[float, float, float | None]:
+    """The largest error in ulp: of ours with constant numbers, with traced ones, and of optax's (NaN where it gave
+    one)."""
+    steps = steps_to_try(horizon, number)
+    truth = np.asarray(row.truth(Longdouble, steps.astype(np.longdouble), horizon), np.longdouble)
+    steps = jnp.asarray(steps, jnp.int32)
+    ours = row.ours(horizon)
+    baked, traced = (float(ulps(values, truth).max()) for values in (jax.jit(ours)(steps), evaluate(ours, steps)))
+    if row.optax is None:
+        return baked, traced, None
+    theirs = row.optax(horizon)
+    return baked, traced, float(ulps(jax.jit(jax.vmap(theirs))(steps), truth).max())
+
+
+def main(wanted: list[str]) -> None:
+    print(f"jax {jax.__version__}, optax {optax.__version__}, {jax.devices()[0].device_kind}")
+    print("\n| schedule | horizon | jaxsched, ulp | as an argument, ulp | optax, ulp |\n|---|---|---|---|---|")
+    for name, row in rows().items():
+        if wanted and not any(part in name for part in wanted):
+            continue
+        for horizon in HORIZONS:
+            baked, traced, theirs = measure(row, horizon)
+            other = "" if theirs is None else f"{theirs:.3g}"
+            print(f"| {name} | {horizon:.0e} | {baked:.1f} | {traced:.1f} | {other} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

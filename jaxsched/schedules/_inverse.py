@@ -1,0 +1,88 @@
+"""One over a power of the time that has passed."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxsched.schedules._checks import Number, Positive
+from jaxsched.schedules._progress import fraction
+from jaxsched.schedules._ratio import Duration, Exponent, twofold
+from jaxsched.schedules._schedule import Schedule, composition, real, schedule
+from jaxsched.schedules._stairs import repeats, stair
+from jaxsched.schedules._twofold import exact_product, two_product, two_sum
+
+
+@schedule
+def inverse_power(
+    step: jax.Array, start: Number, rate: Positive, power: Exponent, every: Duration = 1, staircase: bool = False
+) -> jax.Array:
+    """``start / (1 + rate * step / every) ** power``, without end.
+
+    Args:
+        start: Value at step 0.
+        rate: How fast it falls; > 0.
+        power: 1 is `inverse_time`, 0.5 is like `inverse_sqrt`; > 0.
+        every: Unit of the step, in steps, > 0.
+        staircase: Take ``floor(step / every)``.
+
+    Raises:
+        ValueError: If ``rate``, ``power`` or ``every`` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.inverse_power(1.0, rate=1.0, power=2)(jnp.arange(4))
+        Array([1.        , 0.25      , 0.11111111, 0.0625    ], dtype=float32)
+    """
+    times, over, whole = repeats(step, every)
+    if staircase:
+        times, over = stair(step, every), jnp.zeros_like(over)
+    (rate, rate_lost), (power, power_lost) = twofold(rate), twofold(power)
+    grown, error = exact_product(times, rate, rate_lost)
+    part, part_error = two_product(fraction(over, whole), rate)
+    grown, rounding = two_sum(grown, part)
+    under, last_rounding = two_sum(real(1.0), grown)
+    lost = error + part_error + rounding + last_rounding
+    return start * jnp.power(under, -power) * (1.0 - power * lost / under - power_lost * jnp.log(under))
+
+
+@composition
+def inverse_time(start: Number, rate: Positive, every: Duration = 1, staircase: bool = False) -> Schedule:
+    """``start / (1 + rate * step / every)``, without end: `inverse_power` with ``power=1``.
+
+    Args:
+        start: Value at step 0.
+        rate: How fast it falls; it is halved after ``every / rate`` steps; > 0.
+        every: Unit of the step, in steps, > 0.
+        staircase: Take ``floor(step / every)``.
+
+    Raises:
+        ValueError: If ``rate`` or ``every`` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.inverse_time(1.0, rate=1.0)(jnp.arange(4))
+        Array([1.        , 0.5       , 0.33333334, 0.25      ], dtype=float32)
+    """
+    return inverse_power(start, rate, power=1, every=every, staircase=staircase)
+
+
+@composition
+def inverse_sqrt(start: Number, steps: Duration) -> Schedule:
+    """``start / sqrt(1 + step / steps)``, without end: `inverse_power` with ``power=0.5``.
+
+    The transformer's decay after a warm-up of ``steps``: ``start * sqrt(steps / (step + steps))``.
+
+    Args:
+        start: Value at step 0.
+        steps: Time constant in steps, > 0; after ``3 * steps`` it is halved.
+
+    Raises:
+        ValueError: If ``steps`` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> js.inverse_sqrt(1.0, steps=4)(jnp.asarray([0, 12, 60]))
+        Array([1.  , 0.5 , 0.25], dtype=float32)
+    """
+    return inverse_power(start, rate=1.0, power=0.5, every=steps)
