@@ -8,6 +8,7 @@ from jaxsched.optimizers._adam import adamw as adamw
 from jaxsched.optimizers._adamax import adamax as adamax
 from jaxsched.optimizers._asgd import asgd as asgd
 from jaxsched.optimizers._lamb import lamb as lamb
+from jaxsched.optimizers._lbfgs import lbfgs as lbfgs
 from jaxsched.optimizers._muon import muon as muon
 from jaxsched.optimizers._muon import musgd as musgd
 from jaxsched.optimizers._nadam import nadam as nadam

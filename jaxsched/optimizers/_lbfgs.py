@@ -1,0 +1,252 @@
+"""L-BFGS: a quasi-Newton method for full batches, several iterations to an update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from jaxsched.optimizers._hyperparameters import Hyperparameter, check
+from jaxsched.optimizers._state import OptimizerState
+from jaxsched.optimizers._strong_wolfe import Point, strong_wolfe
+from jaxsched.schedules import value_at
+from jaxsched.schedules._schedule import as_step
+
+GROUP = "all"
+
+
+def lbfgs(
+    lr: Hyperparameter = 1.0,
+    max_iter: int = 20,
+    max_eval: int | None = None,
+    tolerance_grad: float = 1e-7,
+    tolerance_change: float = 1e-9,
+    history_size: int = 100,
+    line_search_fn: str | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""L-BFGS, as ``torch.optim.LBFGS``: up to ``max_iter`` iterations in each update.
+
+    .. math::
+        d_k = -H_k\, g_k, \qquad p_{k+1} = p_k + t_k\, d_k, \qquad t_1 = \eta \min(1, 1 / \|g_1\|_1), \quad t_k = \eta
+
+    :math:`H_k` comes from the last ``history_size`` pairs :math:`s = t d,\ y = g_{k+1} - g_k` with
+    :math:`y \cdot s > 10^{-10}`, by the two-loop recursion, starting from :math:`(s \cdot y) / (y \cdot y)` of the
+    newest. An update ends after ``max_iter`` iterations or ``max_eval`` evaluations, where :math:`\max |g| \le`
+    ``tolerance_grad``, and where :math:`-g \cdot d`, :math:`\max |t d|` or the change of the value falls to
+    ``tolerance_change``.
+
+    ``update(gradient, state, params, value=..., grad=..., value_fn=...)`` takes optax's extra arguments, as
+    ``optax.lbfgs`` does: the value and gradient at ``params`` and the function, of the parameters alone, that gives the
+    value. There is one group, named "all", as torch has.
+
+    Args:
+        lr: :math:`\eta`, >= 0.
+        max_iter: Iterations to an update, at most.
+        max_eval: Evaluations to an update, at most; None: 1.25 times ``max_iter``.
+        tolerance_grad: See above.
+        tolerance_change: See above.
+        history_size: Pairs that are kept.
+        line_search_fn: None, or "strong_wolfe". That needs evaluations: with ``max_iter=1`` give a ``max_eval`` of 25,
+            or each step that does not lower the value is not made, as in torch.
+
+    Returns:
+        An optax transformation. With ``max_iter=1`` and no line search equal to ``optax.lbfgs(lr, 100,
+        linesearch=None)`` but for the first step, which optax divides by :math:`\|g\|_2`.
+
+    Raises:
+        ValueError: If a number is out of its range, or ``value`` or ``value_fn`` is missing.
+
+    Source: ``torch/optim/lbfgs.py``, torch 2.13.0. Its ``step`` evaluates first; here ``value`` and ``grad`` are that.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxsched as js, optax
+        >>> def rosenbrock(p):
+        ...     return (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
+        >>> tx = js.lbfgs(max_iter=60, line_search_fn="strong_wolfe")
+        >>> params = jnp.array([-1.2, 1.0])
+        >>> value, grad = jax.value_and_grad(rosenbrock)(params)
+        >>> updates, state = tx.update(grad, tx.init(params), params, value=value, grad=grad, value_fn=rosenbrock)
+        >>> bool(jnp.allclose(optax.apply_updates(params, updates), 1.0, atol=1e-3))
+        True
+    """
+    check("lbfgs", "lr", lr)
+    max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
+    for name, number in (("max_iter", max_iter), ("max_eval", max_eval), ("history_size", history_size)):
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"lbfgs: {name} must be a whole number >= 1, got {number!r}")
+    if line_search_fn not in (None, "strong_wolfe"):
+        raise ValueError(f"lbfgs: line_search_fn must be None or 'strong_wolfe', got {line_search_fn!r}")
+
+    def init(params: Any) -> OptimizerState:
+        flat = _flat(params)
+        slots = _Memory(
+            gradient=jnp.zeros_like(flat),
+            move=jnp.zeros_like(flat),
+            changes=jnp.zeros((history_size, flat.size), flat.dtype),
+            moves=jnp.zeros((history_size, flat.size), flat.dtype),
+            kept=jnp.zeros((), jnp.int32),
+            scale=jnp.ones((), flat.dtype),
+            iterations=jnp.zeros((), jnp.int32),
+        )
+        rate = value_at(lr, 0).astype(flat.dtype)[None]
+        return OptimizerState(jnp.zeros((), jnp.int32), {GROUP: ()}, {"lr": rate}, {}, slots._asdict(), {})
+
+    def update(
+        updates: Any,
+        state: OptimizerState,
+        params: Any = None,
+        *,
+        value: ArrayLike | None = None,
+        grad: Any = None,
+        value_fn: Callable[..., Any] | None = None,
+        step: ArrayLike | None = None,
+        **extra: Any,
+    ) -> tuple[Any, OptimizerState]:
+        del extra
+        if params is None or value is None or value_fn is None:
+            raise ValueError(
+                "lbfgs: update needs tx.update(gradients, state, params, value=..., grad=..., value_fn=...), with the "
+                "function of the parameters and its value and gradient at params"
+            )
+        start = _flat(params)
+        rate = value_at(lr, state.count if step is None else as_step(step)).astype(start.dtype)
+
+        def evaluate(flat: jax.Array) -> Point:
+            found, slope = jax.value_and_grad(lambda x: jnp.asarray(value_fn(_like(params, x)), x.dtype))(flat)
+            return Point(found, slope)
+
+        first = Point(jnp.asarray(value, start.dtype), _flat(updates if grad is None else grad).astype(start.dtype))
+        memory = _Memory(**state.slots)
+        carry = _Carry(memory, start, first, jnp.ones((), jnp.int32), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+        carry = carry._replace(done=jnp.max(jnp.abs(first.slope)) <= tolerance_grad)
+
+        def iterate(carry: _Carry) -> _Carry:
+            memory, at, here = _remember(carry.memory, carry.here.slope), carry.at, carry.here
+            initial = memory.iterations == 1
+            direction = _direction(memory, here.slope)
+            length = jnp.where(initial, jnp.minimum(1.0, 1.0 / jnp.sum(jnp.abs(here.slope))) * rate, rate)
+            descent = here.slope @ direction
+            stuck = descent > -tolerance_change
+            last = carry.iterations + 1 == max_iter
+
+            def search() -> tuple[jax.Array, Point, jax.Array]:
+                if line_search_fn:
+                    budget = max_eval - carry.evaluations
+                    return strong_wolfe(evaluate, at, direction, length, here, descent, tolerance_change, budget)
+                # the last iteration is not evaluated: the next update begins with that
+                there = jax.lax.cond(last, lambda: here, lambda: evaluate(at + length * direction))
+                return length, there, 1 - last.astype(jnp.int32)
+
+            nowhere = (length, here, jnp.zeros((), jnp.int32))
+            length, there, evaluated = jax.lax.cond(stuck, lambda: nowhere, search)
+            evaluations = carry.evaluations + evaluated
+            move = length * direction
+            done = (
+                stuck
+                | last
+                | (evaluations >= max_eval)
+                | (jnp.max(jnp.abs(there.slope)) <= tolerance_grad)
+                | (jnp.max(jnp.abs(move)) <= tolerance_change)
+                | (jnp.abs(there.value - here.value) < tolerance_change)
+            )
+            at = jnp.where(stuck, at, at + move)
+            return _Carry(memory._replace(move=move), at, there, evaluations, carry.iterations + 1, done)
+
+        carry = jax.lax.while_loop(lambda carry: ~carry.done, iterate, carry)
+        count = optax.safe_increment(state.count)
+        new_state = state._replace(count=count, hyperparams={"lr": rate[None]}, slots=carry.memory._asdict())
+        return _like(params, carry.at - start), new_state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+class _Memory(NamedTuple):
+    """What is kept from iteration to iteration, of all parameters as one vector."""
+
+    gradient: jax.Array
+    """At the last iteration; float [n]."""
+    move: jax.Array
+    """What the last iteration added; float [n]."""
+    changes: jax.Array
+    """Of the gradient, the newest last; float [history_size, n]."""
+    moves: jax.Array
+    """Of the parameters, beside ``changes``; float [history_size, n]."""
+    kept: jax.Array
+    """How many of them there are; int32 []."""
+    scale: jax.Array
+    """Of the first guess of the inverse Hessian; float []."""
+    iterations: jax.Array
+    """So far; int32 []."""
+
+
+class _Carry(NamedTuple):
+    memory: _Memory
+    at: jax.Array
+    here: Point
+    evaluations: jax.Array
+    iterations: jax.Array
+    done: jax.Array
+
+
+def _flat(tree: Any) -> jax.Array:
+    """All entries as one vector, in float32 at least."""
+    for leaf in jax.tree.leaves(tree):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise TypeError(f"lbfgs: only real floating parameters can be trained, got {jnp.result_type(leaf)}")
+    wide = jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.promote_types(jnp.result_type(x), jnp.float32)), tree)
+    return ravel_pytree(wide)[0]
+
+
+def _like(tree: Any, flat: jax.Array) -> Any:
+    """The vector as a tree, in its shapes and dtypes."""
+    leaves, structure = jax.tree.flatten(tree)
+    sizes = [jnp.size(leaf) for leaf in leaves]
+    parts = jnp.split(flat, np.cumsum(sizes)[:-1])
+    shaped = [x.reshape(jnp.shape(y)).astype(jnp.result_type(y)) for x, y in zip(parts, leaves, strict=True)]
+    return structure.unflatten(shaped)
+
+
+def _remember(memory: _Memory, gradient: jax.Array) -> _Memory:
+    """The memory with the pair of the last iteration, if it has curvature, and the gradient here."""
+    change, move = gradient - memory.gradient, memory.move
+    curvature = change @ move
+    usable = (memory.iterations > 0) & (curvature > 1e-10)
+
+    def pushed(rows: jax.Array, row: jax.Array) -> jax.Array:
+        return jnp.where(usable, jnp.concatenate([rows[1:], row[None]]), rows)
+
+    return _Memory(
+        gradient=gradient,
+        move=move,
+        changes=pushed(memory.changes, change),
+        moves=pushed(memory.moves, move),
+        kept=jnp.where(usable, jnp.minimum(memory.kept + 1, len(memory.moves)), memory.kept),
+        scale=jnp.where(usable, curvature / (change @ change), memory.scale),
+        iterations=optax.safe_increment(memory.iterations),
+    )
+
+
+def _direction(memory: _Memory, gradient: jax.Array) -> jax.Array:
+    """The gradient, downhill, times the inverse Hessian: the two-loop recursion."""
+    size = len(memory.moves)
+    there = jnp.arange(size) >= size - memory.kept
+    curvature = jnp.where(there, jnp.sum(memory.changes * memory.moves, axis=1), 1)
+
+    def back(q: jax.Array, pair: Any) -> Any:
+        change, move, curvature, there = pair
+        share = jnp.where(there, (move @ q) / curvature, 0)
+        return q - share * change, share
+
+    def forth(r: jax.Array, pair: Any) -> Any:
+        change, move, curvature, there, share = pair
+        return r + jnp.where(there, share - (change @ r) / curvature, 0) * move, None
+
+    pairs = (memory.changes, memory.moves, curvature, there)
+    q, shares = jax.lax.scan(back, -gradient, pairs, reverse=True)
+    return jax.lax.scan(forth, q * memory.scale, (*pairs, shares))[0]
