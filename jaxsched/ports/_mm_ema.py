@@ -38,8 +38,9 @@ def every_nth(step: jax.Array, schedule: Value, every: Count, ahead: Count = 0) 
 def mmcv_hook(kind: str, settings: Settings) -> Schedule:
     """mmcv 1.7.2's EMAHook, or MMDetection 2.28.2's ExpMomentumEMAHook or LinearMomentumEMAHook, at update ``i``.
 
-    ``Exp``: ``m = (1 - m0) exp(-(1 + i) / total_iter) + m0``; the others ``m = min(m0 ** interval, (1 + i) / (warm_up + i))``.
-    The decay is ``1 - m``. mmcv's acts at every ``interval``-th ``i``, MMDetection's at every ``interval``-th ``i + 1``.
+    ``Exp``: ``m = (1 - m0) exp(-(1 + i) / total_iter) + m0``; the others
+    ``m = min(m0 ** interval, (1 + i) / (warm_up + i))``. The decay is ``1 - m``. mmcv's acts at every ``interval``-th
+    ``i``, MMDetection's at every ``interval``-th ``i + 1``.
     """
     interval = settings.count("interval", 1, least=1)
     for name in ("resume_from", "checkpoint", "skip_buffers"):
@@ -58,8 +59,8 @@ def mmengine_hook(settings: Settings, steps_per_epoch: int) -> Schedule:
     """mmengine 0.10.7's EMAHook: it copies up to and with the first update from ``begin``, then averages.
 
     With ``s`` the updates since: ``ExponentialMovingAverage`` ``m = momentum``; ``ExpMomentumEMA`` (MMDetection)
-    ``m = (1 - momentum) exp(-(1 + s) / gamma) + momentum``; ``MomentumAnnealingEMA`` ``m = max(momentum, gamma / (gamma + s))``;
-    ``StochasticWeightAverage`` the mean. The decay is ``1 - m``.
+    ``m = (1 - momentum) exp(-(1 + s) / gamma) + momentum``; ``MomentumAnnealingEMA``
+    ``m = max(momentum, gamma / (gamma + s))``; ``StochasticWeightAverage`` the mean. The decay is ``1 - m``.
     """
     kind = settings.take("ema_type", "ExponentialMovingAverage")
     kind = kind.rpartition(".")[2] if isinstance(kind, str) else kind

@@ -1,7 +1,8 @@
-"""What the name of an MMDetection config says of its schedule: ``1x`` is 12 epochs, ``20e`` 20 epochs, ``90k`` 90000 steps.
+"""What the name of an MMDetection config says of its schedule: ``1x`` is 12 epochs, ``20e`` 20 epochs, ``90k`` 90000
+steps.
 
-An image repeated by RepeatDataset counts as often: ``3x`` may be 12 epochs of a set that is gone through three times. The
-name is only ever compared with the numbers; nothing is taken from it.
+An image repeated by RepeatDataset counts as often: ``3x`` may be 12 epochs of a set that is gone through three times.
+The name is only ever compared with the numbers; nothing is taken from it.
 """
 
 from __future__ import annotations

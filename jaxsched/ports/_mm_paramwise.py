@@ -1,8 +1,9 @@
 """OpenMMLab's paramwise_cfg for trees of parameters: rules that make groups, and what each group multiplies.
 
 The originals walk torch modules (mmcv 1.7.2 and mmengine 0.10.7 ``default_constructor.py``, MMDetection
-``layer_decay_optimizer_constructor.py``). Here a parameter has a path and a role, so: a key is searched in the path with
-``/`` for its dots, a norm's parameters are those of role ``norm`` and ``norm_bias``, and ``bias`` is the role ``bias``.
+``layer_decay_optimizer_constructor.py``). Here a parameter has a path and a role, so: a key is searched in the path
+with ``/`` for its dots, a norm's parameters are those of role ``norm`` and ``norm_bias``, and ``bias`` is the role
+``bias``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Multiples(NamedTuple):
 
     lr: float = 1.0
     decay: float = 1.0
-    other: Mapping[str, Any] = {}  # noqa: RUF012
+    other: Mapping[str, Any] = {}
     """Hyperparameters that it sets itself (mmengine's custom_keys only)."""
 
 
@@ -62,7 +63,8 @@ def _default(settings: Settings, generation: int, decays: bool, depthwise: Match
     if generation == 1 and set_to["flat_decay_mult"] is not None:
         raise ValueError("paramwise_cfg: flat_decay_mult is not known to mmcv 1.x, which ignores it: take it out")
     settings.finish()
-    if not decays and any(set_to[name] is not None for name in ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")):
+    needing = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
+    if not decays and any(set_to[name] is not None for name in needing):
         raise ValueError("paramwise_cfg: a decay_mult needs a weight_decay in the optimizer")
 
     for name, match, multiple in _classes(set_to, generation, depthwise, notes):
@@ -125,7 +127,8 @@ def _classes(
 
     - mmcv 1.x: a norm falls to norm_decay_mult, else a depthwise convolution to dwconv_decay_mult, else a bias to
       bias_decay_mult; an option left out is 1 and still claims its class, so a norm's bias keeps its decay.
-    - mmengine: norm, bias, depthwise, flat; an option left out claims nothing, so a norm's bias falls to bias_decay_mult.
+    - mmengine: norm, bias, depthwise, flat; an option left out claims nothing, so a norm's bias falls to
+      bias_decay_mult.
     """
 
     def first(*options: str) -> float:
@@ -157,7 +160,7 @@ def _classes(
             "does not tell which convolutions are depthwise"
         )
     elif generation == 1 and set_to[bias] not in (None, 1):
-        notes.append("paramwise_cfg: in mmcv 1.x biases of depthwise convolutions keep their decay; pass depthwise= if any")
+        notes.append("paramwise_cfg: in mmcv 1.x biases of depthwise convolutions keep their decay: pass depthwise=")
     if is_set("bias_lr_mult", bias, flat):
         classes.append(("bias", role("bias"), Multiples(bias_lr, first(bias, flat))))
     if is_set(flat):
@@ -172,18 +175,18 @@ def _layer_decay(settings: Settings) -> Groups:
     kind = settings.take("decay_type", "layer_wise")
     if not isinstance(kind, str) or ("layer_wise" not in kind and kind != "stage_wise"):
         raise ValueError(f"paramwise_cfg: decay_type must be 'layer_wise' or 'stage_wise', got {kind!r}")
-    aside = [name for name in settings.values]
+    aside = list(settings.values)
     top = layers + 1
     tokens = [f"backbone/{name}" for name in ("cls_token", "mask_token", "pos_embed")]
     if "layer_wise" in kind:
         downsample = {0: 0, 1: 2, 2: 3, 3: layers}
         # three blocks of the long stage are one layer
         blocks = {f"backbone/stages/2/{j}/**": 3 + j // 3 for j in range(3 * layers)}
-        paths = {path: 0 for path in tokens}
+        paths = dict.fromkeys(tokens, 0)
         paths |= {f"backbone/downsample_layers/{k}/**": layer for k, layer in downsample.items()}
         paths |= {"backbone/stages/0/**": 1, "backbone/stages/1/**": 2, **blocks, "backbone/stages/3/**": layers}
     else:
-        paths = {path: 0 for path in (*tokens, "backbone/downsample_layers/**")}
+        paths = dict.fromkeys((*tokens, "backbone/downsample_layers/**"), 0)
         paths |= {f"backbone/stages/{k}/**": k + 1 for k in range(4)}
     undecayed = ndim(1) | role("bias", "norm_bias") | glob("pos_embed") | glob("cls_token")
     rules, multiples = [], {}
@@ -192,7 +195,7 @@ def _layer_decay(settings: Settings) -> Groups:
             group = f"layer_{layer}_{name}"
             rules.append(Rule(match, group, optional=True))
             multiples[group] = Multiples(rate ** (top - layer), decay)
-    notes = [f"paramwise_cfg: layer decay expects ConvNeXt's names, such as backbone/stages/2/0/..., for {layers} layers"]
+    notes = ["paramwise_cfg: layer decay expects the names of ConvNeXt, such as backbone/stages/2/0/depthwise_conv"]
     if aside:
         notes.append(f"paramwise_cfg: not used by LearningRateDecayOptimizerConstructor: {', '.join(aside)}")
     return Groups(tuple(rules), multiples, tuple(notes))

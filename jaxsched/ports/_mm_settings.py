@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jaxsched.ports import _fields
@@ -67,14 +67,22 @@ class Settings:
             raise ValueError(f"{self.at(name)} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
         return value
 
-    def either(self, one: str, other: str, default: Any = None) -> tuple[float | None, float | None]:
-        """Two names of which exactly one is given (or, with a default for the first, at most one)."""
+    def counts(self, name: str) -> list[int]:
+        return [_fields.as_count(f"{self.at(name)}[{i}]", item) for i, item in enumerate(self.numbers(name))]
+
+    def target(self, one: str, other: str, default: float | None = None) -> Callable[[float], float]:
+        """From a base value to ``one``, or to the base times ``other``: exactly one of them is given.
+
+        With a default for the first, at most one.
+        """
         values = self.number(one, None), self.number(other, None)
         if values == (None, None) and default is not None:
-            return default, None
+            values = default, None
         if (values[0] is None) == (values[1] is None):
-            raise ValueError(f"{self.where}: give exactly one of {one!r} and {other!r}, got {values[0]!r} and {values[1]!r}")
-        return values
+            got = f"{values[0]!r} and {values[1]!r}"
+            raise ValueError(f"{self.where}: give exactly one of {one!r} and {other!r}, got {got}")
+        absolute, ratio = values
+        return lambda base: base * ratio if absolute is None else absolute
 
     def finish(self, known: Iterable[str] = ()) -> None:
         """That nothing is left that was not taken; ``known`` are further names for the hint."""

@@ -120,9 +120,7 @@ def cyclic_ratio(
 
 
 @schedule
-def cosine_and_back(
-    step: jax.Array, entry: Number, base: Number, steps: WholeLength, floor: Number = 0.0
-) -> jax.Array:
+def cosine_and_back(step: jax.Array, entry: Number, base: Number, steps: WholeLength, floor: Number = 0.0) -> jax.Array:
     """mmengine's CosineAnnealing beyond ``T_max``: down from ``entry``, then up to ``base``, down again, and so on."""
     steps = jnp.asarray(steps, jnp.int32)
     within = step % (2 * steps)

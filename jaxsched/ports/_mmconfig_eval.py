@@ -363,15 +363,19 @@ class Expressions:
                     raise CannotTell(f"`.{node.func.attr}()` of a {type(target).__name__} is not supported")
                 return self.call(node, function, target)
         name = node.func.id if isinstance(node.func, ast.Name) else None
-        if name in calls.FUNCTIONS and not any(name in scope for scope in (*self.scopes, self.names)):
+        if (
+            name is not None
+            and name in calls.FUNCTIONS
+            and not any(name in scope for scope in (*self.scopes, self.names))
+        ):
             return self.call(node, calls.FUNCTIONS[name])
         called = self.known(node.func) if name is None or name in self.names else None
-        path = called.path if isinstance(called, Imported) else name
+        path = called.path if isinstance(called, Imported) else ""
         if path == "copy.deepcopy":
             return self.call(node, self.deepcopy)
-        if isinstance(called, Imported) and path in calls.IMPORTED:
+        if path in calls.IMPORTED:
             return self.call(node, calls.IMPORTED[path])
-        raise CannotTell(f"calling `{path or 'this'}` would run code")
+        raise CannotTell(f"calling `{path or name or 'this'}` would run code")
 
     def deepcopy(self, value: Any) -> Any:
         return self.budget.tree(value, self.file, Inherited if isinstance(value, Inherited) else dict)

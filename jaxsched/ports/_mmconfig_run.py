@@ -31,8 +31,8 @@ class Statements(Expressions):
 
     def run(self, body: list[ast.stmt]) -> None:
         bases = [statement for statement in body if isinstance(statement, ast.With) and reads_base(statement)]
-        for statement in bases:  # as in mmengine: before all else, wherever they stand
-            self.inherit_names(statement.body)
+        for base in bases:  # as in mmengine: before all else, wherever they stand
+            self.inherit_names(base.body)
         for statement in body:
             if statement not in bases and not assigns_base(statement):
                 self.follow(statement)
@@ -179,7 +179,7 @@ class Statements(Expressions):
     def inherit_names(self, body: list[ast.stmt]) -> None:
         for node in body:
             if not isinstance(node, ast.ImportFrom):
-                self.fail(node, "only `from ... import ...` may stand in `with read_base():`")
+                raise ConfigError("only `from ... import ...` may stand in `with read_base():`", self.file, node.lineno)
             names = self.module(node)
             for alias in node.names:
                 if alias.name == "*":

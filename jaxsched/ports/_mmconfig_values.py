@@ -19,7 +19,7 @@ class ConfigError(ValueError):
         self.file, self.line = file, line
         super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (str(self), self.file, self.line)
 
 

@@ -1,8 +1,8 @@
 """mmcv 1.7.2's lr_config and momentum_config: the hooks of ``mmcv/runner/hooks/{lr,momentum}_updater.py`` as schedules.
 
 In mmcv the value is a pure function of the iteration ``i``, the epoch ``e = i // steps_per_epoch`` and the group's base
-value. A policy sees ``p = e`` by epoch (the default) or ``p = i`` by iteration, and the warm-up multiplies what the policy
-gives *now* (divides, for momentum), so a warm-up that runs into a milestone drops with it.
+value. A policy sees ``p = e`` by epoch (the default) or ``p = i`` by iteration, and the warm-up multiplies what the
+policy gives *now* (divides, for momentum), so a warm-up that runs into a milestone drops with it.
 """
 
 from __future__ import annotations
@@ -53,12 +53,8 @@ class Context(NamedTuple):
     def length(self) -> int:
         return self.run.epochs if self.by_epoch and self.run.epochs is not None else self.run.steps
 
-    def target(self) -> Target:
-        absolute, ratio = self.settings.either(f"min_{self.what}", f"min_{self.what}_ratio")
-        return lambda base: absolute if absolute is not None else base * ratio
-
-
-Target = Callable[[float], float]
+    def target(self) -> Callable[[float], float]:
+        return self.settings.target(f"min_{self.what}", f"min_{self.what}_ratio")
 
 
 def curve(config: Any, run: Run, what: str = "lr") -> Curve:
@@ -107,7 +103,7 @@ def _warmup(settings: Settings, run: Run, what: str) -> Warmup | None:
     ratio = settings.number("warmup_ratio", 0.1 if what == "lr" else 0.9)
     by_epoch = settings.flag("warmup_by_epoch") if what == "lr" else False
     if by_epoch and run.epochs is None:
-        raise ValueError(f"{settings.where}: warmup_by_epoch needs an EpochBasedRunner; give warmup_iters in iterations")
+        raise ValueError(f"{settings.where}: warmup_by_epoch needs an EpochBasedRunner; give iterations")
     if shape is None:
         return None
     if not steps:
@@ -200,7 +196,7 @@ def _flat_cosine(context: Context) -> Curve:
 
 def _cosine_restart(context: Context) -> Curve:
     settings, target = context.settings, context.target()
-    periods = settings.numbers("periods")
+    periods = settings.counts("periods")
     weights = settings.numbers("restart_weights", [1])
     if len(periods) != len(weights):
         raise ValueError(f"{settings.where}: {len(periods)} periods need as many restart_weights, got {weights}")
@@ -286,7 +282,9 @@ def _yolox(context: Context, warm: Warmup | None) -> Curve:
     settings, run, target = context.settings, context.run, context.target()
     last = settings.count("num_last_epochs") * run.steps_per_epoch
     if context.by_epoch:
-        raise ValueError(f"{settings.where}: policy 'YOLOX' needs by_epoch=False: its last epochs are counted in iterations")
+        raise ValueError(
+            f"{settings.where}: policy 'YOLOX' needs by_epoch=False: it counts its last epochs in iterations"
+        )
     warm_steps = warm.steps if warm else 0
     length = run.steps - warm_steps - last
 

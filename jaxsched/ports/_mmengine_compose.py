@@ -1,10 +1,11 @@
 """Schedulers that share one number and change it in turn, as mmengine steps them, composed into one schedule.
 
-Each scheduler counts *ticks*: steps, or epochs. It acts while ``begin <= tick < begin + length``; inside, ``t = tick - begin``
-is its clock. After its window nothing is restored. Two kinds have a closed form in ``t``:
+Each scheduler counts *ticks*: steps, or epochs. It acts while ``begin <= tick < begin + length``; inside, ``t = tick
+- begin`` is its clock. After its window nothing is restored. Two kinds have a closed form in ``t``:
 
 - a *factor* multiplies the number: any of them together are their product, in any order;
-- a *course* leads what it finds (if *absolute*, the base value) to its floor. That is exact as long as no other scheduler
+- a *course* leads what it finds (if *absolute*, the base value) to its floor. That is exact as long as no other
+  scheduler
   moves the number on the way. Where one does, the recursion itself is run once, in float64, into a table.
 """
 
@@ -77,8 +78,10 @@ class Scheduler:
         t = self.clock(step)
         return self.factor.at(t) if self.factor and t >= 0 else 1.0
 
-    def on_steps(self, form: Form, steps: int) -> Schedule:
+    def on_steps(self, form: Form | None, steps: int) -> Schedule:
         """A form on the clock as a schedule of the step, 1 (or what it begins with) before the window."""
+        if form is None:
+            return constant(1.0)
         schedule = form.schedule
         if not form.settles and (self.begin + self.length) * self.tick < steps:
             schedule = held(schedule, self.length - 1)

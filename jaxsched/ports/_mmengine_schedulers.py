@@ -1,5 +1,6 @@
-"""mmengine 0.10.7's param_scheduler: the rules of ``mmengine/optim/scheduler/param_scheduler.py``, and MMDetection 3.3.0's
-QuadraticWarmup, as schedules. The two generations of OpenMMLab differ by a step here and there: see each rule."""
+"""mmengine 0.10.7's param_scheduler: the rules of ``mmengine/optim/scheduler/param_scheduler.py``, and MMDetection
+3.3.0's QuadraticWarmup, as schedules. The two generations of OpenMMLab differ by a step here and there: see each
+rule."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from jaxsched._plateau import plateau
 from jaxsched.ports._mm_settings import Settings
 from jaxsched.ports._mm_shapes import cosine_and_back, phases_at, quadratic_rise
 from jaxsched.ports._mmcv_policies import Curve, Run, one_cycle
@@ -34,8 +36,17 @@ class Window(NamedTuple):
     """What turns a length in the config into ticks: the steps of an epoch for ``convert_to_iter_based``, else 1."""
 
 
-def curve(config: Any, run: Run, what: str = "lr") -> Curve:
+def curve(
+    config: Any, run: Run, what: str = "lr", validated: Sequence[int] | None = None, notes: list[str] | None = None
+) -> Curve:
     """The schedule that ``param_scheduler`` gives each base value of ``what``: ``lr`` or ``momentum``.
+
+    Args:
+        config: A scheduler or a list of them.
+        run: The run.
+        what: Whose schedulers to take.
+        validated: The epochs, from 1, after which a metric is reported; all where left out.
+        notes: Where to say what the user has to do for a scheduler that follows a metric.
 
     Raises:
         TypeError, ValueError: If a setting is missing, unknown, contradictory or out of its range.
@@ -44,14 +55,32 @@ def curve(config: Any, run: Run, what: str = "lr") -> Curve:
         return constant
     entries = list(config) if isinstance(config, list | tuple) else [config]
     schedulers = []
+    followers = []
     for i, entry in enumerate(entries):
         where = f"param_scheduler[{i}]" if isinstance(config, list | tuple) else "param_scheduler"
         settings = Settings(where, entry)
         kind, of = _kind(settings)
+        if kind == "ReduceOnPlateau":
+            metric = settings.values.get("monitor", "loss")
+            follower = _reduce_on_plateau(settings, run, validated)
+            if of == what:
+                followers.append(follower)
+                if notes is not None:
+                    notes.append(f"{where}: pass {metric!r} to jaxsched.report_metric after each validation")
+            continue
         made = _scheduler(kind, settings, run)
         if of == what:
             schedulers.append(made)
-    return lambda base: compose(schedulers, base, run.steps)
+    if not followers:
+        return lambda base: compose(schedulers, base, run.steps)
+    if len(followers) > 1 or any(one.course for one in schedulers):
+        raise ValueError(
+            "param_scheduler: ReduceOnPlateau can stand beside schedulers that multiply (Linear, Constant, MultiStep, "
+            "Step, Exponential), not beside others that lead to a value of their own"
+        )
+    if not schedulers:
+        return followers[0]
+    return lambda base: followers[0](base) * compose(schedulers, 1.0, run.steps)
 
 
 def moves_momentum(config: Any) -> bool:
@@ -66,10 +95,12 @@ def _kind(settings: Settings) -> tuple[str, str]:
     bare = name.rpartition(".")[2]  # without its scope, as in mmdet.QuadraticWarmupLR
     for ending, what in (("LR", "lr"), ("Momentum", "momentum")):
         kind = bare.removesuffix(ending)
-        if kind != bare and kind in _KINDS and not (kind == "OneCycle" and what == "momentum"):
+        if (
+            kind != bare
+            and (kind in _KINDS or kind == "ReduceOnPlateau")
+            and not (kind == "OneCycle" and what == "momentum")
+        ):
             return kind, what
-        if kind == "ReduceOnPlateau":
-            raise ValueError(f"{settings.where}: {bare} follows a metric, which no schedule can: use jaxsched's plateau")
     known = ", ".join(f"{kind}LR" for kind in sorted(_KINDS))
     raise ValueError(f"{settings.where}: type {name!r} is not known; known are {known}, and their Momentum twins")
 
@@ -100,6 +131,43 @@ def _scheduler(kind: str, settings: Settings, run: Run) -> Scheduler:
     return made
 
 
+def _reduce_on_plateau(settings: Settings, run: Run, validated: Sequence[int] | None) -> Curve:
+    """A metric is looked at if it is reported after an epoch (from 1) in [begin, end)."""
+    for name in ("monitor", "verbose", "_scope_"):
+        settings.take(name, None)
+    if settings.take("last_step", -1) != -1:
+        raise ValueError(f"{settings.where}: last_step resumes a run; take it out")
+    if not settings.flag("by_epoch", True) or settings.flag("convert_to_iter_based"):
+        raise ValueError(f"{settings.where}: ReduceOnPlateau goes by epoch: take by_epoch=False out")
+    begin, end = settings.count("begin", 0), settings.count("end", run.epochs or 1)
+    if end <= begin:
+        raise ValueError(f"{settings.where}: end must be larger than begin, got begin={begin} and end={end}")
+    if run.epochs is None:  # no epoch ends before the run does, so all reports come in epoch 0
+        if begin:
+            raise ValueError(f"{settings.where}: begin={begin} never comes in a run by iteration")
+        since, until = 0, None
+    else:
+        epochs = range(1, run.epochs + 1) if validated is None else validated
+        since, until = sum(e < begin for e in epochs), sum(e < end for e in epochs)
+    floor = settings.take("min_value", 0.0)
+    if not isinstance(floor, int | float):
+        raise TypeError(f"{settings.where}: min_value must be one number for all groups here, got {floor!r}")
+    options = {
+        "factor": settings.number("factor", 0.1),
+        "patience": settings.count("patience", 10),
+        "threshold": settings.number("threshold", 1e-4),
+        "relative": settings.choice("threshold_rule", ("rel", "abs"), "rel") == "rel",
+        "maximize": settings.choice("rule", ("less", "greater"), "less") == "greater",
+        "cooldown": settings.count("cooldown", 0),
+        "floor": floor,
+        "least_change": settings.number("eps", 1e-8),
+        "since": since,
+        "until": until,
+    }
+    settings.finish()
+    return lambda base: plateau(base, **options)
+
+
 # Factors: they multiply the number
 
 
@@ -127,7 +195,8 @@ def _constant(settings: Settings, window: Window) -> Scheduler:
 
 
 def _linear(settings: Settings, window: Window) -> Scheduler:
-    """From ``start_factor`` at ``t = 0`` to ``end_factor`` at ``t = length - 1``, one tick earlier than mmcv's warm-up."""
+    """From ``start_factor`` at ``t = 0`` to ``end_factor`` at ``t = length - 1``, one tick earlier than mmcv's
+    warm-up."""
     start, end = settings.number("start_factor", 1 / 3), settings.number("end_factor", 1.0)
     for name, value in (("start_factor", start), ("end_factor", end)):
         if not 0 <= value <= 1:
@@ -136,7 +205,7 @@ def _linear(settings: Settings, window: Window) -> Scheduler:
     if not last:
         return _factor(window, [0] if start != 1 else [], Form(constant(start), lambda t: start, settles=True))
     if not start:
-        raise ValueError(f"{settings.where}: start_factor must be positive: nothing leads away from 0 (mmengine fails too)")
+        raise ValueError(f"{settings.where}: start_factor must be positive: nothing leads away from 0")
     form = Form(linear(start, end, last), lambda t: start + (end - start) * t / last, settles=True)
     return _factor(window, range(0 if start != 1 else 1, window.length if start != end else 1), form)
 
@@ -147,7 +216,7 @@ def _multi_step(settings: Settings, window: Window) -> Scheduler:
     milestones = [milestone * window.scale for milestone in settings.numbers("milestones")]
     for milestone in milestones:
         if milestone != int(milestone) or milestone < 0:
-            raise ValueError(f"{settings.where}: milestone {milestone!r} must be a whole number >= 0: it would never come")
+            raise ValueError(f"{settings.where}: milestone {milestone!r} is no whole number >= 0: it would never come")
     at = sorted(int(m) for m in milestones if m < window.length)
     counts = Counter(at)
     gone = dict(zip(counts, accumulate(counts.values()), strict=True))
@@ -173,17 +242,12 @@ def _exponential(settings: Settings, window: Window) -> Scheduler:
 # Courses: they lead the number to a floor
 
 
-def _floor(settings: Settings, default: float | None = None) -> Callable[[float], float]:
-    absolute, ratio = settings.either("eta_min", "eta_min_ratio", default)
-    return lambda base: absolute if absolute is not None else base * ratio  # type: ignore[operator]
-
-
 def _cosine(settings: Settings, window: Window) -> Scheduler:
-    """Half a cosine over ``T_max`` (default: the window), which it passes and climbs again. In a window of ``T_max`` the
-    floor is not reached: the last tick is ``t = T_max - 1``."""
+    """Half a cosine over ``T_max`` (default: the window), which it passes and climbs again. In a window of ``T_max``
+    the floor is not reached: the last tick is ``t = T_max - 1``."""
     length = settings.count("T_max", None, least=1)
     length = window.length if length is None else length * window.scale
-    floor = _floor(settings, 0.0)
+    floor = settings.target("eta_min", "eta_min_ratio", 0.0)
     acts = range(1, window.length)
 
     def wave(t: int) -> float:
@@ -232,15 +296,14 @@ def _poly(settings: Settings, window: Window) -> Scheduler:
 
 
 def _cosine_restart(settings: Settings, window: Window) -> Scheduler:
-    """At the start of each period the base value times its weight, whatever was before; after the last, what is left."""
-    floor = _floor(settings)
-    periods = [period * window.scale for period in settings.numbers("periods")]
+    """At the start of each period the base value times its weight, whatever was before; after the last, what is
+    left."""
+    floor = settings.target("eta_min", "eta_min_ratio")
+    periods = [period * window.scale for period in settings.counts("periods")]
     weights = settings.numbers("restart_weights", [1])
-    if not periods or any(period != int(period) or period < 1 for period in periods):
-        raise ValueError(f"{settings.where}: periods must be whole numbers >= 1, got {periods}")
-    if len(periods) != len(weights):
+    if not periods or len(periods) != len(weights):
         raise ValueError(f"{settings.where}: {len(periods)} periods need as many restart_weights, got {weights}")
-    ends = [int(end) for end in accumulate(periods)]
+    ends = list(accumulate(periods))
 
     def place(t: int) -> tuple[int, int]:
         k = next((k for k, end in enumerate(ends) if t < end), len(ends) - 1)
@@ -262,12 +325,10 @@ def _cosine_restart(settings: Settings, window: Window) -> Scheduler:
 
     def course(entry: float, base: float) -> Form:
         del entry
-        parts = [
-            cosine(base * weight, period, floor(base)) for weight, period in zip(weights, periods, strict=True)
-        ]
+        parts = [cosine(base * weight, period, floor(base)) for weight, period in zip(weights, periods, strict=True)]
         return Form(sequential(parts, at=ends[:-1]), lambda t: value(t, base))
 
-    acts = range(0, min(window.length, ends[-1]))
+    acts = range(min(window.length, ends[-1]))
     # held where its last period ends, rather than at its floor
     return Scheduler(window.begin, len(acts), window.tick, acts, rule, course=course, absolute=True)
 
@@ -300,9 +361,7 @@ def _quadratic_warmup(settings: Settings, window: Window) -> Scheduler:
 
     def course(entry: float, base: float) -> Form:
         del entry
-        return Form(
-            quadratic_rise(base, window.length), lambda t: base * ((t + 1) / window.length) ** 2, settles=True
-        )
+        return Form(quadratic_rise(base, window.length), lambda t: base * ((t + 1) / window.length) ** 2, settles=True)
 
     return Scheduler(*window[:3], range(window.length), rule, course=course, absolute=True)
 

@@ -36,8 +36,8 @@ def read(
     """The recipe of a config file of MMDetection, or of another OpenMMLab package of its time.
 
     The file and those that it inherits from are parsed and evaluated as data: nothing in them runs. Strings, lists,
-    ``package::path`` and ``with read_base():`` inherit; names, arithmetic, comprehensions and ``.update()`` are followed.
-    What cannot be known without running the file is an error only where the recipe needs it.
+    ``package::path`` and ``with read_base():`` inherit; names, arithmetic, comprehensions and ``.update()`` are
+    followed. What cannot be known without running the file is an error only where the recipe needs it.
 
     Args:
         path: A ``.py`` config.
@@ -45,7 +45,8 @@ def read(
         packages: For each package that is inherited from (``mmpretrain::...``) its folder.
         batch_size: As `recipe`.
         depthwise: As `recipe`.
-        root: Bases must lie in this folder or one of ``packages``. Default: the outermost folder around ``path`` that holds
+        root: Bases must lie in this folder or one of ``packages``. Default: the outermost folder around ``path`` that
+        holds
             a folder ``_base_``, else the folder of ``path``.
         environment: Values for ``{{$NAME:default}}``; the process's own environment is not looked at.
 
@@ -81,8 +82,8 @@ def recipe(
     """The recipe in a config that is already a dict (mmengine's ``Config.to_dict()``, say).
 
     Which generation it is of, is seen from what is there: ``optim_wrapper``, ``param_scheduler`` and ``train_cfg``, or
-    ``optimizer``, ``lr_config``, ``momentum_config`` and ``runner``. With ``i`` the iteration, ``e`` the epoch and ``b``
-    the base value of a group:
+    ``optimizer``, ``lr_config``, ``momentum_config`` and ``runner``. With ``i`` the iteration, ``e`` the epoch and
+    ``b`` the base value of a group:
 
     - mmcv 1.x: a policy of ``e`` (or ``i``) times a warm-up of ``i``; whole at ``i = warmup_iters``.
     - mmengine: schedulers that change one number in turn, in windows that nothing restores after; a linear warm-up is
@@ -96,8 +97,8 @@ def recipe(
         config: The merged config.
         steps_per_epoch: Batches in an epoch, > 0.
         batch_size: Images in a batch, over all devices. If given, the learning rates are scaled by
-            ``batch_size / auto_scale_lr.base_batch_size``, as ``--auto-scale-lr`` does (absolute floors are not). Needed
-            where the config itself enables that.
+            ``batch_size / auto_scale_lr.base_batch_size``, as ``--auto-scale-lr`` does (absolute floors are not).
+            Needed where the config itself enables that.
         depthwise: Which parameters belong to depthwise convolutions, such as ``"**/depthwise/**"``; needed for
             ``dwconv_decay_mult``.
 
@@ -236,6 +237,7 @@ def _mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str
         else:
             notes.append(f"custom_hooks: {name} is not part of a recipe")
     schedulers = require(config.get("param_scheduler"), "param_scheduler")
+    validated = _validated(config["train_cfg"], run)
     return {
         "optimizer": optimizer,
         "grouping": groups(
@@ -245,8 +247,8 @@ def _mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str
             constructor=constructor,
             depthwise=depthwise,
         ),
-        "lr": _mmengine_schedulers.curve(schedulers, run),
-        "momentum": _mmengine_schedulers.curve(schedulers, run, "momentum")
+        "lr": _mmengine_schedulers.curve(schedulers, run, "lr", validated, notes),
+        "momentum": _mmengine_schedulers.curve(schedulers, run, "momentum", validated, notes)
         if _mmengine_schedulers.moves_momentum(schedulers)
         else None,
         "clip_norm": clip_norm,
@@ -254,6 +256,14 @@ def _mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str
         "every": every,
         "ema": ema,
     }
+
+
+def _validated(loop: Config, run: Run) -> list[int]:
+    """The epochs (from 1) after which mmengine validates, which is when a metric is reported."""
+    if run.epochs is None:
+        return []
+    every, begin = (_fields.as_count(f"train_cfg: {name}", loop.get(name, 1)) for name in ("val_interval", "val_begin"))
+    return [e for e in range(begin, run.epochs + 1) if e % every == 0 or e == run.epochs]
 
 
 def _norm(settings: Settings) -> float:

@@ -206,16 +206,42 @@ def mmengine_values(config, run, bases: list[float], what: str = "lr"):
     return values
 
 
-_loaded: dict[Path, types.ModuleType] = {}
+def mmengine_plateau(config, run, base: float, metrics: dict[int, float]):
+    """The learning rate at each iteration where ``metrics[epoch]`` is reported after an epoch, from 1."""
+    import numpy as np
+    import torch
+    from mmengine.registry import PARAM_SCHEDULERS
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
+    schedulers = []
+    for entry in config:
+        end = run.epochs if entry.get("by_epoch", True) else run.steps
+        schedulers.append(PARAM_SCHEDULERS.build({"end": end, **entry}, default_args={"optimizer": optimizer}))
+    optimizer._global_step = 0
+    values = np.empty(run.steps)
+    for step in range(run.steps):
+        values[step] = optimizer.param_groups[0]["lr"]
+        for one in schedulers:
+            if not one.by_epoch:
+                one.step()
+        epoch, rest = divmod(step + 1, run.steps_per_epoch)
+        if rest == 0:
+            for one in schedulers:
+                if one.by_epoch:
+                    one.step()
+            for one in schedulers:
+                if epoch in metrics and getattr(one, "need_val_args", False):
+                    one.step({"loss": metrics[epoch]})
+    return values
 
 
-def load(path: Path) -> types.ModuleType:
+def load(path: Path) -> None:
     """One file of a package that cannot be imported as a whole without compiled parts; once only, as it registers."""
-    if path not in _loaded:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        _loaded[path] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(_loaded[path])
-    return _loaded[path]
+    name = f"zoo_{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
 
 
 def configs(folder: Path) -> list[Path]:

@@ -4,7 +4,6 @@ import importlib.util
 import itertools
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest

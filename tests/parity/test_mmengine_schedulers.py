@@ -5,11 +5,14 @@ import itertools
 import os
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import jaxsched as js
 from jaxsched.ports._mmcv_policies import Run
 from jaxsched.ports._mmengine_schedulers import curve
 
@@ -106,7 +109,10 @@ def test_one_cycle_by_epoch(mmengine):
 
 
 TOGETHER = [
-    [dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=500), dict(type="MultiStepLR", milestones=[8])],
+    [
+        dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=500),
+        dict(type="MultiStepLR", milestones=[8]),
+    ],
     [dict(type="ConstantLR", factor=0.1, by_epoch=False, end=50), dict(type="MultiStepLR", milestones=[1, 8])],
     [
         dict(type="QuadraticWarmupLR", by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
@@ -136,9 +142,18 @@ TOGETHER = [
     ],
     [dict(type="ConstantLR", factor=0.5, end=1), dict(type="CosineAnnealingLR", eta_min=0.002)],
     [dict(type="MultiStepLR", milestones=[0, 9], gamma=0.5), dict(type="CosineAnnealingLR", eta_min=0.002, end=8)],
-    [dict(type="OneCycleLR", eta_max=0.3, by_epoch=False, end=100), dict(type="CosineAnnealingLR", eta_min_ratio=0.5, begin=6)],
-    [dict(type="CosineAnnealingLR", eta_min_ratio=0.5, begin=6), dict(type="OneCycleLR", eta_max=0.3, by_epoch=False, end=100)],
-    [dict(type="LinearLR", start_factor=1.0, end_factor=0.0, end=3), dict(type="CosineAnnealingLR", eta_min=0.01, begin=3)],
+    [
+        dict(type="OneCycleLR", eta_max=0.3, by_epoch=False, end=100),
+        dict(type="CosineAnnealingLR", eta_min_ratio=0.5, begin=6),
+    ],
+    [
+        dict(type="CosineAnnealingLR", eta_min_ratio=0.5, begin=6),
+        dict(type="OneCycleLR", eta_max=0.3, by_epoch=False, end=100),
+    ],
+    [
+        dict(type="LinearLR", start_factor=1.0, end_factor=0.0, end=3),
+        dict(type="CosineAnnealingLR", eta_min=0.01, begin=3),
+    ],
 ]
 
 
@@ -153,6 +168,38 @@ def test_lists_of_schedulers_that_act_on_each_others_value(mmengine):
                         curve(order, run)
                 else:
                     check(order, run)
+
+
+METRICS = [3.0, 2.0, 2.0, 2.5, 1.9999, 2.0, 2.0, 1.0, 1.5, 1.5, 1.5, 1.5]
+PLATEAUS = [
+    dict(patience=1),
+    dict(patience=0, factor=0.5, cooldown=2, min_value=0.004),
+    dict(patience=1, rule="greater", threshold=0.1),
+    dict(patience=1, threshold_rule="abs", threshold=0.6),
+    dict(patience=0, begin=3, end=6),
+]
+
+
+@pytest.mark.parametrize("settings", PLATEAUS)
+@pytest.mark.parametrize("validated", [range(1, 13), (4, 8, 12)])
+def test_reduce_on_plateau_report_by_report(mmengine, settings, validated):
+    config = dict(type="ReduceOnPlateauLR", **settings)
+    warm = dict(type="ConstantLR", factor=0.5, by_epoch=False, end=20)
+    expected = zoo.mmengine_plateau([warm, config], EPOCHS, 0.02, dict(zip(validated, METRICS, strict=False)))
+
+    tx = js.sgd(lr=curve([warm, config], EPOCHS, "lr", list(validated))(0.02))
+    params = {"w": jnp.zeros(())}
+    state = tx.init(params)
+    update = jax.jit(tx.update)
+    got = []
+    metrics = iter(METRICS)
+    for epoch in range(12):
+        for _ in range(EPOCHS.steps_per_epoch):
+            _, state = update(params, state, params)
+            got.append(float(js.hyperparams(state)["weight"]["lr"]))
+        if epoch + 1 in validated:
+            state = js.report_metric(state, next(metrics))
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 MOMENTUM = [
@@ -177,7 +224,8 @@ def test_momentum_and_lr_schedulers_of_one_list_do_not_meet(mmengine):
 @given(st.data())
 def test_any_list_equals_mmengine(mmengine, data):
     entries = []
-    for kind in data.draw(st.lists(st.sampled_from([k for k in KINDS if "OneCycle" not in k["type"]]), min_size=1, max_size=4)):
+    kinds = st.sampled_from([kind for kind in KINDS if "OneCycle" not in kind["type"]])
+    for kind in data.draw(st.lists(kinds, min_size=1, max_size=4)):
         clock = data.draw(st.sampled_from(CLOCKS))
         unit = 12 if clock.get("by_epoch") else 240
         begin = data.draw(st.integers(0, unit - 2))
@@ -194,7 +242,14 @@ BAD = [
     (dict(milestones=[8]), ValueError, "param_scheduler: 'type' is missing"),
     (dict(type="StepsLR"), ValueError, "type 'StepsLR' is not known"),
     (dict(type="OneCycleMomentum"), ValueError, "type 'OneCycleMomentum' is not known"),
-    (dict(type="ReduceOnPlateauLR"), ValueError, "follows a metric"),
+    (dict(type="ReduceOnPlateauLR", by_epoch=False), ValueError, "goes by epoch"),
+    (dict(type="ReduceOnPlateauLR", min_value=[0.1, 0.2]), TypeError, "min_value must be one number"),
+    (
+        [dict(type="ReduceOnPlateauLR"), dict(type="CosineAnnealingLR", eta_min=0.1)],
+        ValueError,
+        "beside schedulers that",
+    ),
+    ([dict(type="ReduceOnPlateauLR"), dict(type="ReduceOnPlateauLR")], ValueError, "beside schedulers that"),
     (dict(type="MultiStepLR"), ValueError, "'milestones' is missing"),
     (dict(type="MultiStepLR", milestones=8), TypeError, "milestones must be a list"),
     (dict(type="MultiStepLR", milestones=[8.5]), ValueError, "it would never come"),

@@ -1,5 +1,5 @@
-"""Every training config of MMDetection 2.28.2 and 3.3.0 is a Recipe that builds, and its learning rates are those of the
-real mmcv 1.7.2 hooks and mmengine 0.10.7 schedulers at every iteration."""
+"""Every training config of MMDetection 2.28.2 and 3.3.0 is a Recipe that builds, and its learning rates are those of
+the real mmcv 1.7.2 hooks and mmengine 0.10.7 schedulers at every iteration."""
 
 import contextlib
 import functools
@@ -74,7 +74,8 @@ def real_values(new, part, run, bases):
     entries = config if isinstance(config, list) else [config]
     if run.epochs is None and not any(entry.get("convert_to_iter_based") for entry in entries):
         run = run._replace(steps_per_epoch=1)  # a run by iteration knows no epochs
-    return _real_values(new, part, run, bases) if run.epochs is None else _real_values.__wrapped__(new, part, run, bases)
+    kept = _real_values if run.epochs is None else _real_values.__wrapped__
+    return kept(new, part, run, bases)
 
 
 @functools.cache
@@ -145,10 +146,13 @@ def test_the_name_and_the_numbers_disagree_where_they_are_known_to(zoo_2, zoo_3)
         assert found == count
 
 
+GRID = "the name says 2x, which is 24 epochs; the config trains for 25"
+
+
 @pytest.mark.parametrize(
     ("config", "note"),
     [
-        ("grid_rcnn/grid_rcnn_r50_fpn_gn-head_2x_coco.py", "the name says 2x, which is 24 epochs; the config trains for 25"),
+        ("grid_rcnn/grid_rcnn_r50_fpn_gn-head_2x_coco.py", GRID),
         ("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py", None),
     ],
 )
