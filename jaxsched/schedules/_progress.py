@@ -77,7 +77,7 @@ def sin_squared(turn: jax.Array, lost: Real = 0.0) -> jax.Array:
         return wave
     # To first order a relative error of the angle a is magnified by 2 * a / tan(a), which is about 2 * (1 - turn**2).
     error = lost / jnp.where(turn > 0, turn, 1.0) + _HALF_PI_LOST
-    return wave * (1.0 + 2.0 * (1.0 - turn * turn) * error)
+    return wave + wave * (2.0 * (1.0 - turn * turn) * error)
 
 
 _HALF_PI_LOST = math.pi / 2 / float(np.float32(math.pi / 2)) - 1
