@@ -43,14 +43,13 @@ def groups(config: Any, *, generation: int, decays: bool, constructor: Any, dept
         constructor: The name of the constructor in the config, or None.
         depthwise: Which parameters belong to depthwise convolutions.
     """
+    if constructor == "LearningRateDecayOptimizerConstructor":
+        return _layer_decay(Settings("paramwise_cfg", config or {}))
+    if constructor not in (None, "DefaultOptimizerConstructor", "DefaultOptimWrapperConstructor"):
+        raise ValueError(f"constructor {constructor!r} is not known: write its groups as rules of the recipe")
     if not config:
         return Groups((Rule("**", REST),), {})
-    settings = Settings("paramwise_cfg", config)
-    if constructor in (None, "DefaultOptimizerConstructor", "DefaultOptimWrapperConstructor"):
-        return _default(settings, generation, decays, depthwise)
-    if constructor == "LearningRateDecayOptimizerConstructor":
-        return _layer_decay(settings)
-    raise ValueError(f"constructor {constructor!r} is not known: write its groups as rules of the recipe")
+    return _default(Settings("paramwise_cfg", config), generation, decays, depthwise)
 
 
 def _default(settings: Settings, generation: int, decays: bool, depthwise: Match | None) -> Groups:

@@ -235,13 +235,21 @@ def mmengine_plateau(config, run, base: float, metrics: dict[int, float]):
     return values
 
 
-def load(path: Path) -> None:
+def layer_decay_functions() -> dict:
+    """MMDetection's own functions from a parameter's name to its layer, by decay type."""
+    with instead("mmdet", "mmdet.registry", by=lambda _: sys.modules["mmengine.registry"]):
+        module = load(ZOO / "mmdet3/mmdet/engine/optimizers/layer_decay_optimizer_constructor.py")
+    return {"layer_wise": module.get_layer_id_for_convnext, "stage_wise": module.get_stage_id_for_convnext}
+
+
+def load(path: Path) -> types.ModuleType:
     """One file of a package that cannot be imported as a whole without compiled parts; once only, as it registers."""
-    name = f"zoo_{path.stem}"
+    name = "zoo_" + "_".join(path.relative_to(ZOO).with_suffix("").parts)
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 def configs(folder: Path) -> list[Path]:
