@@ -8,6 +8,7 @@ from jaxsched._plateau import PlateauState as PlateauState
 from jaxsched._plateau import plateau as plateau
 from jaxsched._plateau import plateau_state as plateau_state
 from jaxsched._plateau import report_metric as report_metric
+from jaxsched._plot import plot as plot
 from jaxsched.groups import BY_ROLE as BY_ROLE
 from jaxsched.groups import Condition as Condition
 from jaxsched.groups import Parameter as Parameter
@@ -28,8 +29,11 @@ from jaxsched.optimizers import adamax as adamax
 from jaxsched.optimizers import adamw as adamw
 from jaxsched.optimizers import asgd as asgd
 from jaxsched.optimizers import carry_over as carry_over
+from jaxsched.optimizers import flat as flat
+from jaxsched.optimizers import group_norms as group_norms
 from jaxsched.optimizers import hyperparams as hyperparams
 from jaxsched.optimizers import lamb as lamb
+from jaxsched.optimizers import layer_decay as layer_decay
 from jaxsched.optimizers import lbfgs as lbfgs
 from jaxsched.optimizers import muon as muon
 from jaxsched.optimizers import musgd as musgd
@@ -93,5 +97,9 @@ from jaxsched.transforms import average as average
 from jaxsched.transforms import averaged as averaged
 from jaxsched.transforms import clip_norm as clip_norm
 from jaxsched.transforms import ema as ema
+from jaxsched.transforms import power_ramp as power_ramp
+from jaxsched.transforms import ratio_ramp as ratio_ramp
+from jaxsched.transforms import skip_nonfinite as skip_nonfinite
+from jaxsched.transforms import skipped as skipped
 
 __version__ = "0.1.0"

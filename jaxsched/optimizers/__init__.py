@@ -8,10 +8,13 @@ from jaxsched.optimizers._adam import adamw as adamw
 from jaxsched.optimizers._adamax import adamax as adamax
 from jaxsched.optimizers._asgd import asgd as asgd
 from jaxsched.optimizers._lamb import lamb as lamb
+from jaxsched.optimizers._layer_decay import layer_decay as layer_decay
 from jaxsched.optimizers._lbfgs import lbfgs as lbfgs
 from jaxsched.optimizers._muon import muon as muon
 from jaxsched.optimizers._muon import musgd as musgd
 from jaxsched.optimizers._nadam import nadam as nadam
+from jaxsched.optimizers._norms import flat as flat
+from jaxsched.optimizers._norms import group_norms as group_norms
 from jaxsched.optimizers._radam import radam as radam
 from jaxsched.optimizers._rmsprop import rmsprop as rmsprop
 from jaxsched.optimizers._rprop import rprop as rprop

@@ -1,0 +1,143 @@
+"""Accumulation of gradients inside the clock: schedules go on counting batches."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxsched.optimizers._state import states, unboxed
+from jaxsched.schedules import Value, value_at
+from jaxsched.schedules._checks import is_host_number
+from jaxsched.schedules._schedule import as_step
+from jaxsched.transforms._widths import wide
+
+
+class AccumulateState(NamedTuple):
+    """The state of `accumulate`."""
+
+    step: jax.Array
+    """Batches seen; int32 []."""
+    last: jax.Array
+    """The step of the last update, -1 before the first; int32 []."""
+    gathered: jax.Array
+    """Batches that wait in ``gradients``; int32 []."""
+    applied: jax.Array
+    """Whether the last call ended in an update; bool []."""
+    gradients: Any
+    """The sum of the gathered gradients, left over where ``gathered`` is 0; a tree like the parameters, in float32 for
+    half precision."""
+    inner: Any
+    """The state of what is wrapped."""
+
+
+def accumulate(
+    inner: optax.GradientTransformation, every: Value, *, mean: bool = False, steps_per_epoch: int | None = None
+) -> optax.GradientTransformationExtraArgs:
+    """Gather the gradients of several batches, then update once; schedules go on counting batches.
+
+    At each step the gradient is added. An update is due when ``step - last >= every``, ``last`` being the step of the
+    last update (-1 at first). Other steps return updates of zero. The wrapped transformation receives the step, so
+    that its schedules count batches and not updates.
+
+    Args:
+        inner: What to apply when an update is due.
+        every: Batches to an update, >= 1: a number, or a schedule of the step.
+        mean: Divide by the number of gathered batches. YOLOv5 and Ultralytics sum (their loss is multiplied by the
+            batch size); mmengine and ``optax.MultiSteps`` average.
+        steps_per_epoch: If given, what is gathered and not used by the end of an epoch is dropped, as YOLOv5 does;
+            the count since the last update goes on, so that the first update of an epoch may hold fewer batches.
+
+    Returns:
+        A transformation. `applied` tells whether its last call was an update.
+
+    Raises:
+        ValueError: If ``every`` is a number below 1.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> tx = js.accumulate(js.sgd(lr=js.linear(1.0, 0.0, 4)), every=2)
+        >>> params = {"w": jnp.ones(())}
+        >>> state = tx.init(params)
+        >>> for _ in range(4):
+        ...     updates, state = tx.update(params, state, params)
+        ...     print(float(updates["w"]))
+        0.0
+        -1.5
+        0.0
+        -0.5
+    """
+    if is_host_number(every) and every < 1:  # type: ignore[operator]
+        raise ValueError(f"accumulate: every must be >= 1 batches, got {every!r}")
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise ValueError(f"accumulate: steps_per_epoch must be >= 1, got {steps_per_epoch!r}")
+    wrapped = optax.with_extra_args_support(inner)
+
+    def init(params: Any) -> AccumulateState:
+        return AccumulateState(  # no array twice, so that the state can be donated
+            step=jnp.zeros((), jnp.int32),
+            last=jnp.full((), -1, jnp.int32),
+            gathered=jnp.zeros((), jnp.int32),
+            applied=jnp.zeros((), bool),
+            gradients=jax.tree.map(lambda p: jnp.zeros_like(p, dtype=wide(p)), params),
+            inner=wrapped.init(params),
+        )
+
+    def update(
+        updates: Any, state: AccumulateState, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
+    ) -> tuple[Any, AccumulateState]:
+        at = state.step if step is None else as_step(step)
+        keep = state.gathered > 0
+        if steps_per_epoch is not None:
+            keep &= at % steps_per_epoch != 0
+        gathered = jnp.where(keep, state.gathered, 0) + 1
+        gradients = jax.tree.map(lambda total, g: jnp.where(keep, total, 0) + g, state.gradients, updates)
+        due = at - state.last >= value_at(every, at)
+
+        # The sum only goes in: out of a conditional it would be copied. The next step begins it anew.
+        def apply(gradients: Any, inner_state: Any) -> Any:
+            if mean:
+                gradients = jax.tree.map(lambda g: g / gathered.astype(g.dtype), gradients)
+            new, inner_state = wrapped.update(gradients, inner_state, params, step=at, **extra)
+            return _like(new, updates), inner_state
+
+        def wait(gradients: Any, inner_state: Any) -> Any:
+            del gradients
+            return jax.tree.map(jnp.zeros_like, updates), inner_state
+
+        new, inner_state = jax.lax.cond(due, apply, wait, gradients, state.inner)
+        return new, AccumulateState(
+            step=optax.safe_increment(at),
+            last=jnp.where(due, at, state.last),
+            gathered=jnp.where(due, 0, gathered),
+            applied=due,
+            gradients=gradients,
+            inner=inner_state,
+        )
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _like(tree: Any, other: Any) -> Any:
+    return jax.tree.map(lambda x, y: x.astype(y.dtype), tree, other)
+
+
+def applied(opt_state: Any) -> jax.Array:
+    """Whether the last call of ``update`` ended in an update; always, where nothing is accumulated.
+
+    Args:
+        opt_state: Anything that holds the state, as for `hyperparams`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> tx = js.accumulate(js.sgd(lr=0.1), every=2)
+        >>> params = {"w": jnp.ones(())}
+        >>> _, state = tx.update(params, tx.init(params), params)
+        >>> bool(js.applied(state))
+        False
+    """
+    found = states(opt_state, AccumulateState)
+    return jnp.all(jnp.stack([jnp.asarray(unboxed(state.applied)) for state in found])) if found else jnp.ones((), bool)

@@ -1,0 +1,57 @@
+"""Clipping with torch's formula."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxsched.schedules import Value, value_at
+from jaxsched.schedules._checks import is_host_number
+from jaxsched.schedules._schedule import as_step
+from jaxsched.transforms._widths import wide
+
+
+def clip_norm(max_norm: Value) -> optax.GradientTransformationExtraArgs:
+    """Scale all gradients together so that their norm is at most ``max_norm``, with torch's formula.
+
+    The factor is ``min(1, max_norm / (norm + 1e-6))``, as ``torch.nn.utils.clip_grad_norm_`` (torch 2.13.0).
+    (``optax.clip_by_global_norm`` has no 1e-6. By value clips ``optax.clip``, as ``clip_grad_value_``.)
+
+    Args:
+        max_norm: The largest norm, > 0: a number or a schedule.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> tx = js.clip_norm(1.0)
+        >>> gradients = {"w": jnp.array([3.0, 4.0])}
+        >>> clipped, state = tx.update(gradients, tx.init(gradients))
+        >>> round(float(jnp.linalg.norm(clipped["w"])), 4)
+        1.0
+    """
+    if is_host_number(max_norm) and max_norm <= 0:  # type: ignore[operator]
+        raise ValueError(f"clip_norm: max_norm must be positive, got {max_norm!r}")
+
+    def init(params: Any) -> optax.ScaleByScheduleState:
+        del params
+        return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
+
+    def update(
+        updates: Any,
+        state: optax.ScaleByScheduleState,
+        params: Any = None,
+        *,
+        step: ArrayLike | None = None,
+        **extra: Any,
+    ) -> tuple[Any, optax.ScaleByScheduleState]:
+        del params, extra
+        limit = value_at(max_norm, state.count if step is None else as_step(step))
+        norm = optax.tree.norm(jax.tree.map(lambda g: g.astype(wide(g)), updates))
+        factor = jnp.minimum(1.0, limit / (norm + 1e-6))
+        scaled = jax.tree.map(lambda g: (g * factor).astype(g.dtype), updates)
+        return scaled, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,111 @@
+"""Averages of parameters and of other state, as they train."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxsched.optimizers._state import OptimizerState, states, unboxed
+from jaxsched.schedules import Value, value_at
+from jaxsched.schedules._checks import is_host_number
+from jaxsched.transforms._accumulate import applied
+from jaxsched.transforms._widths import wide
+
+
+class EmaState(NamedTuple):
+    """The state of `ema`."""
+
+    count: jax.Array  # type: ignore[assignment]
+    """Updates averaged; int32 []."""
+    decay: jax.Array
+    """What the last update used; float32 []."""
+    average: Any
+    """A tree like the parameters; float32 for half precision."""
+
+
+def ema(decay: Value) -> optax.GradientTransformationExtraArgs:
+    """An exponential moving average of the parameters: the last member of a chain.
+
+    ``average = decay * average + (1 - decay) * params`` with the parameters after this update. It starts as a copy of
+    the first parameters. Read it with `averaged`; average other state alike with `average`.
+
+    Args:
+        decay: A number in [0, 1], or a schedule of the update's index (from 0): `exponential_ramp` (YOLOv5, mmengine's
+            ExpMomentumEMA), `power_ramp` (timm), `ratio_ramp` (mmengine's MomentumAnnealingEMA, mmcv).
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js, optax
+        >>> tx = optax.chain(js.sgd(lr=1.0), js.ema(0.5))
+        >>> params = {"w": jnp.ones(())}
+        >>> _, state = tx.update(params, tx.init(params), params)
+        >>> float(js.averaged(state)["w"])
+        0.5
+    """
+    if is_host_number(decay) and not 0 <= decay <= 1:  # type: ignore[operator]
+        raise ValueError(f"ema: decay must be in [0, 1], got {decay!r}")
+
+    def init(params: Any) -> EmaState:
+        copy = jax.tree.map(lambda p: jnp.array(p, dtype=wide(p)), params)
+        return EmaState(jnp.zeros((), jnp.int32), value_at(decay, 0), copy)
+
+    def update(updates: Any, state: EmaState, params: Any = None, **extra: Any) -> tuple[Any, EmaState]:
+        del extra
+        if params is None:
+            raise ValueError("ema: update needs the parameters: tx.update(gradients, opt_state, params)")
+        now = value_at(decay, state.count)
+        average = _average(state.average, optax.apply_updates(params, updates), now)
+        return updates, EmaState(optax.safe_increment(state.count), now, average)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _average(average: Any, value: Any, decay: jax.Array) -> Any:
+    def one(old: jax.Array, new: jax.Array) -> jax.Array:
+        if not jnp.issubdtype(jnp.result_type(new), jnp.inexact):
+            return new
+        d = decay.astype(old.dtype)
+        return d * old + (1 - d) * new.astype(old.dtype)
+
+    return jax.tree.map(one, average, value)
+
+
+def averaged(opt_state: Any) -> Any:
+    """The average of the parameters that `ema` keeps, or else `asgd`.
+
+    Args:
+        opt_state: Anything that holds the state, as for `hyperparams`.
+
+    Raises:
+        ValueError: If there is none, or more than one.
+    """
+    by_asgd = [state.slots["ax"] for state in states(opt_state, OptimizerState) if "ax" in state.slots]
+    if len(by_asgd) == 1 and not states(opt_state, EmaState):
+        return by_asgd[0]
+    return _ema_state(opt_state).average
+
+
+def average(opt_state: Any, average: Any, value: Any) -> Any:
+    """Average other state, such as batch-norm statistics, as `ema` averaged the parameters in this very step.
+
+    Args:
+        opt_state: The optimizer's state after the update.
+        average: The average so far; a copy of ``value`` at the start.
+        value: The state now.
+
+    Returns:
+        ``decay * average + (1 - decay) * value`` for floating leaves and ``value`` for others; ``average`` itself where
+        the step ended in no update.
+    """
+    moved = _average(average, value, jnp.asarray(unboxed(_ema_state(opt_state).decay)))
+    now = applied(opt_state)
+    return jax.tree.map(lambda new, old: jnp.where(now, new, old), moved, average)
+
+
+def _ema_state(opt_state: Any) -> EmaState:
+    found = states(opt_state, EmaState)
+    if len(found) != 1:
+        raise ValueError(f"there must be one ema in the state, found {len(found)} in {type(opt_state).__name__}")
+    return found[0]
