@@ -1,0 +1,53 @@
+"""Installs what the parity tests compare with: the originals, at the versions that the docstrings name.
+
+    python tests/parity/install.py
+
+Their own requirements would bring gigabytes that no test touches; so they come without, and what they do need is listed.
+"""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ORIGINALS = (
+    "fvcore==0.1.5.post20221221",
+    "mmengine==0.10.7",
+    "timm==1.0.31",
+    "torchvision==0.28.0",
+    "transformers==5.23.0",
+    "ultralytics==8.4.190",
+)
+WHAT_THEY_NEED = (
+    "addict==2.4.0",
+    "filelock",
+    "huggingface_hub",
+    "iopath==0.1.10",
+    "opencv-python-headless",
+    "packaging",
+    "platformdirs",
+    "portalocker",
+    "psutil",
+    "regex",
+    "requests",
+    "safetensors",
+    "tabulate",
+    "termcolor",
+    "tokenizers",
+    "yacs",
+    "yapf==0.43.0",
+)
+
+
+def pip(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    pip("-e", f"{HERE.parents[1]}[parity]", *WHAT_THEY_NEED)
+    pip("--no-deps", *ORIGINALS)
+    spec = importlib.util.spec_from_file_location("fetch_zoo", HERE / "fetch_zoo.py")
+    zoo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(zoo)
+    zoo.fetch()
