@@ -89,7 +89,8 @@ def _written(where: _Place, value: Any) -> Any:
         array = np.asarray(value)
         if array.dtype.name not in _DTYPES:
             raise TypeError(f"{where}: an array of {array.dtype.name} cannot be written; convert it to float32")
-        return {"$array": _written(where, array.tolist()), "dtype": array.dtype.name}
+        written = {"$array": _written(where, array.tolist()), "dtype": array.dtype.name}
+        return written if array.size else {**written, "shape": list(array.shape)}  # lists that hold nothing have none
     if isinstance(value, grouping.Condition):
         return {"$condition": value.kind, "of": _written(where, value.arguments)}
     if isinstance(value, grouping.Rule):
@@ -263,7 +264,7 @@ def _condition(where: _Place, value: dict[str, Any], kind: str, depth: int) -> g
 
 def _array(where: _Place, value: dict[str, Any], kind: str, depth: int) -> np.ndarray:
     del depth
-    _check_names(where, value, (kind, "dtype"), ("dtype",))
+    _check_names(where, value, (kind, "dtype", "shape"), ("dtype",))
     if value["dtype"] not in _DTYPES:
         raise ValueError(f"{where}: dtype must be one of {', '.join(_DTYPES)}, got {_short(value['dtype'])}")
     wide = _made(where, np.asarray, value[kind])
@@ -273,7 +274,7 @@ def _array(where: _Place, value: dict[str, Any], kind: str, depth: int) -> np.nd
         array = wide.astype(value["dtype"])
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{where}: a number is too large for {value['dtype']}")
-    return array
+    return _made(where, array.reshape, value.get("shape", array.shape))
 
 
 def _rate(where: _Place, value: dict[str, Any], kind: str, depth: int) -> LogRate:

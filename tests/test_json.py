@@ -73,6 +73,8 @@ def test_a_recipe_from_inside_jit_or_a_sweep():
     through = jax.jit(lambda r: r)(recipe)
     assert isinstance(through.hyperparameters["lr"].arguments["rate"], LogRate)
     assert back(through) == through
+    empty = with_lr(np.zeros((0, 2)))
+    assert back(empty).hyperparameters["lr"].shape == (0, 2)
     sweep = with_lr(js.stack([js.cosine(peak, 100) for peak in (0.1, 0.2)]))
     assert back(sweep) == sweep
 
@@ -199,6 +201,7 @@ LR = ("hyperparameters", "lr")
         (changed(LR, {"$array": [[1], [1, 2]], "dtype": "float32"}), "hyperparameters.lr"),
         (changed(LR, {"$array": [1e300], "dtype": "float32"}), "too large"),
         (changed(LR, {"$array": [1], "dtype": "object"}), "dtype must be"),
+        (changed(LR, {"$array": [], "dtype": "int32", "shape": [0, -5, "a"]}), "hyperparameters.lr"),
         (changed(LR, {"$number": "1"}), "is for 'inf'"),
         (changed(LR, {"$code": "1"}), "is not known"),
         (changed(LR, 10**400), "lr"),
