@@ -137,6 +137,7 @@ def recipe(
         steps=epochs * steps_per_epoch,
         steps_per_epoch=steps_per_epoch,
         batch_size=batch_size,
+        nominal_batch_size=NOMINAL_BATCH,
         notes=(f"not part of a recipe (loss and augmentation): {', '.join(aside)}",) if aside else (),
         origin={
             "weight.weight_decay": f"{where}: weight_decay {number['weight_decay']} x {batch_size} x {accumulate} / 64",

@@ -105,6 +105,8 @@ def _walk(value: Any, clock: Clock, steps: float) -> Iterator[Moment]:
 
 def _own(part: Schedule, length: float) -> Iterator[tuple[float, str]]:
     """When something happens in a part by itself, on its own clock."""
+    if not _known(part):
+        return
     arguments = part.arguments
     repeating = _REPEATING.get(part.name)
     duration, at = number(arguments.get("steps")), numbers(arguments.get("at"))
@@ -117,6 +119,11 @@ def _own(part: Schedule, length: float) -> Iterator[tuple[float, str]]:
         yield from ((t, "milestone" if part.name == "multi_step" else "next part") for t in at)
     elif duration is not None and part.name not in _TIME_CONSTANTS:
         yield duration, "warm-up ends" if rises(part) else f"{part.name} ends"
+
+
+def _known(part: Schedule) -> bool:
+    """Whether its arguments mean what the vocabulary says: those of a user's schedule may mean anything."""
+    return part.maker.__module__.startswith(("jaxsched.schedules", "jaxsched.ports._mm_shapes", "jaxsched._plateau"))
 
 
 _TIME_CONSTANTS = ("exponential_ramp", "inverse_power", "exponential")
@@ -174,6 +181,8 @@ _REPEATING: dict[str, Callable[[Any, float], Iterator[tuple[float, str]]]] = {
 
 def _inner(part: Schedule, clock: Clock) -> Iterator[tuple[Any, Clock]]:
     """What is within a part, each with its clock."""
+    if not _known(part):
+        return
     a = part.arguments
     scale, by, after = (number(a.get(name)) for name in ("steps_per_epoch", "by", "after"))
     if part.name in ("sequential", "piecewise") and (at := numbers(a["at"])):

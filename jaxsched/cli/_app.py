@@ -1,0 +1,269 @@
+"""The commands, on typer and rich."""
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import rich
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from jaxsched import __version__
+from jaxsched.cli._curve import curve
+from jaxsched.cli._source import KINDS, Given, read
+from jaxsched.report._curves import values_at
+from jaxsched.report._explain import Explanation, explain_sample
+from jaxsched.report._finding import Findings
+from jaxsched.report._lint import lint_sample
+from jaxsched.report._sample import Sample, sample
+from jaxsched.report._table import plural
+
+app = typer.Typer(
+    name="jaxsched",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="See, check, draw, compare and convert training recipes: a YOLOv5 hyp.yaml, an Ultralytics args.yaml, an "
+    "MMDetection or Detectron2 config, or a recipe's JSON. A file is recognised by its content, and never executed.",
+)
+
+File = Annotated[Path, typer.Argument(help="The file with the recipe.", show_default=False)]
+Files = Annotated[list[Path], typer.Argument(help="Files with recipes; several are drawn over each other.")]
+As = Annotated[
+    str | None,
+    typer.Option("--as", metavar="KIND", help=f"What the file is, if not told by its content: {', '.join(KINDS)}."),
+]
+StepsPerEpoch = Annotated[int | None, typer.Option("--steps-per-epoch", "-s", min=1, help="Batches in an epoch.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", "-e", min=1, help="Epochs, where the file does not say.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Images in a batch, all devices.")]
+Images = Annotated[
+    int | None, typer.Option(min=1, help="Images of the training set; with the batch size in place of steps per epoch.")
+]
+Classes = Annotated[int | None, typer.Option(min=1, help="Classes of the data set (Ultralytics, optimizer=auto).")]
+Optimizer = Annotated[str | None, typer.Option(help="SGD, Adam or AdamW (YOLOv5, Ultralytics).")]
+CosLr = Annotated[bool | None, typer.Option("--cos-lr", help="Half a cosine in place of a line (YOLOv5, Ultralytics).")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def show(
+    file: File,
+    kind: As = None,
+    steps_per_epoch: StepsPerEpoch = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    images: Images = None,
+    classes: Classes = None,
+    optimizer: Optimizer = None,
+    cos_lr: CosLr = None,
+    as_json: Json = False,
+) -> None:
+    """What a recipe will do: hyperparameters, values at the moments that matter, a small curve, what looks wrong."""
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    with _errors():
+        seen = sample(read(file, given, kind))
+        explanation, findings = explain_sample(seen), lint_sample(seen)
+        if as_json:
+            _print_json({**explanation.to_dict(), "findings": [dataclasses.asdict(f) for f in findings]})
+            return
+        _print_explanation(explanation)
+        _print_curve(seen)
+        _print_findings(findings, quiet=True)
+
+
+@app.command()
+def lint(
+    file: File,
+    kind: As = None,
+    steps_per_epoch: StepsPerEpoch = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    images: Images = None,
+    classes: Classes = None,
+    optimizer: Optimizer = None,
+    cos_lr: CosLr = None,
+    as_json: Json = False,
+) -> None:
+    """What looks wrong with a recipe. Exit status 1 if there is an error."""
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    with _errors():
+        findings = lint_sample(sample(read(file, given, kind)))
+        if as_json:
+            _print_json([dataclasses.asdict(finding) for finding in findings])
+        else:
+            _print_findings(findings)
+    if not findings.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plot(
+    files: Files,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The picture, .png or .svg; beside you, named like the file, where left out."),
+    ] = None,
+    kind: As = None,
+    steps_per_epoch: StepsPerEpoch = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    images: Images = None,
+    classes: Classes = None,
+    optimizer: Optimizer = None,
+    cos_lr: CosLr = None,
+    log: Annotated[bool | None, typer.Option("--log/--linear", help="The scale of lr; chosen where left out.")] = None,
+) -> None:
+    """Draw lr, momentum and weight decay of each group over the steps."""
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    with _errors():
+        from jaxsched._plot import plot as draw  # here: matplotlib takes a second to import
+
+        recipes = {str(path): read(path, given, kind, strict=len(files) == 1) for path in files}
+        named = dict(zip(_short_names(files), recipes.values(), strict=True))
+        target = out or Path(f"{files[0].stem}.png")
+        draw(named if len(named) > 1 else next(iter(named.values())), log=log, path=target)
+    typer.echo(target)
+
+
+@app.command()
+def diff(
+    a: File,
+    b: Annotated[Path, typer.Argument(help="Another.", show_default=False)],
+    kind: As = None,
+    steps_per_epoch: StepsPerEpoch = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    images: Images = None,
+    classes: Classes = None,
+    optimizer: Optimizer = None,
+    cos_lr: CosLr = None,
+    rtol: Annotated[float, typer.Option(help="Numbers differ if further apart than this, relatively.")] = 1e-6,
+    as_json: Json = False,
+) -> None:
+    """What differs between two recipes, at which steps, by how much. Exit status 1 if anything does."""
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    with _errors():
+        from jaxsched._diff import diff as compare
+
+        found = compare(*(read(path, given, kind, strict=False) for path in (a, b)), rtol=rtol)
+        if as_json:
+            _print_json([dataclasses.asdict(difference) for difference in found])
+        else:
+            typer.echo(str(found))
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    file: File,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write; to the terminal if left out.")
+    ] = None,
+    kind: As = None,
+    steps_per_epoch: StepsPerEpoch = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    images: Images = None,
+    classes: Classes = None,
+    optimizer: Optimizer = None,
+    cos_lr: CosLr = None,
+) -> None:
+    """Write a recipe as JSON, to be read by js.Recipe.from_json without its original."""
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    with _errors():
+        text = read(file, given, kind).to_json()
+        if out is None:
+            typer.echo(text)
+        else:
+            out.write_text(text + "\n", encoding="utf-8")
+            typer.echo(out)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """What goes wrong as one line on stderr, and exit status 2."""
+    try:
+        yield
+    except (OSError, ImportError, TypeError, ValueError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        line = re.sub(r"\s*\n\s*", "; ", said)
+        typer.echo(f"error: {line}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=1, default=str))
+
+
+def _console() -> Console:
+    return rich.get_console()
+
+
+def _print_explanation(explanation: Explanation) -> None:
+    """Its titles in bold where there is a terminal; the same text everywhere."""
+    console = _console()
+    for line in str(explanation).splitlines():
+        text = Text(line, style="" if line.startswith(" ") or not line else "bold")
+        if "   <- " in line:
+            text.stylize("dim", line.index("   <- "))
+        console.print(text, soft_wrap=True)
+
+
+def _print_curve(seen: Sample) -> None:
+    rated = [group for group, values in seen.values.items() if "lr" in values]
+    if not rated:
+        return
+    group = max(rated, key=lambda name: (name == "weight", -rated.index(name)))
+    steps = np.linspace(0, seen.length - 1, min(seen.length, 4096)).astype(np.int64)
+    padded = np.concatenate([steps, np.full(4096 - len(steps), steps[-1])])
+    (lr,) = values_at([(seen.groups[group] or {})["lr"]], padded)
+    plain = "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower()
+    per_epoch = seen.recipe.steps_per_epoch
+    last = f"step {seen.length - 1}" + (f" (epoch {seen.length / per_epoch:.4g})" if per_epoch else "")
+    print_ = _console().print
+    print_()
+    print_(Text(curve(lr[: len(steps)], f"lr of {group}", "step 0", last, plain=plain)), soft_wrap=True)
+    print_()
+
+
+_STYLES = {"error": "bold red", "warning": "yellow", "remark": "cyan"}
+
+
+def _print_findings(findings: Findings, *, quiet: bool = False) -> None:
+    console = _console()
+    for finding in findings:
+        text = Text(str(finding).replace("\n  ", "\n    "))
+        text.stylize(_STYLES[finding.severity], 0, len(finding.severity))
+        text.stylize("bold", len(finding.severity) + 1, len(finding.severity) + 1 + len(finding.code))
+        console.print(text, soft_wrap=True)
+    counts = [plural(findings.count(severity), severity) for severity in _STYLES if findings.count(severity)]
+    if counts or not quiet:
+        console.print(Text(", ".join(counts) if counts else "nothing found", style="bold"), soft_wrap=True)
+
+
+def _short_names(files: list[Path]) -> list[str]:
+    """The names of files without what they have in common."""
+    stems = [path.stem for path in files]
+    return stems if len(set(stems)) == len(stems) else [str(path) for path in files]
