@@ -119,8 +119,8 @@ def lift(
         numbers = report(evaluate(0, leaves, plateau))
         dtype = next((row.dtype for row in jax.tree.leaves(numbers)), jnp.float32)
         shared = {name: jnp.full(len(active), value, dtype) for name, value in rule.shared.items()}
-        groups = dict.fromkeys(active, ())
-        return OptimizerState(jnp.zeros((), jnp.int32), groups, numbers, shared, slots, plateau)
+        count, earlier = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        return OptimizerState(count, dict.fromkeys(active, ()), numbers, shared, slots, plateau, earlier)
 
     def update(
         updates: Any, state: OptimizerState, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
@@ -134,7 +134,8 @@ def lift(
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
         numbers = evaluate(state.count if step is None else as_step(step), leaves, plateau)
         count = optax.safe_increment(state.count)
-        prepared = rule.prepare(Hypers(**numbers, **state.shared, count=count)) if rule.prepare else {}
+        total = count + state.earlier
+        prepared = rule.prepare(Hypers(**numbers, **state.shared, count=total)) if rule.prepare else {}
         of_group = dict(zip(active, _by_group({**numbers, **prepared}, len(active)), strict=True))
 
         def one(i: int, group: str) -> tuple[jax.Array, Slots]:
@@ -142,13 +143,13 @@ def lift(
             if group not in active:
                 return jnp.zeros_like(leaves[i]), own
             return _update_array(
-                gradients[i], own, leaves[i], count, of_group[group], equation=rule.update, options=options[group]
+                gradients[i], own, leaves[i], total, of_group[group], equation=rule.update, options=options[group]
             )
 
         results = [one(i, group) for i, group in enumerate(assignment(params).groups)]
         new_slots = {name: structure.unflatten([own[name] for _, own in results]) for name in slots}
         shared = {name: jnp.broadcast_to(prepared[name], (len(active),)) for name in rule.shared}
-        new_state = OptimizerState(count, state.groups, report(numbers), shared, new_slots, plateau)
+        new_state = OptimizerState(count, state.groups, report(numbers), shared, new_slots, plateau, state.earlier)
         return structure.unflatten([own for own, _ in results]), new_state
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -95,7 +95,8 @@ def lbfgs(
             iterations=jnp.zeros((), jnp.int32),
         )
         rate = value_at(lr, 0).astype(flat.dtype)[None]
-        return OptimizerState(jnp.zeros((), jnp.int32), {GROUP: ()}, {"lr": rate}, {}, slots._asdict(), {})
+        count, earlier = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        return OptimizerState(count, {GROUP: ()}, {"lr": rate}, {}, slots._asdict(), {}, earlier)
 
     def update(
         updates: Any,

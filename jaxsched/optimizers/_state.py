@@ -26,6 +26,9 @@ class OptimizerState(NamedTuple):
     """By name, a tree like the parameters; float32 (float64 for float64 parameters)."""
     plateau: dict[str, dict[str, plateaus.PlateauState]]
     """By group and name, for those hyperparameters that are driven by a metric."""
+    earlier: jax.Array
+    """Updates done before the first of these, where the state was taken over from another run; int32 []. Bias
+    corrections count them, schedules do not."""
 
 
 def states(tree: Any, kind: type) -> list[Any]:
@@ -108,6 +111,7 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
             return old
         return new._replace(
             count=old.count,
+            earlier=old.earlier,
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
             slots={name: old.slots.get(name, tree) for name, tree in new.slots.items()},
             plateau={
