@@ -1,6 +1,7 @@
 """Every scheduler of torch, stepped live, against its closed form here: lr and momentum, two groups, past the end."""
 
 import inspect
+import re
 import warnings
 
 import jax
@@ -203,12 +204,17 @@ COMPOSED = [
 ]
 
 
-@pytest.mark.parametrize("tree", LEAVES, ids=lambda tree: f"{tree[0]}({tree[1]})")
+def named(tree):
+    """Without the addresses of functions, so that each worker of pytest-xdist finds the same names."""
+    return re.sub(r"<function ([\w.<>]+) at 0x\w+>", r"\1", f"{tree[0]}({tree[1]})")[:120]
+
+
+@pytest.mark.parametrize("tree", LEAVES, ids=named)
 def test_every_scheduler(tree):
     check(tree)
 
 
-@pytest.mark.parametrize("tree", COMPOSED, ids=lambda tree: str(tree)[:80])
+@pytest.mark.parametrize("tree", COMPOSED, ids=named)
 def test_compositions(tree):
     check(tree)
 
