@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,26 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no YAML of settings: it is nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: of UTF-8, dates, whole numbers of thousands of digits
         raise ValueError(f"{path} is no YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold names and values, got {type(content).__name__}")
+    return content
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        ValueError: If it is no JSON, holds no object, or is too large.
+    """
+    size = Path(path).stat().st_size
+    if size > LARGEST_FILE:
+        raise ValueError(f"{path} has {size} bytes; settings have at most {LARGEST_FILE}")
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path} is no JSON of settings: it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold names and values, got {type(content).__name__}")
     return content
