@@ -15,6 +15,7 @@ from jaxsched.schedules._schedule import (
     Value,
     _check_value,
     checked_schedule,
+    composition,
     real,
     schedule,
     value_at,
@@ -82,6 +83,7 @@ def minimum(step: jax.Array, *schedules: Value) -> jax.Array:
     return functools.reduce(jnp.minimum, [value_at(s, step) for s in schedules])
 
 
+@composition
 def clamp(schedule: Value, low: Value, high: Value) -> Schedule:
     """A schedule kept between ``low`` and ``high``: ``minimum(maximum(schedule, low), high)``.
 

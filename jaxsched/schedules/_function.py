@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.schedules._checks import MAX_STEP
-from jaxsched.schedules._schedule import Schedule, schedule
+from jaxsched.schedules._checks import WholeLength
+from jaxsched.schedules._schedule import Schedule, composition, schedule
 
 
 @schedule
@@ -56,7 +56,8 @@ def table(step: jax.Array, values: Annotated[Any, _values]) -> jax.Array:
     return values[jnp.minimum(step, len(values) - 1)]
 
 
-def tabulate(function: Callable[[int], float], steps: int) -> Schedule:
+@composition
+def tabulate(function: Callable[[int], float], steps: WholeLength) -> Schedule:
     """The `table` of a Python function: for one that jax cannot trace. Called once for each step, on the host.
 
     Args:
@@ -64,13 +65,11 @@ def tabulate(function: Callable[[int], float], steps: int) -> Schedule:
         steps: How many steps, from 0; after them the last value stays.
 
     Raises:
-        ValueError: If ``steps`` is not positive or a value is not finite.
+        ValueError: If ``steps`` is not a whole number > 0 or a value is not finite.
 
     Example:
         >>> import jaxsched as js
         >>> js.tabulate(lambda epoch: 0.5 if epoch in {1, 2} else 1.0, steps=4)
         table(values=[1.0, 0.5, 0.5, 1.0])
     """
-    if not 0 < steps <= MAX_STEP:
-        raise ValueError(f"tabulate: steps must be positive, got {steps!r}")
-    return table(np.asarray([function(step) for step in range(steps)], np.float64))
+    return table(np.asarray([function(step) for step in range(int(steps))], np.float64))

@@ -127,7 +127,8 @@ class Schedule:
         return same_kind and all(map(np.array_equal, jax.tree.leaves(self), jax.tree.leaves(other)))
 
     def __hash__(self) -> int:
-        return hash((_kind(self), *jax.tree.leaves(self)))
+        # As float64, and -0.0 as 0.0: what compares equal hashes equal.
+        return hash((_kind(self), *((np.asarray(leaf, np.float64) + 0.0).tobytes() for leaf in jax.tree.leaves(self))))
 
     def __reduce__(self) -> Any:
         return Schedule, (self.maker, dict(self.arguments))
@@ -263,13 +264,13 @@ def _checked_arguments(
 
 def _explain_call(name: str, signature: inspect.Signature, kwargs: Mapping[str, Any], error: Exception) -> str:
     known = list(signature.parameters)
-    hints = []
+    problems = []
     for given in kwargs:
         if given not in known:
             close = difflib.get_close_matches(given, known, n=1)
-            hints.append(f"; did you mean {close[0]!r}?" if close else "")
+            problems.append(f"there is no argument {given!r}" + (f"; did you mean {close[0]!r}?" if close else "."))
     text = ", ".join(str(p.replace(annotation=inspect.Parameter.empty)) for p in signature.parameters.values())
-    return f"{name}: {error}{''.join(hints)} It is called as {name}({text})."
+    return f"{name}: {' '.join(problems) or f'{error}.'} It is called as {name}({text})."
 
 
 @functools.cache

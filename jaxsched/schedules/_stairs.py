@@ -43,24 +43,37 @@ def cycle_at(step: jax.Array, steps: Whole, stretch: Whole) -> tuple[jax.Array, 
     The first cycle is ``steps`` long, each further one ``stretch`` times as long as the one before; all in integers.
     """
     steps, stretch = jnp.asarray(steps, jnp.int32), jnp.asarray(stretch, jnp.int32)
-    cycle, within, length = jnp.zeros_like(step), step, jnp.broadcast_to(steps, step.shape)
-    longest = MAX_STEP // stretch
-    endless = jnp.zeros_like(step, bool)
-    for _ in range(31):  # lengths at least double
-        over = (within >= length) & ~endless
-        cycle, within = cycle + over, jnp.where(over, within - length, within)
-        # A cycle longer than all steps is counted in units of `stretch` steps: its length stays that of the one before.
-        endless |= over & (length > longest)
-        length = jnp.where(over & ~endless, length * stretch, length)
-    even = stretch == 1
-    cycle = jnp.where(even, step // steps, cycle)
-    within = jnp.where(even, step % steps, within)
-    length = jnp.where(even, steps, length)
-    endless &= ~even
-    gone, unit_part = jnp.where(endless, within // stretch, within), jnp.where(endless, within % stretch, 0)
-    part = real(unit_part) / real(stretch) / real(length)
+    even, more = stretch == 1, jnp.maximum(stretch, 2)
+    firsts = step // steps
+    # Cycle i > 0 begins after 1 + more + ... + more**(i-1) firsts, so i - 1 is this logarithm.
+    log, power = floor_log(firsts - (firsts - 1) // more - ((firsts - 1) % more > 0), more)
+    before = power + (power - 1) // (more - 1)
+    length = steps * power
+    # A cycle longer than all steps is counted in units of `stretch` steps: its length stays that of the one before.
+    endless = (length > MAX_STEP // more) & (firsts > 0) & ~even
+    length = jnp.where(endless, length, length * more)
+
+    first = even | (firsts == 0)
+    cycle = jnp.where(even, firsts, jnp.where(first, 0, log + 1))
+    within = jnp.where(first, step % steps, step - steps * before)
+    length = jnp.where(first, steps, length)
+    gone, unit_part = jnp.where(endless, within // more, within), jnp.where(endless, within % more, 0)
+    part = real(unit_part) / real(more) / real(length)
     up, down = exact_fraction(gone, length), exact_fraction(length - gone, length)
     return cycle, Twofold(up.high, up.low + part), Twofold(down.high, down.low - part)
+
+
+def floor_log(number: jax.Array, base: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The largest ``n`` with ``base**n <= number``, and ``base**n``, for int32 ``number >= 1`` and ``base >= 2``."""
+    powers = [base]  # base ** (1, 2, 4, 8, 16), 0 for those beyond int32
+    for _ in range(4):
+        powers.append(jnp.where(powers[-1] <= 46340, powers[-1] * powers[-1], 0))
+    log, power, rest = jnp.zeros_like(number), jnp.ones_like(number), number
+    for n, factor in reversed(list(enumerate(powers))):
+        fits = (factor > 0) & (rest >= factor)
+        log, power = log + (fits << n), jnp.where(fits, power * factor, power)
+        rest = jnp.where(fits, rest // jnp.maximum(factor, 1), rest)
+    return log, power
 
 
 def passed(step: jax.Array, at: Milestones) -> jax.Array:
