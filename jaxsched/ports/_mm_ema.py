@@ -9,24 +9,13 @@ from jaxsched.ports._mm_settings import Settings
 from jaxsched.ports._mm_shapes import shifted
 from jaxsched.schedules import Count, Number, Schedule, Value, exponential_ramp, piecewise, schedule, value_at
 from jaxsched.schedules._schedule import real
+from jaxsched.transforms import ratio_ramp
 
 
 @schedule
 def momentum_ramp(step: jax.Array, most: Number, warm_up: Number) -> jax.Array:
     """``1 - min(most, (1 + step) / (warm_up + step))``: the decay of mmcv's EMAHook."""
     return 1.0 - jnp.minimum(most, (1.0 + real(step)) / (warm_up + real(step)))
-
-
-@schedule
-def momentum_fall(step: jax.Array, least: Number, gamma: Number) -> jax.Array:
-    """``1 - max(least, gamma / (gamma + step))``: the decay of mmengine's MomentumAnnealingEMA."""
-    return 1.0 - jnp.maximum(least, gamma / (gamma + real(step)))
-
-
-@schedule
-def mean_of_all(step: jax.Array) -> jax.Array:
-    """``step / (step + 1)``: the mean of all parameters so far."""
-    return real(step) / (real(step) + 1.0)
 
 
 @schedule
@@ -77,9 +66,9 @@ def mmengine_hook(settings: Settings, steps_per_epoch: int) -> Schedule:
     elif kind == "ExpMomentumEMA":
         decay = exponential_ramp(1.0 - m0, settings.number("gamma", 2000))
     elif kind == "MomentumAnnealingEMA":
-        decay = momentum_fall(m0, settings.number("gamma", 100))
+        decay = ratio_ramp(1.0 - m0, settings.number("gamma", 100))
     elif kind == "StochasticWeightAverage":
-        decay = mean_of_all()
+        decay = ratio_ramp(1.0, 1.0)
     else:
         raise ValueError(f"{settings.where}: ema_type {kind!r} is not known")
     if interval > 1:

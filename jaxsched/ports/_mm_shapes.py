@@ -38,12 +38,6 @@ def held(step: jax.Array, schedule: Value, after: Count) -> jax.Array:
 
 
 @schedule
-def inverse_power(step: jax.Array, start: Number, rate: Number, power: Number) -> jax.Array:
-    """``start * (1 + rate * step) ** -power``"""
-    return start * jnp.power(1.0 + rate * real(step), -jnp.asarray(power))
-
-
-@schedule
 def quadratic_rise(step: jax.Array, peak: Number, steps: Length) -> jax.Array:
     """``peak * ((step + 1) / steps) ** 2``, then ``peak``: not 0 at step 0, and whole one step before ``steps``."""
     return peak * jnp.square(fraction(jnp.minimum(step, jnp.asarray(steps, jnp.int32)) + 1, steps))

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxsched.ports._mmconfig_run import Statements, assigns_base
+from jaxsched.ports._mmconfig_run import Statements
+from jaxsched.ports._mmconfig_syntax import assigns_base
 from jaxsched.ports._mmconfig_values import Budget, ConfigError, Imported, Inherited, Unreadable, inherit
 
 MAX_BYTES = 512 * 1024

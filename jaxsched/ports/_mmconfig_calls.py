@@ -45,10 +45,10 @@ def _round(number: Any, digits: int | None = None) -> Any:
     return round(scalar(number), digits)
 
 
-def _dict(*entries: Any, **more: Any) -> dict:
-    if entries and isinstance(entries[0], dict):
-        return {**entries[0], **more}
-    pairs = [elements(pair) for pair in elements(entries[0])] if entries else []
+def _dict(entries: Any = (), /, **more: Any) -> dict:
+    if isinstance(entries, dict):
+        return {**entries, **more}
+    pairs = [elements(pair) for pair in elements(entries)]
     return {**{key(name): value for name, value in pairs}, **more}
 
 
@@ -101,8 +101,8 @@ def _pop(target: dict | list, *which: Any) -> Any:
     return target.pop(*(key(which[0]), *which[1:]) if which else ())
 
 
-def _update(target: dict, *others: Any, **more: Any) -> None:
-    for name, value in _dict(*others, **more).items():
+def _update(target: dict, other: Any = (), /, **more: Any) -> None:
+    for name, value in _dict(other, **more).items():
         if not isinstance(target, Inherited):
             target[name] = value
         elif isinstance(target.get(name), Inherited) and isinstance(value, dict):
@@ -123,6 +123,8 @@ def _merge(target: Inherited, other: Mapping) -> None:
         names = [name for name in (*kept, *new) if name != "_delete_"]
         return {name: merged(new[name], kept.get(name)) if name in new else kept[name] for name in names}
 
+    if not isinstance(other, dict):
+        raise TypeError(f"merge of a {type(other).__name__}")
     entries = merged(other, target)
     target.clear()
     target.update({name: inherit(value) for name, value in entries.items()})

@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from jaxsched.ports._mm_one_cycle import cycle, one_cycle
 from jaxsched.ports._mm_settings import Settings
-from jaxsched.ports._mm_shapes import cyclic_ratio, inverse_power, phases, quadratic_rise, shifted
+from jaxsched.ports._mm_shapes import cyclic_ratio, quadratic_rise, shifted
 from jaxsched.schedules import (
     Schedule,
     constant,
     cosine,
     exponential,
+    inverse_power,
     linear,
     maximum,
     multi_step,
@@ -237,33 +239,6 @@ def _cyclic(context: Context) -> Curve:
     return lambda base: base * cyclic_ratio(steps, int(share * steps), ratio[0], ratio[1], gamma, shape)
 
 
-def _cycle(settings: Settings, values: list[float], total: int, three: bool) -> Schedule:
-    share = settings.number("pct_start", 0.3)
-    shape = settings.choice("anneal_strategy", ("cos", "linear"), "cos")
-    if not isinstance(share, float) or not 0 <= share <= 1:
-        raise ValueError(f"{settings.where}: pct_start must be a float in [0, 1], got {share!r}")
-    if share * total == 1:
-        raise ValueError(f"{settings.where}: pct_start={share!r} of {total} steps is one step: there is no rise")
-    ends = [share * total - 1, 2 * share * total - 2, total - 1] if three else [share * total - 1, total - 1]
-    while len(ends) > 1 and ends[-1] <= ends[-2]:  # never entered
-        ends.pop()
-    return phases(values[: len(ends) + 1], ends, shape)
-
-
-def one_cycle(settings: Settings, peak: str, length: int) -> Schedule:
-    """OneCycle of a learning rate, in both generations; what the optimizer's lr is does not matter."""
-    top = settings.take(peak)
-    if not isinstance(top, int | float) or isinstance(top, bool):
-        raise TypeError(f"{settings.where}: {peak} must be one number for all groups here, got {top!r}")
-    total = settings.count("total_steps", None, least=1) or length
-    if total < length:
-        raise ValueError(f"{settings.where}: total_steps={total} is less than the {length} steps that it runs for")
-    div, final = settings.number("div_factor", 25.0), settings.number("final_div_factor", 1e4)
-    three = settings.flag("three_phase")
-    low = top / div
-    return _cycle(settings, [low, top, low, low / final] if three else [low, top, low / final], total, three)
-
-
 def _one_cycle_lr(context: Context) -> Curve:
     result = one_cycle(context.settings, "max_lr", context.run.steps)
     return lambda base: result
@@ -273,7 +248,7 @@ def _one_cycle_momentum(context: Context) -> Curve:
     settings = context.settings
     low, high = settings.number("base_momentum", 0.85), settings.number("max_momentum", 0.95)
     three = settings.flag("three_phase")
-    result = _cycle(settings, [high, low, high, high] if three else [high, low, high], context.run.steps, three)
+    result = cycle(settings, [high, low, high, high] if three else [high, low, high], context.run.steps, three)
     return lambda base: result
 
 

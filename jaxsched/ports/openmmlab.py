@@ -11,16 +11,14 @@ from typing import Any
 
 from jaxsched import optimizers
 from jaxsched.groups import Match
-from jaxsched.ports import _fields, _mm_ema, _mm_names, _mmcv_policies, _mmengine_schedulers
-from jaxsched.ports._mm_paramwise import Groups, Multiples, groups
+from jaxsched.ports import _fields, _mm_names, _mm_parts
+from jaxsched.ports._mm_paramwise import Multiples
+from jaxsched.ports._mm_parts import Config, Parts, set_aside
 from jaxsched.ports._mm_settings import Settings
 from jaxsched.ports._mmconfig import read_config
-from jaxsched.ports._mmconfig_values import require
 from jaxsched.ports._mmcv_policies import Curve, Run
 from jaxsched.recipe import Accumulate, Recipe
 from jaxsched.schedules import piecewise
-
-Config = Mapping[str, Any]
 
 
 def read(
@@ -64,7 +62,7 @@ def read(
         if hasattr(error, "file"):
             raise
         raise type(error)(f"{path}: {error}") from None
-    counts_epochs = _run(config, steps_per_epoch).epochs
+    counts_epochs = _mm_parts.length(config, steps_per_epoch).epochs
     wrong = _mm_names.disagreement(Path(path).stem, config, counts_epochs, result.steps or 0)
     if wrong:
         warnings.warn(f"{path}: {wrong}", stacklevel=2)
@@ -120,237 +118,49 @@ def recipe(
         [1.9999999494757503e-05, 0.019999999552965164, 0.0020000000949949026, 0.00019999999494757503]
     """
     steps_per_epoch = _fields.as_count("steps_per_epoch", steps_per_epoch)
-    run = _run(config, steps_per_epoch)
+    run = _mm_parts.length(config, steps_per_epoch)
     notes: list[str] = []
-    if _is_new(config):
-        parts = _mmengine(config, run, depthwise, notes)
-    else:
-        parts = _mmcv(config, run, depthwise, notes)
-    return _recipe(config, run, batch_size, notes, **parts)
+    read_parts = _mm_parts.mmengine if _mm_parts.is_new(config) else _mm_parts.mmcv
+    return _recipe(config, run, batch_size, read_parts(config, run, depthwise, notes), notes)
 
 
-def _is_new(config: Config) -> bool:
-    if config.get("optim_wrapper") is not None:
-        return True
-    if config.get("optimizer") is not None:
-        return False
-    raise ValueError("the config has neither optim_wrapper nor optimizer: it is not one to train with")
-
-
-def _run(config: Config, steps_per_epoch: int) -> Run:
-    """How long a config trains."""
-    new = _is_new(config)
-    where = "train_cfg" if new else "runner"
-    loop = config.get(where)
-    if loop is None and not new and "total_epochs" in config:
-        loop = {"type": "EpochBasedRunner", "max_epochs": config["total_epochs"]}
-    if loop is None:
-        raise ValueError(f"the config has no {where}: it is not one to train with")
-    settings = Settings(where, loop)
-    kinds = ("EpochBasedTrainLoop", "IterBasedTrainLoop") if new else ("EpochBasedRunner", "IterBasedRunner")
-    # mmengine's train_cfg may name no type, and says by_epoch instead
-    usual = kinds[0] if settings.flag("by_epoch", "max_iters" not in settings.values) else kinds[1]
-    kind = settings.choice("type", kinds, usual)
-    if kind == kinds[0]:
-        epochs = settings.count("max_epochs", least=1)
-        return Run(epochs * steps_per_epoch, steps_per_epoch, epochs)
-    return Run(settings.count("max_iters", least=1), steps_per_epoch, None)
-
-
-def _mmcv(config: Config, run: Run, depthwise: Match | None, notes: list[str]) -> dict[str, Any]:
-    optimizer = Settings("optimizer", config["optimizer"])
-    paramwise, constructor = optimizer.take("paramwise_cfg", None), optimizer.take("constructor", None)
-    hook = config.get("optimizer_config")
-    clip_norm, every = None, 1
-    if hook is not None:
-        settings = Settings("optimizer_config", hook)
-        kind = settings.take("type", "OptimizerHook")
-        clip = settings.take("grad_clip", None)
-        if clip is not None:
-            clip_norm = _norm(Settings("optimizer_config: grad_clip", clip))
-        if kind in ("GradientCumulativeOptimizerHook", "GradientCumulativeFp16OptimizerHook"):
-            every = settings.count("cumulative_iters", 1, least=1)
-        aside = ("loss_scale", "coalesce", "bucket_size_mb", "distributed", "detect_anomalous_params")
-        _set_aside(settings, aside, notes)
-        if kind not in _OPTIMIZER_HOOKS:
-            raise ValueError(f"optimizer_config: type {kind!r} is not known")
-        settings.finish()
-    if config.get("fp16") is not None:
-        notes.append("fp16: mixed precision is not part of a recipe")
-    ema = None
-    for name, settings in _hooks(config):
-        if name in ("EMAHook", "ExpMomentumEMAHook", "LinearMomentumEMAHook"):
-            ema = _mm_ema.mmcv_hook(name, settings)
-            settings.finish()
-        else:
-            notes.append(f"custom_hooks: {name} is not part of a recipe")
-    momentum = config.get("momentum_config")
-    return {
-        "optimizer": optimizer,
-        "grouping": groups(
-            paramwise,
-            generation=1,
-            decays="weight_decay" in optimizer.values,
-            constructor=constructor,
-            depthwise=depthwise,
-        ),
-        "lr": _mmcv_policies.curve(require(config.get("lr_config"), "lr_config"), run),
-        "momentum": None if momentum is None else _mmcv_policies.curve(momentum, run, "momentum"),
-        "clip_norm": clip_norm,
-        "clip_value": None,
-        "every": every,
-        "ema": ema,
-    }
-
-
-_OPTIMIZER_HOOKS = ("OptimizerHook", "Fp16OptimizerHook", "GradientCumulativeOptimizerHook") + (
-    "GradientCumulativeFp16OptimizerHook",
-)
-
-
-def _mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str]) -> dict[str, Any]:
-    settings = Settings("optim_wrapper", config["optim_wrapper"])
-    kind = settings.take("type", "OptimWrapper")
-    if kind not in ("OptimWrapper", "AmpOptimWrapper", "ApexOptimWrapper"):
-        raise ValueError(f"optim_wrapper: type {kind!r} is not known")
-    if kind != "OptimWrapper":
-        notes.append(f"optim_wrapper: {kind}: mixed precision is not part of a recipe")
-    optimizer = Settings("optim_wrapper: optimizer", settings.take("optimizer"))
-    clip_norm = clip_value = None
-    clip = settings.take("clip_grad", None)
-    if clip:
-        by = Settings("optim_wrapper: clip_grad", clip)
-        if by.choice("type", ("norm", "value"), "norm") == "norm":
-            clip_norm = _norm(by)
-        else:
-            clip_value = by.number("clip_value")
-            by.finish(["clip_value"])
-    every = settings.count("accumulative_counts", 1, least=1)
-    paramwise, constructor = settings.take("paramwise_cfg", None), settings.take("constructor", None)
-    _set_aside(settings, ("loss_scale", "dtype", "use_fsdp", "opt_level", "loss_scaler", "cast_model_type"), notes)
-    settings.finish()
-    ema = None
-    for name, hook in _hooks(config):
-        if name == "EMAHook":
-            ema = _mm_ema.mmengine_hook(hook, run.steps_per_epoch)
-            hook.finish()
-        else:
-            notes.append(f"custom_hooks: {name} is not part of a recipe")
-    schedulers = require(config.get("param_scheduler"), "param_scheduler")
-    validated = _validated(config["train_cfg"], run)
-    return {
-        "optimizer": optimizer,
-        "grouping": groups(
-            paramwise,
-            generation=2,
-            decays="weight_decay" in optimizer.values,
-            constructor=constructor,
-            depthwise=depthwise,
-        ),
-        "lr": _mmengine_schedulers.curve(schedulers, run, "lr", validated, notes),
-        "momentum": _mmengine_schedulers.curve(schedulers, run, "momentum", validated, notes)
-        if _mmengine_schedulers.moves_momentum(schedulers)
-        else None,
-        "clip_norm": clip_norm,
-        "clip_value": clip_value,
-        "every": every,
-        "ema": ema,
-    }
-
-
-def _validated(loop: Config, run: Run) -> list[int]:
-    """The epochs (from 1) after which mmengine validates, which is when a metric is reported."""
-    if run.epochs is None:
-        return []
-    every, begin = (_fields.as_count(f"train_cfg: {name}", loop.get(name, 1)) for name in ("val_interval", "val_begin"))
-    return [e for e in range(begin, run.epochs + 1) if e % every == 0 or e == run.epochs]
-
-
-def _norm(settings: Settings) -> float:
-    limit = settings.number("max_norm")
-    if settings.number("norm_type", 2) != 2:
-        raise ValueError(f"{settings.where}: norm_type must be 2, got {settings.values}")
-    settings.take("error_if_nonfinite", None)
-    settings.take("foreach", None)
-    settings.finish()
-    return limit
-
-
-def _set_aside(settings: Settings, names: tuple[str, ...], notes: list[str]) -> None:
-    found = [name for name in names if settings.take(name, None) is not None]
-    if found:
-        notes.append(f"{settings.where}: not part of a recipe: {', '.join(found)}")
-
-
-def _hooks(config: Config) -> list[tuple[str, Settings]]:
-    """The custom hooks by name. Only those that average touch a recipe, so what others say need not be readable."""
-    hooks = config.get("custom_hooks") or []
-    found = []
-    for i, hook in enumerate(hooks if isinstance(hooks, list | tuple) else []):
-        name = hook.get("type") if isinstance(hook, Mapping) else None
-        if not isinstance(name, str):
-            found.append((f"[{i}] (without a type)", Settings(f"custom_hooks[{i}]", {})))
-            continue
-        name = name.rpartition(".")[2]
-        values = hook if "EMA" in name else {}
-        settings = Settings(f"custom_hooks[{i}]", values)
-        settings.take("type", None)
-        settings.take("priority", None)
-        found.append((name, settings))
-    return found
-
-
-def _recipe(
-    config: Config,
-    run: Run,
-    batch_size: int | None,
-    notes: list[str],
-    *,
-    optimizer: Settings,
-    grouping: Groups,
-    lr: Curve,
-    momentum: Curve | None,
-    clip_norm: float | None,
-    clip_value: float | None,
-    every: int,
-    ema: Any,
-) -> Recipe:
-    name, arguments = _optimizer(optimizer, notes)
+def _recipe(config: Config, run: Run, batch_size: int | None, parts: Parts, notes: list[str]) -> Recipe:
+    name, arguments = _optimizer(parts.optimizer, notes)
     base = arguments.pop("lr")
     scale, why = _scale(config, batch_size)
-    hyperparameters = {**arguments, "lr": lr(base * scale)}
-    if momentum is not None:
-        hyperparameters |= _moved(momentum, arguments, name)
+    hyperparameters = {**arguments, "lr": parts.lr(base * scale)}
+    if parts.momentum is not None:
+        hyperparameters |= _moved(parts.momentum, arguments, name)
     overrides = {
-        group: _override(multiples, base * scale, arguments, lr, momentum, name)
-        for group, multiples in grouping.multiples.items()
+        group: _override(multiples, base * scale, arguments, parts, name)
+        for group, multiples in parts.grouping.multiples.items()
     }
-    notes += grouping.notes
+    notes += parts.grouping.notes
     if why:
         notes.append(why)
     accumulate = None
-    if every > 1:
+    if (every := parts.every) > 1:
         rest = run.steps % every
         # at the very end an update is made of what is left
         gathered = piecewise([every, rest], at=[run.steps - 1]) if rest and run.steps > every else every
         accumulate = Accumulate(gathered, mean=True)
-        if ema is not None:
+        if parts.ema is not None:
             notes.append("the average moves with each update; the original also moves it at the batches between")
-    where = "param_scheduler" if _is_new(config) else "lr_config"
+    where = "param_scheduler" if _mm_parts.is_new(config) else "lr_config"
     return Recipe(
         optimizer=name,
         hyperparameters=hyperparameters,
         groups=overrides,
-        rules=grouping.rules,
-        clip_norm=clip_norm,
-        clip_value=clip_value,
+        rules=parts.grouping.rules,
+        clip_norm=parts.clip_norm,
+        clip_value=parts.clip_value,
         accumulate=accumulate,
-        ema=ema,
+        ema=parts.ema,
         steps=run.steps,
         steps_per_epoch=run.steps_per_epoch,
         batch_size=batch_size,
         notes=tuple(notes),
-        origin={"lr": f"{optimizer.where}: lr {base!r}{f' x {scale!r}' if scale != 1 else ''}; {where}"},
+        origin={"lr": f"{parts.optimizer.where}: lr {base!r}{f' x {scale!r}' if scale != 1 else ''}; {where}"},
     )
 
 
@@ -362,7 +172,7 @@ def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any
     if not name or not inspect.isfunction(make) or "lr" not in inspect.signature(make).parameters:
         raise ValueError(f"{settings.where}: type {kind!r} is not an optimizer of jaxsched.optimizers")
     known = [p for p in inspect.signature(make).parameters if p not in ("groups", "rules")]
-    _set_aside(settings, ("foreach", "fused", "capturable", "differentiable"), notes)
+    set_aside(settings, ("foreach", "fused", "capturable", "differentiable"), notes)
     arguments: dict[str, Any] = {"lr": settings.number("lr")}
     for argument in list(settings.values):
         if argument not in known:
@@ -400,15 +210,16 @@ def _moved(momentum: Curve, arguments: Mapping[str, Any], optimizer: str) -> dic
 
 
 def _override(
-    multiples: Multiples, base: float, arguments: Mapping[str, Any], lr: Curve, momentum: Curve | None, optimizer: str
+    multiples: Multiples, base: float, arguments: Mapping[str, Any], parts: Parts, optimizer: str
 ) -> dict[str, Any]:
+    """What a group changes of what holds for all."""
     other = dict(multiples.other)
     result: dict[str, Any] = {}
     own = other.pop("lr", base * multiples.lr)
     if own != base:
-        result["lr"] = lr(own)
+        result["lr"] = parts.lr(own)
     if multiples.decay != 1 and "weight_decay" not in other:
         result["weight_decay"] = arguments["weight_decay"] * multiples.decay
-    if momentum is not None and ("momentum" in other or "betas" in other):
-        other |= _moved(momentum, {**arguments, **other}, optimizer)
+    if parts.momentum is not None and ("momentum" in other or "betas" in other):
+        other |= _moved(parts.momentum, {**arguments, **other}, optimizer)
     return {**result, **other}

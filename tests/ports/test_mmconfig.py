@@ -365,6 +365,8 @@ def test_the_unreadable_is_an_error_only_where_it_is_needed(read):
         "{{ undefined }}",
         "...",
         "1j",
+        "dict(1, 2)",
+        "'a'.join(1)",
     ],
 )
 def test_what_python_cannot_tell_without_running_is_marked(read, expression):

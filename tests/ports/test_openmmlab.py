@@ -240,3 +240,32 @@ def test_what_cannot_be_read_is_an_error_only_where_it_touches_the_schedule(tmp_
     path.write_text(TEXT.format(step=(8, 11)))
     with pytest.raises(TypeError, match=r"config.py: lr_config: step must be a positive int or a list"):
         openmmlab.read(path, steps_per_epoch=10)
+
+
+def test_the_pure_python_style_is_read(tmp_path):
+    (tmp_path / "_base_").mkdir()
+    (tmp_path / "_base_/schedule.py").write_text(
+        "from mmengine.optim.scheduler.lr_scheduler import LinearLR, MultiStepLR\n"
+        "from mmengine.optim.optimizer.optimizer_wrapper import OptimWrapper\n"
+        "from mmengine.runner.loops import EpochBasedTrainLoop\n"
+        "from torch.optim.sgd import SGD\n"
+        "train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=12, val_interval=1)\n"
+        "param_scheduler = [\n"
+        "    dict(type=LinearLR, start_factor=0.001, by_epoch=False, begin=0, end=500),\n"
+        "    dict(type=MultiStepLR, begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1)]\n"
+        "optim_wrapper = dict(type=OptimWrapper,\n"
+        "    optimizer=dict(type=SGD, lr=0.02, momentum=0.9, weight_decay=0.0001))\n"
+    )
+    path = tmp_path / "detector_2x.py"
+    path.write_text(
+        "from mmengine.config import read_base\n"
+        "with read_base():\n    from ._base_.schedule import *\n"
+        "from torch.optim.adamw import AdamW\n"
+        "max_epochs = 24\n"
+        "train_cfg.update(dict(max_epochs=max_epochs))\n"
+        "param_scheduler[1].update(dict(end=max_epochs, milestones=[2 * max_epochs // 3, 22]))\n"
+        "optim_wrapper.merge(dict(optimizer=dict(_delete_=True, type=AdamW, lr=1e-4, weight_decay=0.05)))\n"
+    )
+    recipe = openmmlab.read(path, steps_per_epoch=100)
+    assert (recipe.optimizer, recipe.steps, recipe.hyperparameters["weight_decay"]) == ("adamw", 2400, 0.05)
+    assert lr(recipe, 0, 499, 1599, 1600, 2200) == pytest.approx([1e-7, 1e-4, 1e-4, 1e-5, 1e-6])
