@@ -227,7 +227,6 @@ LR = ("hyperparameters", "lr")
                 "schedule",
                 "Schedule",
                 "stack",
-                "clamp",
                 "ports",
                 "__class__",
                 ["cosine"],

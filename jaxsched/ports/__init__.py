@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxsched.ports import detectron2 as detectron2
+    from jaxsched.ports import huggingface as huggingface
     from jaxsched.ports import keras as keras
     from jaxsched.ports import openmmlab as openmmlab
+    from jaxsched.ports import timm as timm
     from jaxsched.ports import torch as torch
+    from jaxsched.ports import ultralytics as ultralytics
     from jaxsched.ports import yolov5 as yolov5
 
 
