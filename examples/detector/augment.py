@@ -1,7 +1,7 @@
 """What YOLOv5 does to an image before training on it, with the hyp.yaml's own gains.
 
-A picture is (pixels ``[h, w, 3]`` uint8, labels ``[n, 5]`` float32: class and corners left, top, right, bottom in pixels). All
-chance comes from the generator that is passed in.
+A picture is (pixels ``[h, w, 3]`` uint8, labels ``[n, 5]`` float32: class and corners left, top, right, bottom in
+pixels). All chance comes from the generator that is passed in.
 """
 
 from __future__ import annotations
@@ -116,7 +116,11 @@ def warp(rng: np.random.Generator, picture: Picture, size: int, a: Augmentation)
     back /= back[2, 2]
     kind = Image.Transform.PERSPECTIVE if a.perspective else Image.Transform.AFFINE
     moved = Image.fromarray(pixels).transform(
-        (size, size), kind, tuple(back.ravel()[: 8 if a.perspective else 6]), Image.Resampling.BILINEAR, fillcolor=(GREY,) * 3
+        (size, size),
+        kind,
+        tuple(back.ravel()[: 8 if a.perspective else 6]),
+        Image.Resampling.BILINEAR,
+        fillcolor=(GREY,) * 3,
     )
 
     x, y = labels[:, [1, 3, 3, 1]], labels[:, [2, 2, 4, 4]]

@@ -1,7 +1,7 @@
 """Checkpoints by orbax: written in the background, whole or not at all; the last and the best are kept.
 
-A checkpoint is three items: ``state`` (all that the training step carries, by path), ``weights`` (the averaged network, by
-path: what `--weights` reads) and ``progress`` (small JSON: where the run and its data stand).
+A checkpoint is three items: ``state`` (all that the training step carries, by path), ``weights`` (the averaged
+network, by path: what `--weights` reads) and ``progress`` (small JSON: where the run and its data stand).
 """
 
 from __future__ import annotations
@@ -33,15 +33,22 @@ class Checkpoints:
                 get_metric_fn=lambda metrics: metrics["fitness"], n=1, keep_checkpoints_without_metrics=False
             ),
         ])  # fmt: skip
+        arrays = ocp.StandardCheckpointHandler
         self.manager = ocp.CheckpointManager(
             self.folder,
+            item_handlers={"state": arrays(), "weights": arrays(), "progress": ocp.JsonCheckpointHandler()},
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep, best_fn=lambda metrics: metrics["fitness"], read_only=read_only,
-                cleanup_tmp_directories=not read_only, create=not read_only,
+                preservation_policy=keep,
+                best_fn=lambda metrics: metrics["fitness"],
+                read_only=read_only,
+                cleanup_tmp_directories=not read_only,
+                create=not read_only,
             ),
         )
 
-    def save(self, step: int, state: Any, weights: Mapping[str, jax.Array], progress: dict, fitness: float | None) -> None:
+    def save(
+        self, step: int, state: Any, weights: Mapping[str, jax.Array], progress: dict, fitness: float | None
+    ) -> None:
         """Begin to save; training may go on (and reuse the state's buffers) at once."""
         state, weights = jax.tree.map(jnp.copy, (named(state), dict(weights)))
         self.manager.save(
@@ -102,6 +109,7 @@ def check(what: str, wanted: Mapping[str, tuple], stored: Mapping[str, tuple]) -
     if differ:
         k = differ[0]
         raise ValueError(
-            f"{what} is of another network or recipe: {len(differ)} arrays differ, first {k}: {stored.get(k, 'missing')} "
+            f"{what} is of another network or recipe: {len(differ)} arrays differ, first {k}: "
+            f"{stored.get(k, 'missing')} "
             f"there, {wanted.get(k, 'missing')} here. Resume with the options of that run."
         )

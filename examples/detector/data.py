@@ -5,8 +5,8 @@ COCO                                     YOLO
     annotations/instances_val.json           images/train/*.jpg   images/val/*.jpg
     train/*.jpg  val/*.jpg                    labels/train/*.txt   labels/val/*.txt
 
-COCO's own names (``instances_train2017.json``, ``train2017/`` or ``images/train2017/``) are found too. Everything wrong with
-the folder is found before training starts, and reported with the file, the value and the remedy.
+COCO's own names (``instances_train2017.json``, ``train2017/`` or ``images/train2017/``) are found too. Everything
+wrong with the folder is found before training starts, and reported with the file, the value and the remedy.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def read_image(path: Path) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
         raise ValueError(
-            f"{path} cannot be read as an image ({error}). It may be truncated: copy it again, or remove it and its boxes."
+            f"{path} cannot be read as an image ({error}). It may be truncated: "
+            "copy it again, or remove it and its boxes."
         ) from error
 
 
@@ -121,7 +122,9 @@ def read_coco(folder: Path, split: str) -> Dataset:
     for a in annotations:
         where = f"{file}: annotation {a.get('id')!r}"
         if a.get("image_id") not in place:
-            raise ValueError(f"{where} is of image {a.get('image_id')!r}, which is not listed. Remove one or add the other.")
+            raise ValueError(
+                f"{where} is of image {a.get('image_id')!r}, which is not listed. Remove one or add the other."
+            )
         if a.get("category_id") not in class_of:
             raise ValueError(
                 f"{where} has category_id {a.get('category_id')!r}; the categories are {sorted(class_of)}. Correct it."
@@ -181,7 +184,9 @@ def read_yolo(folder: Path, split: str) -> Dataset:
                 raise ValueError(f"{where} has {len(values)} numbers; it must be five: class x y width height.")
             c, x, y, w, h = values
             if c not in range(len(names)):
-                raise ValueError(f"{where} has class {c:g}; {file} names the classes 0 to {len(names) - 1}. Correct one.")
+                raise ValueError(
+                    f"{where} has class {c:g}; {file} names the classes 0 to {len(names) - 1}. Correct one."
+                )
             fractions = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
             corners = tuple(f * size[i % 2] for i, f in enumerate(fractions))
             row = [c, *check_corners(corners, size, where, SLACK)]
@@ -223,7 +228,9 @@ def check_images(paths: list[Path], declared: list[Any]) -> list[tuple[int, int]
             with path.open("rb") as file:
                 file.seek(-min(512, path.stat().st_size), 2)
                 if b"\xff\xd9" not in file.read():
-                    raise ValueError(f"image {path} is truncated (no end marker). Copy it again, or remove it and its boxes.")
+                    raise ValueError(
+                        f"image {path} is truncated (no end marker). Copy it again, or remove it and its boxes."
+                    )
         if size is not None and tuple(size) != actual:
             raise ValueError(f"image {path} is {actual} pixels, but the annotations say {tuple(size)}. Correct them.")
         return actual

@@ -1,8 +1,9 @@
 """Detections and what they are worth: batched non-maximum suppression, COCO's mAP, a confusion matrix.
 
-As YOLOv5 validates: every class of a box above `CONFIDENCE` counts as a detection, boxes of one class that overlap by more than
-`OVERLAP` are one, at most `DETECTIONS` to an image. One difference, for fixed shapes: suppression sees the best `candidates`
-(box, class) pairs of an image, where YOLOv5 keeps up to 30,000.
+As YOLOv5 validates: every class of a box above `CONFIDENCE` counts as a detection, boxes of one class that overlap
+by more than
+`OVERLAP` are one, at most `DETECTIONS` to an image. One difference, for fixed shapes: suppression sees the best
+`candidates` (box, class) pairs of an image, where YOLOv5 keeps up to 30,000.
 """
 
 from __future__ import annotations

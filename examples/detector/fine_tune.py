@@ -13,7 +13,7 @@ from examples.detector.from_torch import flat_state, load_arrays
 
 
 def head_and_body(recipe: js.Recipe, body_rate: float) -> js.Recipe:
-    """The recipe with the learning rate of all but the head multiplied by `body_rate`: groups "bias", "body_bias", ..."""
+    """The recipe with the learning rate of all but the head times `body_rate`: groups "bias", "body_bias", ..."""
     if body_rate == 1:
         return recipe
     groups = dict(recipe.groups)

@@ -16,7 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-NECK = {"10": "lateral5", "13": "up4", "14": "lateral4", "17": "up3", "18": "down3", "20": "out4", "21": "down4", "23": "out5"}
+NECK = {
+    "10": "lateral5",
+    "13": "up4",
+    "14": "lateral4",
+    "17": "up3",
+    "18": "down3",
+    "20": "out4",
+    "21": "down4",
+    "23": "out5",
+}
 LEAF = {
     ("conv", "weight"): ("conv", "kernel"),
     ("bn", "weight"): ("bn", "scale"),

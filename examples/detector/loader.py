@@ -41,7 +41,15 @@ class TrainingSamples:
     """Sample ``i`` of the whole run: each epoch a new order, each sample its own random numbers."""
 
     def __init__(
-        self, source: Source, augmentation: Augmentation, *, epochs: int, batches: int, batch_size: int, labels: int, seed: int
+        self,
+        source: Source,
+        augmentation: Augmentation,
+        *,
+        epochs: int,
+        batches: int,
+        batch_size: int,
+        labels: int,
+        seed: int,
     ):
         self.source, self.augmentation, self.seed, self.labels = source, augmentation, seed, labels
         self.per_epoch = batches * batch_size

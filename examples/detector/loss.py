@@ -59,9 +59,7 @@ class Matches(NamedTuple):
     anchor: jax.Array  # [..., 2]: in cells
 
 
-def match(
-    boxes: jax.Array, classes: jax.Array, level: int, rows: int, columns: int, anchor_t: float = 4.0
-) -> Matches:
+def match(boxes: jax.Array, classes: jax.Array, level: int, rows: int, columns: int, anchor_t: float = 4.0) -> Matches:
     """Labels to the cells and anchors of one level: up to five cells and three anchors to a label.
 
     Every test is strict, as in YOLOv5: ratio < `anchor_t`, fraction of a cell < 0.5, position > 1 cell.

@@ -1,14 +1,13 @@
 """YOLOv5 v6 in Flax NNX: the network, its decoding of boxes, and its sizes.
 
 Layer ``i`` of the original is ``backbone/i`` (0 to 9), ``neck/i - 10`` (10 to 23) or ``head`` (24); `from_torch.py`
-spells that out. Images are NHWC in [0, 1]. A raw prediction of one level is ``[batch, 3 anchors, ny, nx, 5 + classes]``:
-x, y, w, h, objectness and classes, before any sigmoid.
+spells that out. Images are NHWC in [0, 1]. A raw prediction of one level is ``[batch, 3 anchors, ny, nx, 5 +
+classes]``: x, y, w, h, objectness and classes, before any sigmoid.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,9 +43,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0)
 class Convolution(nnx.Module):
     """Kernel, and bias where asked, drawn as torch draws them: uniform within 1 / sqrt(fan in)."""
 
-    def __init__(
-        self, inputs: int, outputs: int, size: int, stride: int, padding: int, *, bias: bool, rngs: nnx.Rngs
-    ):
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int, padding: int, *, bias: bool, rngs: nnx.Rngs):
         bound = 1 / math.sqrt(inputs * size * size)
         self.kernel = nnx.Param(
             jax.random.uniform(rngs.params(), (size, size, inputs, outputs), minval=-bound, maxval=bound)
@@ -63,8 +60,8 @@ class Convolution(nnx.Module):
 class BatchNorm(nnx.Module):
     """torch's batch norm: normalises with the biased variance, but remembers the unbiased one.
 
-    ``parts`` is into how many parts the batch falls, each normalised by itself; 1 for the whole batch, whatever number of
-    devices it is spread over. (``model.set_attributes(parts=8)`` sets it everywhere.)
+    ``parts`` is into how many parts the batch falls, each normalised by itself; 1 for the whole batch, whatever
+    number of devices it is spread over. (``model.set_attributes(parts=8)`` sets it everywhere.)
     """
 
     def __init__(self, channels: int):
@@ -177,9 +174,7 @@ class Detect(nnx.Module):
 
     def __init__(self, channels: tuple[int, ...], classes: int, *, rngs: nnx.Rngs):
         self.classes = classes
-        self.levels = nnx.List(
-            [Convolution(c, 3 * (5 + classes), 1, 1, 0, bias=True, rngs=rngs) for c in channels]
-        )
+        self.levels = nnx.List([Convolution(c, 3 * (5 + classes), 1, 1, 0, bias=True, rngs=rngs) for c in channels])
         for level, stride in zip(self.levels, STRIDES, strict=True):
             bias = level.bias[...].reshape(3, 5 + classes)
             bias = bias.at[:, 4].add(math.log(8 / (640 / stride) ** 2))  # 8 objects in an image of 640 pixels

@@ -29,7 +29,7 @@ class Options:
 
     hyp: Path = HYP
     """Any hyp.yaml of YOLOv5: learning rate, momentum, decay, warm-up, gains of the loss, augmentation."""
-    epochs: int = 60
+    epochs: int = 40
     """Passes over the training images."""
     batch_size: int = 16
     """Images in a batch, over all devices; gradients are gathered up to 64 images."""
@@ -87,8 +87,10 @@ class Options:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")
         if self.image_size < 32 or self.image_size % 32:
             raise ValueError(f"--image-size is {self.image_size}; it must be a multiple of 32, the largest stride.")
-        if not 0 < self.body_rate:
-            raise ValueError(f"--body-rate is {self.body_rate}; it must be above 0 (use --freeze to train the head alone).")
+        if not self.body_rate > 0:
+            raise ValueError(
+                f"--body-rate is {self.body_rate}; it must be above 0 (use --freeze to train the head alone)."
+            )
 
     @property
     def multiples(self) -> tuple[float, float]:

@@ -41,9 +41,7 @@ def tiles(count: int, title: str) -> tuple[Figure, list[Axes]]:
 
 def draw_box(axis: Axes, corners: Sequence[float], label: str, colour, dashed: bool = False) -> None:  # type: ignore[no-untyped-def]
     x0, y0, x1, y1 = corners
-    axis.add_patch(
-        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.5, ls="--" if dashed else "-")
-    )
+    axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.5, ls="--" if dashed else "-"))
     if label:
         axis.text(
             x0, y0, label, fontsize=7, color="white", va="bottom", clip_on=True,

@@ -1,7 +1,7 @@
 """The embedded data: scenes composed of real handwritten digits on crops of two photographs.
 
-Both come with scikit-learn: 1,797 scans of digits by 43 people, and two photographs. Nothing is downloaded. Training and
-validation share neither a digit nor a part of a photograph. Same seed, same files: written once, in COCO's layout.
+Both come with scikit-learn: 1,797 scans of digits by 43 people, and two photographs. Nothing is downloaded. Training
+and validation share neither a digit nor a part of a photograph. Same seed, same files: written once, in COCO's layout.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from PIL import Image
 
 SIZE = 128  # pixels, width and height of a scene
 COUNTS = {"train": 640, "val": 128}  # scenes
-DIGITS = (2, 6)  # least and most digits in a scene
-HEIGHTS = (20, 64)  # pixels, least and most side of a digit's frame; the digit fills some three quarters of it
+DIGITS = (2, 5)  # least and most digits in a scene
+HEIGHTS = (28, 72)  # pixels, least and most side of a digit's frame; the digit fills some three quarters of it
 
 
 def scenes(folder: str | Path, counts: dict[str, int] | None = None, seed: int = 0) -> Path:

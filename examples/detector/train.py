@@ -1,11 +1,12 @@
 """Train a YOLOv5 detector: ``python -m examples.detector.train``; ``--help`` lists the options.
 
-All of optimization is ``jaxsched.ports.yolov5.recipe``: one optax transformation that gathers gradients, clips them, updates
-each group with its own learning rate, momentum and decay, and averages the parameters.
+All of optimization is ``jaxsched.ports.yolov5.recipe``: one optax transformation that gathers gradients, clips them,
+updates each group with its own learning rate, momentum and decay, and averages the parameters.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import time
@@ -14,7 +15,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import tyro
 from flax import nnx
 
@@ -67,13 +67,16 @@ def open_data(options: Options) -> tuple[Dataset, Dataset]:
     folder = options.data or scenes("data/scenes")
     train, held_out = read_folder(folder, "train"), read_folder(folder, "val")
     if train.names != held_out.names:
-        raise ValueError(f"{folder}: training has the classes {train.names}, validation {held_out.names}; make them equal.")
+        raise ValueError(
+            f"{folder}: training has the classes {train.names}, validation {held_out.names}; make them equal."
+        )
     return train, held_out
 
 
 def train(options: Options) -> Evaluation | None:
     """Train as `options` say; gives the last evaluation, or None where the process was asked to end before."""
     began = time.perf_counter()
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of what is meant to be so
     asked = Asked()
     if options.distributed:
         jax.distributed.initialize()
@@ -83,7 +86,8 @@ def train(options: Options) -> Evaluation | None:
     say = print if first else lambda *_: None
 
     # What is trained on, with what, and how.
-    devices, hyp, dtype = Devices(options.shard_optimizer), read_hyp(options.hyp), jnp.bfloat16 if options.bf16 else jnp.float32
+    devices, hyp = Devices(options.shard_optimizer), read_hyp(options.hyp)
+    dtype = jnp.bfloat16 if options.bf16 else jnp.float32
     images, held_out = open_data(options)
     loading = {"size": options.image_size, "workers": options.workers, "threads": options.threads,
                "cache": int(options.cache * 2**30)}  # fmt: skip
@@ -117,7 +121,9 @@ def train(options: Options) -> Evaluation | None:
     gains = Gains.from_hyp(hyp, classes=len(images.names), image_size=options.image_size)
     labels = js.labels(state.params, recipe.rules) if options.log_ratios else None
     step = jax.jit(
-        training_step(graph, tx, gains, dtype=dtype, labels=labels), donate_argnums=0, out_shardings=(places, devices.whole)
+        training_step(graph, tx, gains, dtype=dtype, labels=labels),
+        donate_argnums=0,
+        out_shardings=(places, devices.whole),
     )
 
     @jax.jit
@@ -139,13 +145,18 @@ def train(options: Options) -> Evaluation | None:
     journal = Journal(options.out, start=start, steps=steps, steps_per_epoch=steps_per_epoch,
                       tensorboard=options.tensorboard, quiet=not first)  # fmt: skip
 
+    averaged = jax.jit(lambda state: (js.averaged(state.opt), state.average), out_shardings=devices.whole)
+
     def save(done: int, fitness: float | None = None) -> None:
-        average = flat_state(nnx.merge(graph, js.averaged(state.opt), state.average, copy=True))
+        weights = flat_state(nnx.merge(graph, *averaged(state), copy=True))
         progress = {"step": done, "data": batches.get_state(), "stopper": stopper.progress()}
-        checkpoints.save(done, state, average, progress, fitness)
+        checkpoints.save(done, state, weights, progress, fitness)
         journal.write()
 
-    evaluation = None
+    def judge() -> Evaluation:
+        return evaluate(partial(detect, *jax.device_get(averaged(state))), held_out, held_out_batches)
+
+    evaluation = judge() if start == steps else None
     for number in range(start, steps):
         asked_at = time.perf_counter()
         batch = next(batches)
@@ -154,21 +165,18 @@ def train(options: Options) -> Evaluation | None:
         journal.step(number, metrics, waited / (time.perf_counter() - asked_at))
         if number == 0 and first:
             pictures.training_batch(batch, images.names, options.out / "training_batch.png")
-        done = number + 1
-        epoch, over = number // steps_per_epoch, done % steps_per_epoch == 0
-        ending = over and (done == steps)
-        if over and (ending or (epoch + 1) % options.evaluate_every == 0):
-            average = jax.device_get((js.averaged(state.opt), state.average))
-            evaluation = evaluate(partial(detect, *average), held_out, held_out_batches)
-            journal.evaluated(evaluation.map50, evaluation.map)
-            ending |= stopper(epoch, evaluation.fitness)
-        elif over:
-            evaluation = None
-        if over:
+
+        done, evaluation, stop = number + 1, None, asked.to_end or checkpoints.reached_preemption(number + 1)
+        if done % steps_per_epoch == 0:
+            epoch = number // steps_per_epoch
+            if done == steps or (epoch + 1) % options.evaluate_every == 0:
+                evaluation = judge()
+                journal.evaluated(evaluation.map50, evaluation.map)
+                stop |= stopper(epoch, evaluation.fitness)
             save(done, evaluation.fitness if evaluation else None)
-        elif asked.to_end or checkpoints.reached_preemption(done):
+        elif stop:
             save(done)
-        if ending or asked.to_end:
+        if stop:
             break
     journal.close()
     checkpoints.close()
@@ -182,10 +190,20 @@ def train(options: Options) -> Evaluation | None:
         pictures.losses(journal.path, options.out / "losses.png")
         pictures.hyperparameters(journal.path, options.out / "hyperparameters.png")
     say(evaluation.table())
-    say(f"mAP@0.5 {evaluation.map50:.4f}, mAP@0.5:0.95 {evaluation.map:.4f} after {time.perf_counter() - began:.0f} s "
-        f"({journal.waited():.1%} of it waiting for data); log, pictures and checkpoints are in {options.out}")  # fmt: skip
+    say(
+        f"mAP@0.5 {evaluation.map50:.4f}, mAP@0.5:0.95 {evaluation.map:.4f}, {time.perf_counter() - began:.0f} s in all"
+    )
+    say(f"{journal.waited():.1%} of it waiting for data; log, pictures and checkpoints are in {options.out}")
     return evaluation
 
 
+def main() -> None:
+    """The command line; what is wrong with the input is said in a line."""
+    try:
+        train(tyro.cli(Options, description=Options.__doc__))
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
 if __name__ == "__main__":
-    train(tyro.cli(Options, description=Options.__doc__))
+    main()

@@ -57,14 +57,20 @@ def first_box(value):
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("change", "words"),
     [
         (lambda c: c["images"][0].update(file_name="gone.jpg"), "gone.jpg does not exist.*Add it"),
-        (first_box([50, 4, 30, 8]), r"annotation 1 has a box with corners \[50.0, 4.0, 80.0, 12.0\] outside its image of 60 x 40"),
+        (
+            first_box([50, 4, 30, 8]),
+            r"annotation 1 has a box with corners \[50.0, 4.0, 80.0, 12.0\] outside its image of 60 x 40",
+        ),
         (first_box([float("nan"), 4, 30, 8]), "annotation 1.*nan.*must be finite"),
         (first_box([1, 2, 3]), r"annotation 1 has bbox \[1, 2, 3\]; it must be \[left, top, width, height\]"),
         (first_box("abcd"), "annotation 1 has bbox 'abcd'"),
-        (lambda c: c["annotations"][0].update(category_id=5), r"annotation 1 has category_id 5; the categories are \[2, 18\]"),
+        (
+            lambda c: c["annotations"][0].update(category_id=5),
+            r"annotation 1 has category_id 5; the categories are \[2, 18\]",
+        ),
         (lambda c: c["annotations"][0].update(image_id=99), "annotation 1 is of image 99, which is not listed"),
         (lambda c: c["categories"][1].update(name=""), "category 2 has no name. Give it one"),
         (lambda c: c["categories"][1].pop("name"), "category 2 has no name"),
@@ -91,7 +97,7 @@ def test_a_truncated_image_is_refused(coco, name):
 def test_a_truncated_annotation_file_is_refused(coco):
     file = coco() / "annotations" / "instances_train2017.json"
     file.write_text(file.read_text()[:-30])
-    with pytest.raises(ValueError, match="no valid JSON.*Copy it again|no valid JSON.*copy it again"):
+    with pytest.raises(ValueError, match=r"no valid JSON.*Copy it again|no valid JSON.*copy it again"):
         read_folder(file.parents[1], "train")
 
 
@@ -102,9 +108,9 @@ def test_boxes_without_area_are_left_out_and_said_to_be(coco):
 
 
 def test_a_folder_of_neither_kind_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="neither annotations/ .COCO. nor data.yaml"):
+    with pytest.raises(ValueError, match=r"neither annotations/ .COCO. nor data.yaml"):
         read_folder(tmp_path, "train")
-    with pytest.raises(ValueError, match="there is no such folder"):
+    with pytest.raises(ValueError, match=r"there is no such folder"):
         read_folder(tmp_path / "none", "train")
 
 
@@ -134,7 +140,7 @@ def test_yolo_is_read(yolo):
 
 
 @pytest.mark.parametrize(
-    "label, names, words",
+    ("label", "names", "words"),
     [
         ("2 0.5 0.5 0.1 0.1", None, "a.txt, line 1 has class 2; .* names the classes 0 to 1"),
         ("0.5 0.5 0.5 0.1 0.1", None, "has class 0.5"),
@@ -160,5 +166,5 @@ def test_scenes_are_the_same_each_time_and_share_nothing_between_splits(tmp_path
     assert all((folders[0] / p).read_bytes() == (folders[1] / p).read_bytes() for p in files[0])
     data = read_folder(folders[0], "train")
     assert (len(data), data.names) == (6, tuple("0123456789"))
-    assert all(2 <= len(c) <= 6 for c in data.classes)
+    assert all(1 <= len(c) <= 5 for c in data.classes)
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]  # nothing half-written is left

@@ -36,7 +36,7 @@ def test_an_epoch_drops_what_fills_no_batch(whole):
     assert whole[0]["image"].dtype == np.uint8
 
 
-@pytest.mark.parametrize("threads, workers", [(3, 0), (1, 2)])
+@pytest.mark.parametrize(("threads", "workers"), [(3, 0), (1, 2)])
 def test_batches_do_not_depend_on_who_loads_them(images, whole, threads, workers):
     same(list(training_batches(images, Augmentation(), threads=threads, workers=workers, **RUN)), whole)
 
@@ -63,7 +63,7 @@ def test_processes_load_the_parts_of_one_batch(images, whole):
 
 
 def test_a_batch_larger_than_the_data_is_refused(images):
-    with pytest.raises(ValueError, match="--batch-size 16 is more than the 10 training images"):
+    with pytest.raises(ValueError, match=r"--batch-size 16 is more than the 10 training images"):
         training_batches(images, Augmentation(), **(RUN | {"batch_size": 16}))
 
 

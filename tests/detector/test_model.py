@@ -74,7 +74,7 @@ def shapes_of(classes, size):
 
 
 @pytest.mark.parametrize(
-    "classes, size, count",
+    ("classes", "size", "count"),
     [(10, "n", 1_777_447), (80, "n", 1_872_157), (80, "s", 7_235_389), (80, "m", 21_190_557)],
 )
 def test_sizes_have_yolov5s_parameters(classes, size, count):
@@ -85,7 +85,8 @@ def test_a_start_is_drawn_as_torch_draws_it():
     model = YOLOv5(10, *SIZES["n"], rngs=nnx.Rngs(0))
     stem = np.asarray(model.backbone[0].conv.kernel[...])
     bound = 1 / np.sqrt(3 * 6 * 6)
-    assert abs(stem).max() <= bound and abs(stem).max() > 0.99 * bound
+    assert abs(stem).max() <= bound
+    assert abs(stem).max() > 0.99 * bound
     assert abs(stem.std() - bound / np.sqrt(3)) < 0.03 * bound
     # The means of what YOLOv5's Detect layer adds to each level's biases, up to torch's own draw (at most 1/8).
     for level, objectness in zip(model.head.levels, (-6.68, -5.30, -3.91), strict=True):
@@ -115,9 +116,9 @@ def test_torch_arrays_survive_the_round_trip():
 def test_weights_of_another_network_are_refused():
     model = YOLOv5(10, *PICO, rngs=nnx.Rngs(0))
     arrays = {k: np.asarray(v) for k, v in from_torch.flat_state(model).items()}
-    with pytest.raises(ValueError, match="1 arrays are missing.*head/levels/0/bias"):
+    with pytest.raises(ValueError, match=r"1 arrays are missing.*head/levels/0/bias"):
         from_torch.load_arrays(model, {k: v for k, v in arrays.items() if k != "head/levels/0/bias"})
     with pytest.raises(ValueError, match=r"backbone/0/conv/kernel has shape \(1,\)"):
         from_torch.load_arrays(model, arrays | {"backbone/0/conv/kernel": np.zeros(1)})
-    with pytest.raises(ValueError, match="'model.4.weird' is not in a YOLOv5"):
+    with pytest.raises(ValueError, match=r"'model.4.weird' is not in a YOLOv5"):
         from_torch.flax_path("model.4.weird")

@@ -1,0 +1,238 @@
+"""What a training step of the detector costs, and of what it consists; with --torch, beside the same in torch.
+
+    python benchmarks/train_step.py --torch                                   # n at 128 px, batch 16
+    python benchmarks/train_step.py --size s --image-size 640 --batch-size 64 --bf16 --torch   # on a GPU
+
+Times are medians in milliseconds over whole cycles of gradient accumulation, after compilation, with the batch in
+memory. The two are measured in turns, so that whatever else the machine does falls on both.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from flax import nnx
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import jaxsched as js
+from examples.detector.loss import Gains, detection_loss
+from examples.detector.model import SIZES, YOLOv5
+from examples.detector.options import HYP, read_hyp
+from examples.detector.step import initial_state, training_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Measure a training step."""
+
+    size: Literal["n", "s", "m", "l", "x"] = "n"
+    """Size of the network."""
+    image_size: int = 128
+    """Width and height of the input, in pixels."""
+    batch_size: int = 16
+    """Images in a batch."""
+    boxes: int = 8
+    """Boxes in an image; the labels are padded to 24."""
+    bf16: bool = False
+    """Compute in bfloat16 (torch: autocast)."""
+    torch: bool = False
+    """Measure the same in torch too: on a GPU with channels-last and torch.compile."""
+    cycles: int = 10
+    """Cycles of accumulation to measure."""
+    kernels: bool = False
+    """Print the fused kernels of the compiled step."""
+
+
+def main(o: Options) -> None:
+    rng = np.random.default_rng(0)
+    boxes = np.zeros((o.batch_size, 24, 4), np.float32)
+    classes = np.full((o.batch_size, 24), -1, np.int32)
+    boxes[:, : o.boxes, :2] = rng.uniform(0.2, 0.8, (o.batch_size, o.boxes, 2))
+    boxes[:, : o.boxes, 2:] = rng.uniform(0.05, 0.4, (o.batch_size, o.boxes, 2))
+    classes[:, : o.boxes] = rng.integers(0, 10, (o.batch_size, o.boxes))
+    image = rng.integers(0, 256, (o.batch_size, o.image_size, o.image_size, 3), np.uint8)
+    hyp = read_hyp(HYP)
+    gains = Gains.from_hyp(hyp, classes=10, image_size=o.image_size)
+    accumulate = max(round(64 / o.batch_size), 1)
+
+    device = jax.devices()[0]
+    print(f"{o.size} at {o.image_size} px, batch {o.batch_size}, {'bf16' if o.bf16 else 'float32'}, an update every "
+          f"{accumulate} batches, on {device.device_kind}")  # fmt: skip
+    batch = jax.device_put({"image": image, "boxes": boxes, "classes": classes})
+    ours = jax_parts(o, batch, gains, accumulate)
+    parts = {name: ours[name] for name in ours}
+    if o.torch:
+        parts |= torch_parts(o, image, boxes, classes, gains, accumulate)
+    times = in_turns(parts, o.cycles, accumulate)
+
+    for side in ("jax", "torch"):
+        if f"{side}: whole step" not in times:
+            continue
+        whole = times[f"{side}: whole step"]
+        print(f"\n{side}: {whole:.1f} ms a step, {o.batch_size / whole * 1e3:.0f} images a second")
+        for name, ms in times.items():
+            if name.startswith(side) and name != f"{side}: whole step":
+                print(f"  {name.split(': ')[1]:<44} {ms:8.2f} ms {ms / whole:7.1%}")
+    if o.torch:
+        print(f"\njax / torch: {times['jax: whole step'] / times['torch: whole step']:.2f}")
+    if o.kernels:
+        print_kernels(jax_step(o, gains, accumulate)[0], jax_step(o, gains, accumulate)[1], batch)
+
+
+def jax_step(o: Options, gains: Gains, accumulate: int) -> tuple[Any, Any, Any, Any]:
+    """The compiled-to-be step, its state, the transformation and the structure of the model."""
+    hyp = dict(read_hyp(HYP).items()) | {"warmup_epochs": 0.0}
+    recipe = js.ports.yolov5.recipe(hyp, epochs=100, steps_per_epoch=1000, batch_size=o.batch_size)
+    # As after warm-up: an update every `accumulate` batches.
+    recipe = recipe.replace(accumulate=js.Accumulate(accumulate, drop_at_epoch_end=True))
+    tx = recipe.build()
+    graph, state = initial_state(YOLOv5(10, *SIZES[o.size], rngs=nnx.Rngs(0)), tx)
+    dtype = jnp.bfloat16 if o.bf16 else jnp.float32
+    return jax.jit(training_step(graph, tx, gains, dtype=dtype), donate_argnums=0), state, recipe, graph
+
+
+def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str, Callable[[], Any]]:
+    """Functions that each do one step's worth of work."""
+    step, state, recipe, graph = jax_step(o, gains, accumulate)
+    dtype = jnp.bfloat16 if o.bf16 else jnp.float32
+    held = {"state": state}
+    params, stats = jax.tree.map(jnp.copy, (state.params, state.stats))
+
+    def whole() -> Any:
+        held["state"], metrics = step(held["state"], batch)
+        return metrics["loss"]
+
+    @jax.jit
+    def gradients(params: Any, stats: Any) -> Any:
+        def loss_of(params: Any) -> Any:
+            model = nnx.merge(graph, params, stats, copy=True)
+            raw = model(batch["image"].astype(dtype) / 255, train=True)
+            return detection_loss(raw, batch["boxes"], batch["classes"], gains)[0], nnx.state(model, nnx.BatchStat)
+
+        return jax.grad(loss_of, has_aux=True)(params)
+
+    def updating(tx: optax.GradientTransformation) -> Callable[[], Any]:
+        def update(grads: Any, state: Any, params: Any) -> Any:
+            updates, state = tx.update(grads, state, params)
+            return optax.apply_updates(params, updates), state
+
+        compiled = jax.jit(update, donate_argnums=(1, 2))
+        own = jax.tree.map(jnp.copy, params)
+        kept = {"of": (own, tx.init(own))}
+        grads = jax.tree.map(lambda p: 1e-3 * jnp.ones_like(p), params)
+
+        def once() -> Any:
+            params, state = kept["of"]
+            kept["of"] = compiled(grads, state, params)
+            return kept["of"]
+
+        return once
+
+    return {
+        "jax: whole step": whole,
+        "jax: forward, loss and backward": lambda: gradients(params, stats),
+        "jax: recipe (gather, clip, groups, EMA)": updating(recipe.build()),
+        "jax: recipe without EMA": updating(recipe.replace(ema=None).build()),
+        "jax: bare optax.sgd, no groups, each batch": updating(optax.sgd(0.01, 0.937, nesterov=True)),
+    }
+
+
+def torch_parts(
+    o: Options, image: Any, boxes: Any, classes: Any, gains: Gains, accumulate: int
+) -> dict[str, Callable[[], Any]]:
+    """The same in torch."""
+    import torch
+    from torch_detector import Trainer
+    from torch_detector import YOLOv5 as Network
+
+    gpu = torch.cuda.is_available()
+    device = "cuda" if gpu else "cpu"
+    network = Network(10, *SIZES[o.size]).to(device)
+    pixels = torch.from_numpy(image).to(device).permute(0, 3, 1, 2)
+    if gpu:
+        network, pixels = (
+            network.to(memory_format=torch.channels_last),
+            pixels.contiguous(memory_format=torch.channels_last),
+        )
+    else:
+        pixels = pixels.contiguous()
+    rows, labels = np.nonzero(classes >= 0)
+    targets = np.concatenate([rows[:, None], classes[rows, labels][:, None], boxes[rows, labels]], 1)
+    targets = torch.from_numpy(targets.astype(np.float32)).to(device)
+    trainer = Trainer(network, gains, accumulate=accumulate, amp=o.bf16)
+    if gpu:
+        trainer.model = torch.compile(network)
+
+    def done() -> None:
+        if gpu:
+            torch.cuda.synchronize()
+
+    def whole() -> None:
+        trainer.step(pixels, targets)
+        done()
+
+    def gradients() -> None:
+        trainer.gradients(pixels, targets)
+        done()
+
+    def update() -> None:
+        if trainer.count % accumulate == 0:
+            trainer.update()
+        trainer.count += 1
+        done()
+
+    gradients()
+    return {
+        "torch: whole step": whole,
+        "torch: forward, loss and backward": gradients,
+        "torch: clip, groups, EMA": update,
+    }
+
+
+def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) -> dict[str, float]:
+    """Median time in ms of one call of each, over whole cycles, one after the other in each cycle."""
+    for run in parts.values():
+        for _ in range(2 * accumulate):
+            jax.block_until_ready(run())
+    times = collections.defaultdict(list)
+    for _ in range(cycles):
+        for name, run in parts.items():
+            began = time.perf_counter()
+            for _ in range(accumulate):
+                jax.block_until_ready(run())
+            times[name].append((time.perf_counter() - began) / accumulate * 1e3)
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def print_kernels(step: Any, state: Any, batch: Any) -> None:
+    """How many kernels of which kind the compiled step runs, and of what the fused ones consist."""
+    text = step.lower(state, batch).compile().as_text()
+    entry = text[text.index("\nENTRY") :]
+    kinds = collections.Counter(
+        re.sub(r"[.\d]+$", "", name) for name in re.findall(r"^\s+(?:ROOT )?%?([\w.-]+) = ", entry, re.M)
+    )
+    calls = collections.Counter(re.findall(r"\}? ([\w-]+)\(", entry))
+    print("\nkernels of the compiled step, by what XLA named them")
+    for name, count in kinds.most_common(25):
+        print(f"  {count:5d} {name}")
+    print("instructions")
+    for name, count in calls.most_common(15):
+        print(f"  {count:5d} {name}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=Options.__doc__))

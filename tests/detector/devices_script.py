@@ -1,0 +1,64 @@
+"""Run by test_devices.py in a process of its own: the losses of a few training steps, as JSON."""
+
+import json
+import sys
+
+import jax
+import numpy as np
+from flax import nnx
+
+import jaxsched as js
+from examples.detector.devices import Devices
+from examples.detector.loss import Gains
+from examples.detector.model import YOLOv5
+from examples.detector.options import HYP
+from examples.detector.step import initial_state, training_step
+
+STEPS, BATCH, SIZE = 6, 16, 64
+
+
+def batches(process, processes):
+    rng = np.random.default_rng(0)
+    for _ in range(STEPS):
+        batch = {
+            "image": rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), np.uint8),
+            "boxes": rng.uniform(0.2, 0.6, (BATCH, 8, 4)).astype(np.float32),
+            "classes": rng.integers(-1, 10, (BATCH, 8)).astype(np.int32),
+        }
+        mine = slice(process * BATCH // processes, (process + 1) * BATCH // processes)
+        yield {k: v[mine] for k, v in batch.items()}
+
+
+def losses(spread=False, parts=1):
+    devices = Devices(spread)
+    recipe = js.ports.yolov5.recipe(HYP, epochs=2, steps_per_epoch=3, batch_size=BATCH)
+    tx = recipe.build()
+    model = YOLOv5(10, 0.33, 0.125, rngs=nnx.Rngs(0))
+    model.set_attributes(parts=parts)
+    graph, state = initial_state(model, tx)
+    places = devices.of_state(state)
+    state = jax.device_put(state, places)
+    step = jax.jit(
+        training_step(graph, tx, Gains(), dtype=np.float32), donate_argnums=0, out_shardings=(places, devices.whole)
+    )
+    found = []
+    for batch in batches(jax.process_index(), jax.process_count()):
+        state, metrics = step(state, devices.batch(batch))
+        found.append(float(metrics["loss"]))
+    split = sum(not x.sharding.is_fully_replicated for x in jax.tree.leaves(state.opt))
+    return {"losses": found, "split": split, "devices": jax.device_count()}
+
+
+if __name__ == "__main__":
+    kind, *rest = sys.argv[1:]
+    if kind == "processes":
+        address, index = rest
+        jax.config.update("jax_num_cpu_devices", 1)
+        jax.distributed.initialize(address, num_processes=2, process_id=int(index))
+        result = {"whole": losses()}
+    else:
+        jax.config.update("jax_num_cpu_devices", int(kind))
+        result = {"whole": losses()}
+        if "more" in rest:
+            result |= {"spread": losses(spread=True), "parts": losses(parts=int(kind))}
+    print(json.dumps(result))

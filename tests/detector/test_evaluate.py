@@ -1,0 +1,107 @@
+"""Suppression against the greedy loop it stands for, and scores whose answer is known."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from examples.detector import pictures
+from examples.detector.data import Dataset
+from examples.detector.evaluate import corners_of, detections, overlaps, score, suppress
+
+
+def greedy(corners, overlap):
+    """One box after the other: kept unless one that is kept hides it."""
+    pairs, kept = np.asarray(overlaps(corners, corners)), []
+    for i in range(len(corners)):
+        if all(pairs[j, i] <= overlap for j in kept):
+            kept.append(i)
+    return kept
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_suppression_is_the_greedy_loop(seed):
+    rng = np.random.default_rng(seed)
+    low = rng.random((200, 2)) * 100
+    corners = jnp.asarray(np.concatenate([low, low + rng.random((200, 2)) * 50 + 1], 1), jnp.float32)
+    kept = np.nonzero(np.asarray(jax.jit(suppress, static_argnums=1)(corners, 0.5)))[0].tolist()
+    assert kept == greedy(corners, 0.5)
+    assert 10 < len(kept) < 190
+
+
+def test_a_hidden_box_hides_none():
+    # 1 hides 2 and 2 would hide 3; 2 is gone, so 3 stays. A single pass would drop it.
+    row = jnp.asarray([[0, 0, 10, 10], [3, 0, 13, 10], [6, 0, 16, 10]], jnp.float32)
+    assert suppress(row, 0.5).tolist() == [True, False, True]
+
+
+def test_detections_are_sorted_and_suppressed_within_a_class_only():
+    box = [50, 50, 20, 20]
+    decoded = jnp.asarray(
+        [[[*box, 1, 0.9, 0.3], [*box, 1, 0.8, 0.2], [10, 10, 5, 5, 0.5, 0.0, 1.0], [9, 9, 9, 9, 0, 1, 1]]]
+    )
+    corners, scores, classes = detections(decoded)
+    np.testing.assert_allclose(scores[0, :4], [0.9, 0.5, 0.3, 0], rtol=1e-6)
+    assert classes[0, :3].tolist() == [0, 1, 1]
+    np.testing.assert_allclose(corners[0, 0], [40, 40, 60, 60])
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rng = np.random.default_rng(0)
+    boxes = [np.concatenate([rng.uniform(0.3, 0.7, (4, 2)), rng.uniform(0.1, 0.3, (4, 2))], 1) for _ in range(6)]
+    boxes[3] = np.zeros((0, 4))
+    classes = [np.arange(len(b)) % 3 for b in boxes]
+    return Dataset(
+        names=("a", "b", "c", "never"), images=(Path("x"),) * 6, sizes=((100, 80),) * 6,
+        boxes=tuple(b.astype(np.float32) for b in boxes), classes=tuple(c.astype(np.int32) for c in classes),
+        crowds=(np.zeros((0, 5), np.float32),) * 6,
+    )  # fmt: skip
+
+
+def perfect(dataset):
+    return [
+        np.concatenate([corners_of(dataset, i), np.full((len(c), 1), 0.9), c[:, None]], 1)
+        for i, c in enumerate(dataset.classes)
+    ]
+
+
+def test_perfect_detections_score_one(dataset):
+    result = score(dataset, tuple(perfect(dataset)))
+    assert (result.map50, result.map) == (1.0, 1.0)
+    assert result.fitness == pytest.approx(1.0)
+    assert [row[1] for row in result.per_class] == [10, 5, 5, 0]
+    np.testing.assert_array_equal(result.confusion, np.diag([10, 5, 5, 0, 0]))
+    assert "all      20     1.000         1.000" in result.table()
+
+
+def test_a_class_that_is_never_found_counts_as_zero(dataset):
+    found = tuple(table[table[:, 5] != 2] for table in perfect(dataset))
+    result = score(dataset, found)
+    assert result.map50 == pytest.approx(2 / 3)
+    assert result.confusion[4, 2] == 5  # missed: background was predicted
+
+
+def test_nothing_found_scores_zero(dataset):
+    result = score(dataset, (np.zeros((0, 6)),) * 6)
+    assert (result.map50, result.map) == (0.0, 0.0)
+
+
+def test_wrong_classes_and_false_alarms_are_confused(dataset):
+    found = perfect(dataset)
+    found[0][0, 5] = 1  # an "a" called "b"
+    found[3] = np.array([[0, 0, 10, 10, 0.8, 2]])
+    counts = score(dataset, tuple(found)).confusion
+    assert counts[1, 0] == 1
+    assert counts[2, 4] == 1
+
+
+def test_pictures_are_drawn_of_any_result(dataset, tmp_path):
+    for found in (tuple(perfect(dataset)), (np.zeros((0, 6)),) * 6):
+        result = score(dataset, found)
+        pictures.confusion(result, dataset.names, tmp_path / "c.png")
+        pictures.precision_recall(result, dataset.names, tmp_path / "p.png")
+    assert (tmp_path / "c.png").stat().st_size > 5000
+    assert (tmp_path / "p.png").stat().st_size > 5000

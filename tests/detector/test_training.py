@@ -1,0 +1,234 @@
+"""The training loop as a user meets it: it learns, it can be killed at any moment, it says what is wrong."""
+
+import csv
+import dataclasses
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import jaxsched as js
+from examples.detector.checkpoint import Checkpoints
+from examples.detector.fine_tune import frozen, head_and_body, start_from
+from examples.detector.from_torch import flat_state
+from examples.detector.model import YOLOv5
+from examples.detector.options import HYP, Options, read_hyp
+from examples.detector.scenes import scenes
+from examples.detector.train import Stopper, train
+
+ROOT = Path(__file__).parents[2]
+TINY = {"width": 0.125, "depth": 0.33, "image_size": 64, "batch_size": 8, "epochs": 3, "evaluate_every": 2}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Few scenes, and a folder for compiled programs that all runs share."""
+    folder = tmp_path_factory.mktemp("detector")
+    scenes(folder / "scenes", {"train": 40, "val": 8})
+    return folder
+
+
+def options(data, out, **changes):
+    base = {**TINY, "data": data / "scenes", "out": data / out, "compilation_cache": data / "compiled"}
+    return Options(**(base | changes))
+
+
+def arguments(options):
+    """The command line that means `options`."""
+    words = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value != field.default:
+            name = field.name.replace("_", "-")
+            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return [sys.executable, "-m", "examples.detector.train", *words]
+
+
+def final_state(out):
+    """All arrays of the last checkpoint, by path."""
+    checkpoints = Checkpoints(out / "checkpoints", read_only=True)
+    step = checkpoints.last()
+    arrays = checkpoints.manager.restore(step)["state"]
+    checkpoints.close()
+    return step, {name: np.asarray(value) for name, value in arrays.items()}
+
+
+@pytest.fixture(scope="module")
+def whole(data):
+    """A run that nobody disturbs."""
+    evaluation = train(options(data, "whole", log_ratios=True))
+    return evaluation, data / "whole"
+
+
+def test_a_run_leaves_what_a_person_can_judge(whole):
+    evaluation, out = whole
+    assert 0 <= evaluation.map50 <= 1
+    names = {p.name for p in out.iterdir()}
+    assert names >= {"log.csv", "checkpoints", "predictions.png", "losses.png", "hyperparameters.png",
+    "training_batch.png",
+                     "confusion.png", "precision_recall.png"}  # fmt: skip
+    with (out / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["step"]) for r in rows] == list(range(15))
+    assert [bool(r["map50"]) for r in rows] == [i in (9, 14) for i in range(15)]
+    recipe = js.ports.yolov5.recipe(HYP, epochs=3, steps_per_epoch=5, batch_size=8)
+    for group, curves in js.curves(recipe).items():
+        applied = js.updates(recipe)
+        logged = np.array([float(r[f"lr/{group}"]) for r in rows])
+        np.testing.assert_allclose(logged[applied], curves["lr"][applied], rtol=1e-6)
+        assert all(float(r[f"ratio/{group}"]) >= 0 for r in rows)
+
+
+def killed(data, out, at, **changes):
+    """Start the run in another process and send SIGKILL when `at` returns."""
+    chosen = options(data, out, log_ratios=True, **changes)
+    process = subprocess.Popen(arguments(chosen), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    at(process, chosen.out)
+    process.kill()
+    process.wait()
+    return chosen
+
+
+def after_checkpoint(number, wait):
+    def at(process, out):
+        deadline = time.time() + 240
+        while process.poll() is None and time.time() < deadline:
+            if (out / "checkpoints" / str(number)).exists():
+                time.sleep(wait)
+                return
+            time.sleep(0.01)
+
+    return at
+
+
+@pytest.mark.slow_process
+@pytest.mark.parametrize(("number", "wait"), [(5, 0.0), (5, random.Random(0).uniform(0.1, 0.6)), (10, 0.05)])
+def test_a_killed_run_resumes_to_the_same_bits(data, whole, number, wait):
+    chosen = killed(data, f"killed_{number}_{wait:.2f}", after_checkpoint(number, wait))
+    train(dataclasses.replace(chosen, resume=True))
+    (step, got), (want_step, want) = final_state(chosen.out), final_state(whole[1])
+    assert step == want_step
+    assert got.keys() == want.keys()
+    assert [name for name in got if not np.array_equal(got[name], want[name])] == []
+    logs = [list(csv.DictReader((out / "log.csv").open(newline=""))) for out in (chosen.out, whole[1])]
+    assert [{k: v for k, v in r.items() if k != "waited"} for r in logs[0]] == [
+        {k: v for k, v in r.items() if k != "waited"} for r in logs[1]
+    ]
+
+
+@pytest.mark.slow_process
+def test_sigterm_saves_in_the_middle_of_an_epoch(data, whole):
+    chosen = options(data, "asked", log_ratios=True)
+    process = subprocess.Popen(
+        arguments(chosen), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    after_checkpoint(5, 0.0)(process, chosen.out)
+    process.send_signal(signal.SIGTERM)
+    words = process.communicate(timeout=120)[0]
+    assert "go on with --resume" in words
+    assert process.returncode == 0
+    train(dataclasses.replace(chosen, resume=True))
+    got, want = final_state(chosen.out)[1], final_state(whole[1])[1]
+    assert [name for name in want if not np.array_equal(got[name], want[name])] == []
+
+
+def test_a_run_is_not_written_over(data, whole):
+    with pytest.raises(ValueError, match=r"holds a run already. Go on with it .--resume., or choose another --out"):
+        train(options(data, "whole"))
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_kept(data, whole):
+    before = final_state(whole[1])[1]
+    with pytest.raises(ValueError, match=r"is of another network or recipe: .* Resume with the options of that run"):
+        train(options(data, "whole", width=0.25, resume=True))
+    after = final_state(whole[1])[1]
+    assert all(np.array_equal(before[k], after[k]) for k in before)
+
+
+def test_resuming_nothing_is_refused(data):
+    with pytest.raises(ValueError, match=r"holds no checkpoint. Start without --resume"):
+        train(options(data, "nothing", resume=True))
+
+
+def test_weights_start_another_run(whole):
+    model = YOLOv5(10, 0.33, 0.125, rngs=nnx.Rngs(5))
+    assert start_from(model, whole[1]) == []
+    checkpoints = Checkpoints(whole[1] / "checkpoints", read_only=True)
+    want = checkpoints.weights()
+    checkpoints.close()
+    assert all(np.array_equal(value, want[path]) for path, value in flat_state(model).items())
+
+    other = YOLOv5(3, 0.33, 0.125, rngs=nnx.Rngs(5))
+    head = np.asarray(other.head.levels[0].kernel[...])
+    assert "the head starts anew" in start_from(other, whole[1])[0]
+    np.testing.assert_array_equal(other.head.levels[0].kernel[...], head)
+    np.testing.assert_array_equal(other.backbone[0].conv.kernel[...], want["backbone/0/conv/kernel"])
+
+    with pytest.raises(ValueError, match=r"these weights are of another network"):
+        start_from(YOLOv5(10, 1.0, 0.125, rngs=nnx.Rngs(5)), whole[1])
+    with pytest.raises(ValueError, match=r"there is no such folder or file"):
+        start_from(model, Path("nowhere"))
+
+
+def test_the_body_learns_slower_and_what_is_frozen_stays():
+    recipe = js.ports.yolov5.recipe(HYP, epochs=2, steps_per_epoch=200, batch_size=64)
+    tuned = frozen(head_and_body(recipe, 0.1), ("backbone/**",))
+    params = {
+        part: {"conv": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}} for part in ("backbone", "neck", "head")
+    }
+    params["neck"]["bn"] = {"scale": jnp.ones(2), "bias": jnp.ones(2)}
+    tx = tuned.build()
+    state, update = tx.init(params), jax.jit(tx.update)
+    for _ in range(3):
+        updates, state = update(jax.tree.map(jnp.ones_like, params), state, params)
+    assert not np.any(updates["backbone"]["conv"]["kernel"])
+    used = js.hyperparams(state)
+    assert "frozen" not in used
+    for group in ("weight", "bias"):
+        np.testing.assert_allclose(used[f"body_{group}"]["lr"], 0.1 * used[group]["lr"], rtol=1e-6)
+        assert used[f"body_{group}"]["weight_decay"] == used[group]["weight_decay"]
+    np.testing.assert_allclose(
+        updates["neck"]["conv"]["bias"], 0.1 * np.asarray(updates["head"]["conv"]["bias"]), rtol=1e-5
+    )
+    labels = js.labels(params, tuned.rules)
+    assert labels["neck"]["bn"] == {"scale": "body_norm", "bias": "body_bias"}
+
+
+def test_early_stopping_is_yolov5s():
+    stopper = Stopper(patience=3)
+    fitness = [0.1, 0.2, 0.2, 0.1, 0.15, 0.3]
+    assert [stopper(epoch, f) for epoch, f in enumerate(fitness)] == [False, False, False, False, True, False]
+    constant = Stopper(patience=100)
+    assert [constant(epoch, 0.0) for epoch in range(130)].index(True) == 100
+    assert not any(Stopper(patience=0)(epoch, 0.0) for epoch in range(1000))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("lr0: abc", "lr0 is 'abc'; it must be a number"), ("- 1", "must hold lines such as 'lr0: 0.01'")],
+)
+def test_a_wrong_hyp_is_refused(tmp_path, line, words):
+    (tmp_path / "hyp.yaml").write_text(line)
+    with pytest.raises(ValueError, match=words):
+        read_hyp(tmp_path / "hyp.yaml")
+
+
+def test_numbers_that_yaml_takes_for_words_are_numbers(tmp_path):
+    (tmp_path / "hyp.yaml").write_text("weight_decay: 5e-4")
+    assert read_hyp(tmp_path / "hyp.yaml") == {"weight_decay": 5e-4}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("image_size", 100), ("epochs", 0), ("batch_size", -1), ("body_rate", 0.0)]
+)
+def test_wrong_options_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"--{field.replace('_', '-')} is {value}"):
+        Options(**{field: value})
