@@ -69,9 +69,9 @@ def plot(
 
     Example:
         >>> import jaxsched as js
-        >>> recipe = js.Recipe("sgd", dict(lr=js.warmup(js.cosine(0.1, 1000), 100)), steps=1000)
+        >>> recipe = js.Recipe("sgd", dict(lr=js.warmup(js.cosine(0.1, 1000), 100), momentum=0.9), steps=1000)
         >>> [axis.get_label() for axis in js.plot(recipe).axes]
-        ['lr', 'weight_decay', 'momentum']
+        ['lr', 'momentum']
     """
     recipes = {"": recipe} if isinstance(recipe, Recipe) else dict(recipe)
     if not recipes:

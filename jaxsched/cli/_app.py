@@ -55,13 +55,19 @@ CosLr = Annotated[bool | None, typer.Option("--cos-lr", help="Half a cosine in p
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
 
-@app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    del version
 
 
 @app.command()
@@ -137,8 +143,8 @@ def plot(
     with _errors():
         from jaxsched._plot import plot as draw  # here: matplotlib takes a second to import
 
-        recipes = {str(path): read(path, given, kind, strict=len(files) == 1) for path in files}
-        named = dict(zip(_short_names(files), recipes.values(), strict=True))
+        given = dataclasses.replace(given, strict=len(files) == 1)
+        named = {name: read(path, given, kind) for name, path in zip(_short_names(files), files, strict=True)}
         target = out or Path(f"{files[0].stem}.png")
         draw(named if len(named) > 1 else next(iter(named.values())), log=log, path=target)
     typer.echo(target)
@@ -160,11 +166,11 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """What differs between two recipes, at which steps, by how much. Exit status 1 if anything does."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, strict=False)
     with _errors():
         from jaxsched._diff import diff as compare
 
-        found = compare(*(read(path, given, kind, strict=False) for path in (a, b)), rtol=rtol)
+        found = compare(*(read(path, given, kind) for path in (a, b)), rtol=rtol)
         if as_json:
             _print_json([dataclasses.asdict(difference) for difference in found])
         else:

@@ -28,9 +28,12 @@ class Given:
     classes: int | None = None
     optimizer: str | None = None
     cos_lr: bool | None = None
+    strict: bool = True
+    """Whether it is an error if the file has no use for something of this, or says otherwise."""
 
     def names(self) -> list[str]:
-        return [field.name for field in dataclasses.fields(self) if getattr(self, field.name) is not None]
+        fields = [field.name for field in dataclasses.fields(self) if field.name != "strict"]
+        return [name for name in fields if getattr(self, name) is not None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,25 +47,27 @@ class Kind:
     required: tuple[str, ...] = ()
 
 
-def read(path: Path, given: Given, kind: str | None = None, *, strict: bool = True) -> Recipe:
+def read(path: Path, given: Given, kind: str | None = None) -> Recipe:
     """The recipe in a file.
 
     Args:
         path: The file.
         given: What is said beside it.
         kind: A name in `KINDS`; told by the content where left out.
-        strict: Whether an option that this kind has no use for is an error; else it is passed over.
 
     Raises:
         OSError: If the file cannot be read.
         TypeError, ValueError: If its content is of no kind that is known, or the kind finds fault with it.
     """
     name = kind or recognise(path)
+    if name not in KINDS:
+        raise ValueError(f"--as must be one of {', '.join(KINDS)}, got {name!r}")
     chosen = KINDS[name]
     wrong = [option for option in given.names() if option not in chosen.options]
-    if wrong and strict:
+    if wrong and given.strict:
         raise ValueError(f"{path}: {_flag(wrong[0])} has no meaning for {chosen.title} ({name})")
-    given = dataclasses.replace(given, **dict.fromkeys(wrong))
+    passed_over: dict[str, Any] = dict.fromkeys(wrong)
+    given = dataclasses.replace(given, **passed_over)
     size = given.batch_size
     if given.steps_per_epoch is None and given.images and size and "steps_per_epoch" in chosen.options:
         given = dataclasses.replace(given, steps_per_epoch=math.ceil(given.images / size))
@@ -111,9 +116,10 @@ def _recipe(path: Path, given: Given) -> Recipe:
         said["steps"] = given.epochs * per_epoch
     for name, value in said.items():
         known = getattr(recipe, name)
-        if value is not None and known is not None and known != value:
+        if given.strict and value is not None and known is not None and known != value:
             raise ValueError(f"{path}: the recipe has {name} {known}, the command line says {value}")
-    return recipe.replace(**{name: value for name, value in said.items() if value is not None})
+    new = {name: value for name, value in said.items() if value is not None and getattr(recipe, name) is None}
+    return recipe.replace(**new)
 
 
 def _yolov5(path: Path, given: Given) -> Recipe:

@@ -181,6 +181,7 @@ def recipe(
         steps=epochs * steps_per_epoch,
         steps_per_epoch=steps_per_epoch,
         batch_size=batch,
+        nominal_batch_size=nbs,
         notes=tuple(notes),
         origin={
             "optimizer": f"{where}: optimizer={a['optimizer']}",

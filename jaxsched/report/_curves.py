@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -57,10 +58,10 @@ def momentum_of(values: dict[str, Any]) -> Any:
     return values.get("momentum", values.get("betas", (None,))[0])
 
 
-@jax.jit
-def _together(schedules: Schedule, steps: jax.Array) -> jax.Array:
-    """The values of several schedules of one kind, whose leaves have a leading axis: [schedules, *steps]."""
-    return jax.vmap(lambda schedule: schedule(steps))(schedules)
+@functools.partial(jax.jit, static_argnums=2)
+def _together(schedules: Schedule, steps: jax.Array, count: int) -> jax.Array:
+    """The values of ``count`` schedules of one kind, whose leaves have a leading axis: [count, *steps]."""
+    return jax.vmap(lambda schedule: schedule(steps), axis_size=count)(schedules)
 
 
 def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
@@ -76,7 +77,7 @@ def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
     found: dict[int, np.ndarray] = {}
     for alike in kinds.values():
         stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *alike.values())
-        found.update(zip(alike, np.asarray(_together(stacked, steps)), strict=True))
+        found.update(zip(alike, np.asarray(_together(stacked, steps, len(alike))), strict=True))
 
     def one(value: ArrayLike | Any) -> np.ndarray:
         if id(value) in found:
@@ -88,7 +89,7 @@ def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
 
 def _kind(schedule: Schedule) -> Any:
     leaves, structure = jax.tree.flatten(schedule)
-    return structure, tuple((np.shape(leaf), np.result_type(leaf)) for leaf in leaves)
+    return structure, tuple((np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves)
 
 
 def updates(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> np.ndarray:

@@ -15,6 +15,7 @@ from jaxsched.report._written import WIDTH, written
 
 MOST_ROWS = 24
 MOST_COLUMNS = 8
+MOST_BLOCKS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,10 +260,14 @@ def _hyperparameters(e: Explanation) -> Iterator[str]:
         if len(trained) == 1 or texts.count(best) > 1:
             common[key] = best
     yield _block("all groups" if len(trained) > 1 or not trained else next(iter(trained)), common)
-    for name, own in cells.items():
-        different = {key: cell for key, cell in own.items() if common.get(key) != cell}
-        if different and len(cells) <= 2 * MOST_COLUMNS:
-            yield _block(name, different)
+    own_cells = {
+        name: {key: cell for key, cell in own.items() if common.get(key) != cell} for name, own in cells.items()
+    }
+    shown = [name for name, own in own_cells.items() if own]
+    if len(shown) > MOST_BLOCKS:
+        yield _block(f"{shown[0]}, and {len(shown) - 1} more groups with numbers of their own", own_cells[shown[0]])
+    else:
+        yield from (_block(name, own_cells[name]) for name in shown)
     frozen = [name for name, group in e.groups.items() if group.hyperparameters is None]
     if frozen:
         yield f"frozen: {', '.join(frozen)}"

@@ -162,7 +162,9 @@ def restart_cut(seen: Sample) -> Iterator[Finding]:
 
 def floor_above_lr(seen: Sample) -> Iterator[Finding]:
     for group, values in seen.groups.items():
-        for part, _ in parts((values or {}).get("lr")):
+        for part, clock in parts((values or {}).get("lr")):
+            if clock.end < seen.length:
+                continue  # as the rise of one cycle, which is half a cosine too
             floor = number(part.arguments.get("floor"))
             peak = number(part.arguments.get("peak", part.arguments.get("base")))
             if floor is not None and peak is not None and floor > peak:

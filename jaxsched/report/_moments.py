@@ -116,24 +116,40 @@ def _own(part: Schedule, length: float) -> Iterator[tuple[float, str]]:
         yield begin, "cooldown begins"
         yield begin + duration, "cooldown ends"
     elif at:
-        yield from ((t, "milestone" if part.name == "multi_step" else "next part") for t in at)
+        yield from zip(at, _joins(part, len(at)), strict=True)
+    elif (window := number(arguments.get("length"))) is not None:  # Detectron2's, with a beginning of their own
+        end = (number(arguments["begin"]) or 0.0) + (number(arguments["late"]) or 0.0) + window
+        yield end, "warm-up ends" if rises(part) else f"{part.name} ends"
     elif duration is not None and part.name not in _TIME_CONSTANTS:
         yield duration, "warm-up ends" if rises(part) else f"{part.name} ends"
 
 
 def _known(part: Schedule) -> bool:
     """Whether its arguments mean what the vocabulary says: those of a user's schedule may mean anything."""
-    return part.maker.__module__.startswith(("jaxsched.schedules", "jaxsched.ports._mm_shapes", "jaxsched._plateau"))
+    module = part.maker.__module__
+    return module.startswith("jaxsched.schedules") or (module.startswith("jaxsched.ports") and part.name in _OF_PORTS)
 
 
+_OF_PORTS = ("quadratic_rise", "shifted", "held", "line", "half_wave", "power", "fall")
+"""Schedules of ports whose arguments are known here."""
 _TIME_CONSTANTS = ("exponential_ramp", "inverse_power", "exponential")
 """Schedules whose lengths are no ends."""
+
+
+def _joins(part: Schedule, count: int) -> list[str]:
+    """What the steps ``at`` are: between mere numbers a milestone, or the end of a warm-up that is one number."""
+    if part.name == "multi_step":
+        return ["milestone"] * count
+    values = numbers(part.arguments.get("values"))
+    if part.name != "piecewise" or len(values) != count + 1:
+        return ["next part"] * count
+    return ["warm-up ends" if k == 0 and values[1] > values[0] else "milestone" for k in range(count)]
 
 
 def rises(part: Schedule) -> bool:
     """Whether a part is a warm-up: one by name, or a rise that ends."""
     low, high = (number(part.arguments.get(name)) for name in ("start", "end"))
-    if part.name == "linear" or part.name == "polynomial":
+    if part.name in ("linear", "polynomial", "line", "half_wave"):
         return low is not None and high is not None and low < high
     return part.name in ("warmup", "quadratic_rise")
 
@@ -141,7 +157,7 @@ def rises(part: Schedule) -> bool:
 def _stairs(arguments: Any, length: float) -> Iterator[tuple[float, str]]:
     every = number(arguments["every"])
     if every:
-        yield from ((k * every, "milestone") for k in range(1, min(MOST, int(min(length, 1e9) / every)) + 1))
+        yield from ((k * every, "milestone") for k in range(1, min(MOST, math.ceil(min(length, 1e9) / every) - 1) + 1))
 
 
 def _restarts(arguments: Any, length: float) -> Iterator[tuple[float, str]]:

@@ -1,4 +1,4 @@
-"""The values of a recipe at the steps that tell all: its moments, their neighbours, both ends, a grid between."""
+"""The values of a recipe at the steps that tell all: moments and epochs, their neighbours, both ends, a grid."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def sample(recipe: Recipe) -> Sample:
     found = {group: {name: of(value) for name, value in values.items()} for group, values in shown.items()}
     all_moments = [m.step for by_name in found.values() for list_ in by_name.values() for m in list_]
     length = recipe.steps or max(UNKNOWN_LENGTH, *(step * 5 // 4 for step in all_moments), 1)
-    steps = _steps(length, np.asarray(all_moments, np.int64))
+    epochs = np.arange(0, length, recipe.steps_per_epoch or length)
+    steps = _steps(length, np.concatenate([np.unique(np.asarray(all_moments, np.int64)), epochs]))
     padded = np.concatenate([steps, np.full(SIZE - len(steps), steps[-1])])
     cells = [(group, name, value) for group, values in shown.items() for name, value in values.items()]
     every = 1 if recipe.accumulate is None else recipe.accumulate.every
@@ -67,7 +68,7 @@ def _steps(length: int, marks: np.ndarray) -> np.ndarray:
     if length <= SIZE:
         return np.arange(length)
     near = np.arange(NEAR_ENDS)
-    first = np.unique(marks)[: SIZE // 4]
+    first = marks[: SIZE // 4]
     chosen = np.concatenate([near, length - 1 - near, first - 1, first, first + 1])
     grid = np.linspace(0, length - 1, SIZE - len(chosen)).astype(np.int64)
     return np.unique(np.clip(np.concatenate([chosen, grid]), 0, length - 1))

@@ -1,0 +1,51 @@
+"""Where something happens in a schedule: read off it, and true of its values."""
+
+import numpy as np
+import pytest
+
+import jaxsched as js
+from jaxsched.report import moments
+
+CASES = [
+    (js.constant(0.1), []),
+    (js.cosine(0.1, 100), [(100, "cosine ends")]),
+    (js.warmup(js.cosine(0.1, 100), 10), [(10, "warm-up ends"), (100, "cosine ends")]),
+    (js.per_epoch(js.multi_step(0.1, at=(3, 5)), 20), [(60, "milestone"), (100, "milestone")]),
+    (js.delayed(js.per_epoch(js.multi_step(0.1, at=(3,)), 20), by=7), [(67, "milestone")]),
+    (js.per_epoch(js.delayed(js.multi_step(0.1, at=(3,)), by=1), 20), [(80, "milestone")]),
+    (
+        js.sequential([js.linear(0.0, 0.1, 10), js.cosine(0.1, 90)], at=[10]),
+        [(10, "next part"), (10, "warm-up ends"), (100, "cosine ends")],
+    ),
+    (js.cosine_restarts(0.1, 10, stretch=2), [(10, "restart"), (30, "restart"), (70, "restart"), (150, "restart")]),
+    (js.step_decay(0.1, every=40), [(40, "milestone"), (80, "milestone")]),
+    (js.cyclic(0.0, 0.1, up=30, down=20), [(30, "top of a cycle"), (50, "restart"), (80, "top of a cycle")]),
+    (js.cooldown(0.1, at=80, steps=20), [(80, "cooldown begins"), (100, "cooldown ends")]),
+    (0.5 * js.multi_step(0.1, at=(60,)), [(60, "milestone")]),
+]
+
+
+@pytest.mark.parametrize(("schedule", "expected"), CASES, ids=lambda value: str(value)[:30])
+def test_moments(schedule, expected):
+    found = [(m.step, m.what) for m in moments(schedule, 120) if m.step <= 150]
+    assert [item for item in found if item in expected] == expected
+    assert len(found) >= len(expected)
+
+
+def test_a_milestone_is_the_first_step_of_the_new_value():
+    lr = js.per_epoch(js.delayed(js.multi_step(1.0, at=(2, 4), factor=0.5), by=1), 7)
+    values = np.asarray(lr(np.arange(60)))
+    assert [m.step for m in moments(lr)] == (np.flatnonzero(np.diff(values)) + 1).tolist()
+
+
+def test_what_another_part_cuts_off_does_not_happen():
+    lr = js.sequential([js.multi_step(0.1, at=(5, 20)), js.cosine(0.1, 10)], at=[10])
+    assert [(m.step, m.happens) for m in moments(lr) if m.what == "milestone"] == [(5, True), (20, False)]
+
+
+def test_nothing_is_claimed_of_a_schedule_that_a_user_wrote():
+    @js.schedule
+    def mine(step, at, steps):
+        return 1.0 + 0 * at * steps * step
+
+    assert moments(mine(at=3, steps=5)) == []
