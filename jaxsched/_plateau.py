@@ -149,7 +149,9 @@ def report_metric(opt_state: Any, metric: ArrayLike) -> Any:
     tree = getattr(opt_state, "opt_state", opt_state)
     if not any(map(_is_state, jax.tree.leaves(tree, is_leaf=_is_state))):
         raise ValueError(f"report_metric: no hyperparameter in {type(opt_state).__name__} is a plateau")
-    moved = jax.tree.map(lambda x: _write(x, _report(_read(x), metric)) if _is_state(x) else x, tree, is_leaf=_is_state)
+    moved = jax.tree.map(
+        lambda x: reboxed(x, _report(unboxed(x), metric)) if _is_state(x) else x, tree, is_leaf=_is_state
+    )
     if tree is opt_state:
         return moved
     return opt_state.replace(opt_state=moved) if hasattr(opt_state, "replace") else opt_state
@@ -172,7 +174,7 @@ def plateau_state(opt_state: Any) -> dict[str, dict[str, PlateauState]]:
     found: dict[str, dict[str, PlateauState]] = {}
     for state in states(opt_state, OptimizerState):
         for group, by_name in state.plateau.items():
-            found.setdefault(group, {}).update({name: _read(value) for name, value in by_name.items()})
+            found.setdefault(group, {}).update({name: unboxed(value) for name, value in by_name.items()})
     return found
 
 
@@ -206,12 +208,14 @@ def _is_variable(node: Any) -> bool:
     return hasattr(node, "get_value")
 
 
-def _read(state: PlateauState) -> PlateauState:
-    """Its arrays, out of the NNX Variables that may hold them."""
-    return jax.tree.map(lambda x: x.get_value() if _is_variable(x) else x, state, is_leaf=_is_variable)
+def unboxed(tree: Any) -> Any:
+    """A tree with its arrays out of the NNX Variables that may hold them."""
+    return jax.tree.map(lambda x: x.get_value() if _is_variable(x) else x, tree, is_leaf=_is_variable)
 
 
-def _write(old: PlateauState, new: PlateauState) -> PlateauState:
+def reboxed(old: Any, new: Any) -> Any:
+    """``new``, a tree like ``old``; where ``old`` has NNX Variables these, written in place."""
+
     def one(box: Any, value: jax.Array) -> Any:
         if not _is_variable(box):
             return value

@@ -19,9 +19,9 @@ class LambdaLR(Scheduler):
 
     Args:
         lr_lambda: A function of the step, or a list of them, one for each group. Without ``steps`` it is traced by jax,
-            so it must be written with arithmetic or jax.numpy.
-        steps: If given, the function is called on the host for that many steps, whatever it does; after them the last
-            value stays.
+            so it must be written with arithmetic or jax.numpy, and is computed in float32 as it is written.
+        steps: If given, the function is called on the host for that many steps, whatever it does, in float64; after
+            them the last value stays.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js

@@ -20,6 +20,7 @@ from jaxsched.ports._torch_cycles import CyclicLR as CyclicLR
 from jaxsched.ports._torch_cycles import OneCycleLR as OneCycleLR
 from jaxsched.ports._torch_functions import LambdaLR as LambdaLR
 from jaxsched.ports._torch_functions import MultiplicativeLR as MultiplicativeLR
+from jaxsched.ports._torch_recipe import recipe as recipe
 from jaxsched.ports._torch_schedulers import ConstantLR as ConstantLR
 from jaxsched.ports._torch_schedulers import CosineAnnealingLR as CosineAnnealingLR
 from jaxsched.ports._torch_schedulers import ExponentialLR as ExponentialLR
@@ -28,3 +29,10 @@ from jaxsched.ports._torch_schedulers import MultiStepLR as MultiStepLR
 from jaxsched.ports._torch_schedulers import PolynomialLR as PolynomialLR
 from jaxsched.ports._torch_schedulers import ReduceLROnPlateau as ReduceLROnPlateau
 from jaxsched.ports._torch_schedulers import StepLR as StepLR
+from jaxsched.ports._torch_state import Place as Place
+from jaxsched.ports._torch_state import conv as conv
+from jaxsched.ports._torch_state import flax_places as flax_places
+from jaxsched.ports._torch_state import linear as linear
+from jaxsched.ports._torch_state import load_parameters as load_parameters
+from jaxsched.ports._torch_state import load_state as load_state
+from jaxsched.ports._torch_state import norm as norm
