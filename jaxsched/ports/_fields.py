@@ -47,6 +47,11 @@ def within(where: str, value: float, low: float, high: float, *, open_end: bool 
     return value
 
 
+def as_beta(where: str, value: Any) -> float:
+    """A number in [0, 1), as a beta or a momentum is."""
+    return within(where, as_number(where, value), 0.0, 1.0, open_end=True)
+
+
 def check_names(where: str, given: Collection[str], known: Collection[str], required: Collection[str] = ()) -> None:
     """That every name is known and every required one is there.
 

@@ -203,5 +203,5 @@ def _optimizer(where: str, a: Mapping[str, Any]) -> str:
 def _options(where: str, a: Mapping[str, Any]) -> dict[str, Any]:
     if _optimizer(where, a) != "adamw":
         return {}
-    betas = tuple(_number(where, a, name) for name in ("adam_beta1", "adam_beta2"))
+    betas = tuple(_fields.as_beta(f"{where}: {name}", a[name]) for name in ("adam_beta1", "adam_beta2"))
     return {"betas": betas, "eps": _number(where, a, "adam_epsilon")}

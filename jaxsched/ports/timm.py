@@ -204,7 +204,7 @@ def _optimizer(where: str, a: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if _HAS_BETAS in takes and a["opt_betas"] is not None:
         if not isinstance(a["opt_betas"], list | tuple) or len(a["opt_betas"]) != 2:
             raise ValueError(f"{where}: opt_betas must be two numbers, got {a['opt_betas']!r}")
-        hyperparameters["betas"] = tuple(_fields.as_number(f"{where}: opt_betas", beta) for beta in a["opt_betas"])
+        hyperparameters["betas"] = tuple(_fields.as_beta(f"{where}: opt_betas", beta) for beta in a["opt_betas"])
     return ours, hyperparameters
 
 

@@ -219,8 +219,7 @@ def _checked(where: str, a: dict[str, Any]) -> dict[str, Any]:
             f"{where}: {field}", _fields.as_number(f"{where}: {field}", a[field]), 0.0, float("inf")
         )
     for field in ("momentum", "warmup_momentum"):
-        number = _fields.as_number(f"{where}: {field}", a[field])
-        checked[field] = _fields.within(f"{where}: {field}", number, 0.0, 1.0, open_end=True)
+        checked[field] = _fields.as_beta(f"{where}: {field}", a[field])
     return checked
 
 

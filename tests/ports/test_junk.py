@@ -1,0 +1,47 @@
+"""Whatever stands in a source's settings, a port gives a Recipe that builds, or an error that a user can read."""
+
+import jax.numpy as jnp
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import jaxsched as js
+from jaxsched.ports import detectron2, huggingface, timm, ultralytics
+
+PARAMS = {"conv": {"kernel": jnp.ones((1, 1, 2, 2)), "bias": jnp.ones(2)}, "bn": {"scale": jnp.ones(2)}}
+PORTS = {
+    "detectron2": (detectron2.DEFAULTS, detectron2.recipe),
+    "huggingface": (huggingface.DEFAULTS, lambda args: huggingface.recipe(args, steps_per_epoch=7)),
+    "timm": (timm.DEFAULTS, lambda args: timm.recipe(args, steps_per_epoch=7, layers=["conv/**", "bn/**"])),
+    "ultralytics": (
+        ultralytics.DEFAULTS,
+        lambda args: ultralytics.recipe(args, steps_per_epoch=7, images=100, classes=2, outputs="last"),
+    ),
+}
+TEXT = """SGD adamw lamb auto cosine wsd rsqrt plateau poly multistep constant linear polynomial warmup_stable_decay
+WarmupCosineLR norm value 1e-3 (3,5) __import__('os') nan"""
+WORDS = st.sampled_from(TEXT.split())
+NUMBERS = st.sampled_from([0, 1, 2, 3, 7, 100, -1, 0.5, 1e-9, 1e308, 10**30, float("inf"), float("nan"), 1.5, 2**31])
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | WORDS | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.sampled_from(["ENABLED"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@pytest.mark.parametrize("port", PORTS)
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_junk_is_an_error_or_a_recipe(port, data):
+    defaults, read = PORTS[port]
+    names = st.sampled_from(sorted(defaults))
+    args = data.draw(st.dictionaries(names, VALUES, max_size=3))
+    try:
+        recipe = read(args)
+    except (ValueError, TypeError):
+        return
+    assert js.Recipe.from_json(recipe.to_json()) == recipe
+    recipe.build()
+    assert recipe.steps >= 1
