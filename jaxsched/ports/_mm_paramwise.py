@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jaxsched.groups import Condition, Match, Rule, contains, glob, ndim, role
 from jaxsched.ports._mm_settings import Settings
+from jaxsched.ports._mmconfig_values import require
 
 REST = "weight"
 """The group of all parameters that no option names."""
@@ -86,7 +87,7 @@ def _custom_keys(
         lr, decay = entry.number("lr_mult", 1.0), entry.number("decay_mult", None)
         if decay is not None and not decays:
             raise ValueError(f"{entry.where}: decay_mult needs a weight_decay in the optimizer")
-        other = entry.values if generation == 2 else {}
+        other = require(entry.values, entry.where) if generation == 2 else {}
         if generation == 1:
             entry.finish()
         found[key] = Multiples(lr, 1.0 if decay is None else decay, dict(other))

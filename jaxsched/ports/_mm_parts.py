@@ -5,16 +5,16 @@ One function for each generation of OpenMMLab.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxsched.groups import Match
 from jaxsched.ports import _fields, _mm_ema, _mmcv_policies, _mmengine_schedulers
 from jaxsched.ports._mm_paramwise import Groups, groups
 from jaxsched.ports._mm_settings import Settings
-from jaxsched.ports._mmconfig_values import require
 from jaxsched.ports._mmcv_policies import Curve, Run
 from jaxsched.schedules import Schedule
+from jaxsched.schedules._checks import MAX_STEP
 
 Config = Mapping[str, Any]
 
@@ -57,8 +57,12 @@ def length(config: Config, steps_per_epoch: int) -> Run:
     kind = settings.choice("type", kinds, usual)
     if kind == kinds[0]:
         epochs = settings.count("max_epochs", least=1)
-        return Run(epochs * steps_per_epoch, steps_per_epoch, epochs)
-    return Run(settings.count("max_iters", least=1), steps_per_epoch, None)
+        run = Run(epochs * steps_per_epoch, steps_per_epoch, epochs)
+    else:
+        run = Run(settings.count("max_iters", least=1), steps_per_epoch, None)
+    if run.steps > MAX_STEP:
+        raise ValueError(f"{where}: a run of {run.steps} steps is too long: steps are int32, up to {MAX_STEP}")
+    return run
 
 
 def mmcv(config: Config, run: Run, depthwise: Match | None, notes: list[str]) -> Parts:
@@ -98,7 +102,7 @@ def mmcv(config: Config, run: Run, depthwise: Match | None, notes: list[str]) ->
             constructor=constructor,
             depthwise=depthwise,
         ),
-        lr=_mmcv_policies.curve(require(config.get("lr_config"), "lr_config"), run),
+        lr=_mmcv_policies.curve(config.get("lr_config"), run),
         momentum=None if momentum is None else _mmcv_policies.curve(momentum, run, "momentum"),
         clip_norm=clip_norm,
         clip_value=None,
@@ -140,8 +144,8 @@ def mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str]
             hook.finish()
         else:
             notes.append(f"custom_hooks: {name} is not part of a recipe")
-    schedulers = require(config.get("param_scheduler"), "param_scheduler")
-    validated = _validated(config["train_cfg"], run)
+    schedulers = config.get("param_scheduler")
+    reports_before = _reports_before(config["train_cfg"], run)
     return Parts(
         optimizer=optimizer,
         grouping=groups(
@@ -151,8 +155,8 @@ def mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str]
             constructor=constructor,
             depthwise=depthwise,
         ),
-        lr=_mmengine_schedulers.curve(schedulers, run, "lr", validated, notes),
-        momentum=_mmengine_schedulers.curve(schedulers, run, "momentum", validated, notes)
+        lr=_mmengine_schedulers.curve(schedulers, run, "lr", reports_before, notes),
+        momentum=_mmengine_schedulers.curve(schedulers, run, "momentum", reports_before, notes)
         if _mmengine_schedulers.moves_momentum(schedulers)
         else None,
         clip_norm=clip_norm,
@@ -162,12 +166,16 @@ def mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str]
     )
 
 
-def _validated(loop: Config, run: Run) -> list[int]:
-    """The epochs (from 1) after which mmengine validates, which is when a metric is reported."""
-    if run.epochs is None:
-        return []
+def _reports_before(loop: Config, run: Run) -> Callable[[int], int]:
+    """How many times mmengine has validated, and so reported a metric, before the end of an epoch (from 1)."""
+    last = run.epochs or 0
     every, begin = (_fields.as_count(f"train_cfg: {name}", loop.get(name, 1)) for name in ("val_interval", "val_begin"))
-    return [e for e in range(begin, run.epochs + 1) if e % every == 0 or e == run.epochs]
+
+    def before(epoch: int) -> int:
+        regular = max(min(epoch - 1, last) // every - (begin - 1) // every, 0)
+        return regular + int(begin <= last < epoch and last % every != 0)
+
+    return before
 
 
 def _norm(settings: Settings) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jaxsched.ports import _fields
-from jaxsched.ports._mmconfig_values import require
+from jaxsched.ports._mmconfig_values import Unreadable, require
 
 _REQUIRED = object()
 
@@ -24,7 +24,8 @@ class Settings:
     """
 
     def __init__(self, where: str, values: Any):
-        require(values, where)
+        if isinstance(values, Unreadable):
+            require(values, where)
         if not isinstance(values, Mapping):
             raise TypeError(f"{where} must be a dict, got {values!r}")
         self.where, self.values = where, dict(values)
@@ -33,7 +34,7 @@ class Settings:
     def take(self, name: str, default: Any = _REQUIRED) -> Any:
         self.taken.append(name)
         if name in self.values:
-            return self.values.pop(name)
+            return require(self.values.pop(name), self.at(name))
         if default is _REQUIRED:
             raise ValueError(f"{self.where}: {name!r} is missing; add it")
         return default

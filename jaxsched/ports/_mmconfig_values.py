@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_DEPTH = 100  # nesting of expressions and of values
-MAX_WORK = 500_000  # evaluated nodes plus elements made; the largest of MMDetection's configs needs 7% of it
+MAX_WORK = 300_000  # evaluated nodes plus elements made; the largest of MMDetection's configs needs 11 % of it
 MAX_LENGTH = 100_000  # characters or elements of one value
 MAX_BITS = 4096  # of one integer
 

@@ -22,6 +22,8 @@ import numpy as np
 from jaxsched.ports._mm_shapes import held
 from jaxsched.schedules import Schedule, constant, delayed, per_epoch, piecewise, product, table
 
+MAX_TABLE = 5_000_000
+
 
 class Form(NamedTuple):
     """A closed form: as a schedule of the clock, and in float64 on the host."""
@@ -139,6 +141,11 @@ def _product_at(factors: Sequence[Scheduler], step: int) -> float:
 def _by_recursion(schedulers: Sequence[Scheduler], base: float, bases: dict[int, float], steps: int) -> Schedule:
     tick = math.gcd(*(one.tick for one in schedulers))
     length = min(max(one.last for one in schedulers), steps - 1) // tick + 1
+    if length > MAX_TABLE:
+        raise ValueError(
+            f"param_scheduler: schedulers that lead one number at the same time are tabulated, for {MAX_TABLE} steps "
+            f"at most, and these go on for {length}: give them windows that do not overlap"
+        )
     # At the end of an epoch those that count steps act before those that count epochs.
     in_turn = sorted(schedulers, key=lambda one: one.tick)
     value, values = base, np.empty(length)

@@ -4,7 +4,7 @@ rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxsched._plateau import plateau
@@ -18,7 +18,11 @@ from jaxsched.schedules import constant
 
 
 def curve(
-    config: Any, run: Run, what: str = "lr", validated: Sequence[int] | None = None, notes: list[str] | None = None
+    config: Any,
+    run: Run,
+    what: str = "lr",
+    reports_before: Callable[[int], int] | None = None,
+    notes: list[str] | None = None,
 ) -> Curve:
     """The schedule that ``param_scheduler`` gives each base value of ``what``: ``lr`` or ``momentum``.
 
@@ -26,7 +30,7 @@ def curve(
         config: A scheduler or a list of them.
         run: The run.
         what: Whose schedulers to take.
-        validated: The epochs, from 1, after which a metric is reported; all where left out.
+        reports_before: How many metrics are reported before the end of an epoch (from 1); one an epoch if left out.
         notes: Where to say what the user has to do for a scheduler that follows a metric.
 
     Raises:
@@ -43,7 +47,7 @@ def curve(
         kind, of = _kind(settings)
         if kind == "ReduceOnPlateau":
             metric = settings.values.get("monitor", "loss")
-            follower = _reduce_on_plateau(settings, run, validated)
+            follower = _reduce_on_plateau(settings, run, reports_before)
             if of == what:
                 followers.append(follower)
                 if notes is not None:
@@ -112,7 +116,7 @@ def _scheduler(kind: str, settings: Settings, run: Run) -> Scheduler:
     return made
 
 
-def _reduce_on_plateau(settings: Settings, run: Run, validated: Sequence[int] | None) -> Curve:
+def _reduce_on_plateau(settings: Settings, run: Run, reports_before: Callable[[int], int] | None) -> Curve:
     """A metric is looked at if it is reported after an epoch (from 1) in [begin, end)."""
     for name in ("monitor", "verbose", "_scope_"):
         settings.take(name, None)
@@ -128,8 +132,8 @@ def _reduce_on_plateau(settings: Settings, run: Run, validated: Sequence[int] | 
             raise ValueError(f"{settings.where}: begin={begin} never comes in a run by iteration")
         since, until = 0, None
     else:
-        epochs = range(1, run.epochs + 1) if validated is None else validated
-        since, until = sum(e < begin for e in epochs), sum(e < end for e in epochs)
+        before = reports_before or (lambda epoch: max(epoch - 1, 0))
+        since, until = before(begin), before(end)
     floor = settings.take("min_value", 0.0)
     if not isinstance(floor, int | float):
         raise TypeError(f"{settings.where}: min_value must be one number for all groups here, got {floor!r}")

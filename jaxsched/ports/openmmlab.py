@@ -16,6 +16,7 @@ from jaxsched.ports._mm_paramwise import Multiples
 from jaxsched.ports._mm_parts import Config, Parts, set_aside
 from jaxsched.ports._mm_settings import Settings
 from jaxsched.ports._mmconfig import read_config
+from jaxsched.ports._mmconfig_values import ConfigError
 from jaxsched.ports._mmcv_policies import Curve, Run
 from jaxsched.recipe import Accumulate, Recipe
 from jaxsched.schedules import piecewise
@@ -58,10 +59,12 @@ def read(
     config = read_config(path, packages=packages, root=root, environment=environment)
     try:
         result = recipe(config, steps_per_epoch=steps_per_epoch, batch_size=batch_size, depthwise=depthwise)
+    except ConfigError:
+        raise
     except (TypeError, ValueError) as error:
-        if hasattr(error, "file"):
-            raise
-        raise type(error)(f"{path}: {error}") from None
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{path}: {error}") from None
+    except OverflowError:
+        raise ValueError(f"{path}: the schedule leads to numbers beyond all bounds") from None
     counts_epochs = _mm_parts.length(config, steps_per_epoch).epochs
     wrong = _mm_names.disagreement(Path(path).stem, config, counts_epochs, result.steps or 0)
     if wrong:
@@ -219,7 +222,7 @@ def _override(
     if own != base:
         result["lr"] = parts.lr(own)
     if multiples.decay != 1 and "weight_decay" not in other:
-        result["weight_decay"] = arguments["weight_decay"] * multiples.decay
+        result["weight_decay"] = arguments.get("weight_decay", 0.0) * multiples.decay
     if parts.momentum is not None and ("momentum" in other or "betas" in other):
         other |= _moved(parts.momentum, {**arguments, **other}, optimizer)
     return {**result, **other}

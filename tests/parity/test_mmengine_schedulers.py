@@ -187,7 +187,7 @@ def test_reduce_on_plateau_report_by_report(mmengine, settings, validated):
     warm = dict(type="ConstantLR", factor=0.5, by_epoch=False, end=20)
     expected = zoo.mmengine_plateau([warm, config], EPOCHS, 0.02, dict(zip(validated, METRICS, strict=False)))
 
-    tx = js.sgd(lr=curve([warm, config], EPOCHS, "lr", list(validated))(0.02))
+    tx = js.sgd(lr=curve([warm, config], EPOCHS, "lr", lambda epoch: sum(e < epoch for e in validated))(0.02))
     params = {"w": jnp.zeros(())}
     state = tx.init(params)
     update = jax.jit(tx.update)
@@ -236,6 +236,12 @@ def test_any_list_equals_mmengine(mmengine, data):
     except ZeroDivisionError:  # a factor that reached 0
         return
     check(entries, EPOCHS)
+
+
+def test_what_would_be_a_huge_table_is_refused():
+    config = [dict(type="CosineAnnealingLR", eta_min=0.1, by_epoch=False), dict(type="StepLR", step_size=1)]
+    with pytest.raises(ValueError, match="tabulated, for 5000000 steps at most, and these go on for 100000000"):
+        curve(config, Run(steps=10**8, steps_per_epoch=10**4, epochs=10**4))(0.1)
 
 
 BAD = [

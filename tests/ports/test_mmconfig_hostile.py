@@ -56,17 +56,17 @@ REFUSED = {
 
 @pytest.fixture
 def bounded(tmp_path):
-    """Reads a text, and fails if that takes more than 10 s or 300 MB."""
+    """Reads a text, and fails if that takes more than 10 s of the processor or 300 MB."""
 
     def bounded(text):
         path = tmp_path / "config.py"
         path.write_text(text)
         tracemalloc.start()
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             return read_config(path)
         finally:
-            seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+            seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
             tracemalloc.stop()
             assert seconds < 10
             assert peak < 300e6
@@ -202,7 +202,7 @@ PROGRAM = st.builds(
     "_base_ = 'base.py'\nx = dict(a=[1])\ny = [x, x]\n{}".format,
     st.lists(STATEMENT, max_size=8).map("\n".join),
 )
-FUZZ = settings(deadline=10_000, suppress_health_check=list(HealthCheck), print_blob=True)
+FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 
 
 @pytest.fixture(scope="module")

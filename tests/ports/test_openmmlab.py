@@ -169,6 +169,7 @@ def test_a_recipe_trains_and_is_kept_as_json():
         (changed(NEW, "train_cfg", None), ValueError, "the config has no train_cfg"),
         (changed(OLD, "runner.max_epochs", ...), ValueError, "runner: 'max_epochs' is missing"),
         (changed(NEW, "train_cfg.max_epochs", 0), ValueError, "max_epochs must be a whole number >= 1"),
+        (changed(OLD, "runner.max_epochs", 10**12), ValueError, "a run of 10000000000000 steps is too long"),
         (changed(OLD, "runner.type", "MyRunner"), ValueError, "type must be one of 'EpochBasedRunner'"),
         (changed(OLD, "optimizer.type", "Sofia"), ValueError, "type 'Sofia' is not an optimizer"),
         (changed(OLD, "optimizer.lr", ...), ValueError, "optimizer: 'lr' is missing"),
@@ -219,8 +220,9 @@ def test_steps_per_epoch_is_a_count(steps_per_epoch):
 TEXT = """
 optimizer = dict(type='SGD', lr=0.02, momentum=0.9)
 lr_config = dict(policy='step', step={step})
-runner = dict(type='EpochBasedRunner', max_epochs=12)
+runner = dict(type='EpochBasedRunner', max_epochs=12, later=build('x'))
 model = dict(backbone=build('resnet'))
+custom_hooks = [dict(type='MyHook', argument=build('hook'))]
 """
 
 
@@ -235,7 +237,7 @@ def test_a_file_is_read_and_its_name_compared(tmp_path):
 def test_what_cannot_be_read_is_an_error_only_where_it_touches_the_schedule(tmp_path):
     path = tmp_path / "config.py"
     path.write_text(TEXT.format(step="steps(12)"))
-    with pytest.raises(ValueError, match=r"config.py:3: lr_config needs `steps\(12\)`"):
+    with pytest.raises(ValueError, match=r"config.py:3: lr_config: step needs `steps\(12\)`"):
         openmmlab.read(path, steps_per_epoch=10)
     path.write_text(TEXT.format(step=(8, 11)))
     with pytest.raises(TypeError, match=r"config.py: lr_config: step must be a positive int or a list"):
@@ -269,3 +271,20 @@ def test_the_pure_python_style_is_read(tmp_path):
     recipe = openmmlab.read(path, steps_per_epoch=100)
     assert (recipe.optimizer, recipe.steps, recipe.hyperparameters["weight_decay"]) == ("adamw", 2400, 0.05)
     assert lr(recipe, 0, 499, 1599, 1600, 2200) == pytest.approx([1e-7, 1e-4, 1e-4, 1e-5, 1e-6])
+
+
+@pytest.mark.parametrize(("every", "begin"), [(1, 1), (5, 1), (4, 6), (20, 1), (3, 12)])
+def test_metrics_are_reported_after_each_validation(every, begin):
+    """mmengine validates after epochs from ``val_begin`` on that ``val_interval`` divides, and after the last."""
+    config = changed(
+        NEW, "train_cfg", dict(type="EpochBasedTrainLoop", max_epochs=12, val_interval=every, val_begin=begin)
+    )
+    config["param_scheduler"] = [
+        dict(type="ReduceOnPlateauLR", monitor="coco/bbox_mAP", rule="greater", begin=5, end=11)
+    ]
+    recipe = openmmlab.recipe(config, steps_per_epoch=10)
+    validated = [e for e in range(begin, 13) if e % every == 0 or e == 12]
+    arguments = recipe.hyperparameters["lr"].arguments
+    assert arguments["since"] == sum(e < 5 for e in validated)
+    assert arguments["until"] == sum(e < 11 for e in validated)
+    assert "param_scheduler[0]: pass 'coco/bbox_mAP' to jaxsched.report_metric after each validation" in recipe.notes
