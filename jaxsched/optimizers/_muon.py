@@ -185,6 +185,16 @@ def _orthogonal(matrix: jax.Array, divisor: jax.Array, coefficients: Any, steps:
     return (x.T if tall else x).astype(matrix.dtype)
 
 
+def _whole(x: jax.Array) -> jax.Array:
+    """Gathered, where its axes are sharded explicitly: each product needs all of it."""
+    return jax.sharding.reshard(x, jax.sharding.PartitionSpec()) if any(jax.typeof(x).sharding.spec) else x
+
+
+def _spread(x: jax.Array, like: jax.Array) -> jax.Array:
+    sharding = jax.typeof(like).sharding
+    return jax.sharding.reshard(x, sharding) if any(sharding.spec) else x
+
+
 def _norm(matrix: jax.Array, dtype: Any) -> jax.Array:
     return jnp.linalg.norm(matrix.astype(dtype).astype(matrix.dtype))
 
@@ -205,9 +215,10 @@ def _direction(gradient: jax.Array, buffer: jax.Array, h: Hypers) -> tuple[jax.A
 def _update_muon(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     direction, buffer = _direction(gradient, slots["momentum"], h)
-    divisor = jnp.maximum(_norm(direction, h.ns_dtype), h.eps)
-    shape = direction.shape if h.outputs == "first" else direction.shape[::-1]
-    update = _orthogonal(direction, divisor, h.ns_coefficients, h.ns_steps, h.ns_dtype)
+    matrix = _whole(direction)
+    divisor = jnp.maximum(_norm(matrix, h.ns_dtype), h.eps)
+    shape = matrix.shape if h.outputs == "first" else matrix.shape[::-1]
+    update = _spread(_orthogonal(matrix, divisor, h.ns_coefficients, h.ns_steps, h.ns_dtype), gradient)
     return -h.lr * _RATIOS[h.adjust_lr_fn](*shape) * update, {"momentum": buffer}
 
 
@@ -216,10 +227,11 @@ def _update_musgd(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers
     if h.use_muon:
         direction, new["muon_momentum"] = _direction(gradient, slots["muon_momentum"], h)
         in_torch = _torch_axes(direction.ndim) if h.outputs == "last" else tuple(range(direction.ndim))
-        turned = direction.transpose(in_torch)
+        turned = _whole(direction).transpose(in_torch)
         matrix = turned.reshape(turned.shape[0], -1)
         update = _orthogonal(matrix, _norm(matrix, h.ns_dtype) + 1e-7, COEFFICIENTS, STEPS, h.ns_dtype)
         update = update.reshape(turned.shape).transpose([in_torch.index(i) for i in range(direction.ndim)])
+        update = _spread(update, gradient)
         moved_by = -h.lr * h.muon * _RATIOS[None](*turned.shape[-2:]) * update
         share = h.sgd
     gradient = gradient + h.weight_decay * (param + moved_by)

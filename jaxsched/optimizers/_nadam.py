@@ -87,7 +87,8 @@ def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     def momentum(t: jax.Array) -> jax.Array:
         return beta1 * (1 - 0.5 * 0.96 ** (t * h.momentum_decay))
 
-    now, then = momentum(h.count), momentum(h.count + 1)
+    count = h.count.astype(h.lr.dtype)  # which does not overflow
+    now, then = momentum(count), momentum(count + 1)
     product = h.mu_product * now
     return {
         "mu_product": product,

@@ -1,0 +1,284 @@
+"""Every optimizer, one row each, through all that is promised of all of them. A new one is a new row."""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import chex
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+from flax import nnx
+
+import jaxsched as js
+
+# name -> a learning rate at which it comes down a parabola and Rosenbrock's valley, and other arguments
+RULES = {
+    "adadelta": dict(lr=0.5, eps=1e-3),
+    "adafactor": dict(lr=0.1),
+    "adagrad": dict(lr=0.4),
+    "adam": dict(lr=0.1),
+    "adamax": dict(lr=0.1),
+    "adamw": dict(lr=0.1, weight_decay=0.0),
+    "asgd": dict(lr=1e-3, lambd=0.0),
+    "lamb": dict(lr=0.02, weight_decay=0.0, max_grad_norm=None),
+    "muon": dict(lr=0.02, weight_decay=0.0, ns_dtype="float32"),
+    "musgd": dict(lr=1e-3, momentum=0.9, use_muon=True, muon=0.2, sgd=1.0, ns_dtype="float32"),
+    "nadam": dict(lr=0.1),
+    "radam": dict(lr=3e-3, betas=(0.9, 0.99)),
+    "rmsprop": dict(lr=0.02),
+    "rprop": dict(lr=0.02),
+    "sgd": dict(lr=1e-3, momentum=0.9),
+    "sparse_adam": dict(lr=0.1),
+}
+PARAMS = {"conv1": {"kernel": jnp.array([[-1.0, 1.0], [0.5, 2.0]])}, "bn": {"scale": jnp.array([[0.3], [-0.2]])}}
+GRADIENTS = jax.tree.map(lambda p: 0.1 * p + 0.05, PARAMS)
+every = pytest.mark.parametrize("name", RULES)
+
+
+def make(name, **changes):
+    return getattr(js, name)(**{**RULES[name], **changes})
+
+
+def test_every_optimizer_has_a_row():
+    others = {"carry_over", "flat", "group_norms", "hyperparams", "layer_decay", "lbfgs", "OptimizerState"}
+    public = {name for name in vars(js.optimizers) if not name.startswith("_")}
+    assert public - others == set(RULES)
+
+
+def run(tx, loss, params, steps):
+    @jax.jit
+    def train(params):
+        def step(carry, _):
+            params, state = carry
+            updates, state = tx.update(jax.grad(loss)(params), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, tx.init(params)), length=steps)[0][0]
+
+    return train(params)
+
+
+@every
+def test_comes_down_a_parabola_and_rosenbrocks_valley(name):
+    def parabola(p):
+        return jnp.sum(jnp.square(p["w"] - jnp.array([[1.0, -2.0], [3.0, 0.5]])))
+
+    def rosenbrock(p):
+        (x, y), _ = p["w"]
+        return (1 - x) ** 2 + 100 * (y - x**2) ** 2 + jnp.sum(jnp.square(p["w"][1]))
+
+    lr = RULES[name]["lr"]
+    fading = make(name, lr=js.cosine(lr, steps=3000))
+    for loss in (parabola, rosenbrock):
+        params = {"w": jnp.array([[-1.0, 1.5], [0.4, -0.3]])}
+        assert loss(run(fading, loss, params, 3000)) < 0.01 * loss(params), loss.__name__
+
+
+@every
+def test_jit_is_eager_and_keeps_the_structure(name):
+    tx = make(name, lr=js.linear(0.1, 0.0, 10))
+    state = tx.init(PARAMS)
+    eager = tx.update(GRADIENTS, state, PARAMS)
+    jitted = jax.jit(tx.update)(GRADIENTS, state, PARAMS)
+    chex.assert_trees_all_close(eager, jitted, rtol=1e-5, atol=1e-7)
+    chex.assert_trees_all_equal_shapes_and_dtypes(eager[1], state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(eager[0], PARAMS)
+    assert float(js.hyperparams(jitted[1])["weight"]["lr"]) == pytest.approx(0.1)
+
+
+@every
+def test_slots_have_stable_paths_and_any_tree_will_do(name):
+    grouped = make(name, rules=[("conv1/**", "a"), ("**", "b")], groups={"b": dict(lr=0.5)}).init(PARAMS)
+    plain = make(name).init(PARAMS)
+    chex.assert_trees_all_equal_structs(grouped.slots, plain.slots)
+    for tree in plain.slots.values():
+        assert set(tree) == set(PARAMS)
+        assert set(tree["conv1"]) == {"kernel"}
+    as_list = [PARAMS["conv1"]["kernel"], (PARAMS["bn"]["scale"],)]
+    tx = make(name)
+    updates, _ = tx.update(as_list, tx.init(as_list), as_list)
+    chex.assert_trees_all_equal_structs(updates, as_list)
+
+
+@every
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision(name, dtype):
+    params, gradients = jax.tree.map(lambda p: p.astype(dtype), (PARAMS, GRADIENTS))
+    tx = make(name)
+    state = tx.init(params)
+    updates, after = tx.update(gradients, state, params)
+    chex.assert_type(jax.tree.leaves(updates), dtype)
+    for part in (after.slots, after.hyperparams, after.shared):
+        chex.assert_type(jax.tree.leaves(part), jnp.float32)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+
+
+@every
+def test_complex_is_trained_or_refused_and_integers_are_refused(name):
+    params = jax.tree.map(lambda p: p + 1j * p, PARAMS)
+    tx = make(name)
+    if name in ("adafactor", "muon", "musgd"):
+        with pytest.raises(ValueError, match=f"{name}: parameter 'bn/scale' is"):
+            tx.init(params)
+    else:
+        updates, state = tx.update(params, tx.init(params), params)
+        chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
+        chex.assert_tree_all_finite((updates, state))
+    with pytest.raises(TypeError, match="'w' is int32"):
+        tx.init({"w": jnp.ones((2, 2), jnp.int32)})
+
+
+@every
+def test_the_count_saturates_and_nothing_overflows(name):
+    tx = make(name)
+    state = tx.init(PARAMS)._replace(count=jnp.int32(2**31 - 2))
+    for _ in range(3):
+        updates, state = tx.update(GRADIENTS, state, PARAMS)
+    assert int(state.count) == 2**31 - 1
+    chex.assert_tree_all_finite(updates)
+
+
+@every
+def test_serialization_round_trips(name):
+    tx = make(name)
+    state = tx.update(GRADIENTS, tx.init(PARAMS), PARAMS)[1]
+    fresh = tx.init(PARAMS)
+    restored = flax.serialization.from_bytes(fresh, flax.serialization.to_bytes(state))
+    chex.assert_trees_all_equal(restored, state)
+    with tempfile.TemporaryDirectory() as folder, ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(f"{folder}/state", state)
+        checkpointer.wait_until_finished()
+        chex.assert_trees_all_equal(checkpointer.restore(f"{folder}/state", fresh), state)
+
+
+@every
+def test_optax_tree_tools(name):
+    tx = make(name)
+    state = tx.init(PARAMS)
+    assert optax.tree.get(state, "count") == 0
+    moved = optax.tree.set(state, count=jnp.int32(7))
+    assert int(tx.update(GRADIENTS, moved, PARAMS)[1].count) == 8
+    marked = optax.tree.map_params(tx, lambda slot: slot + 1, state)
+    chex.assert_trees_all_close(marked.slots, jax.tree.map(lambda slot: slot + 1, state.slots))
+    chex.assert_trees_all_equal(marked._replace(slots={}), state._replace(slots={}))
+
+
+@every
+def test_inject_hyperparams_around_it(name):
+    tx = optax.inject_hyperparams(lambda lr: make(name, lr=lr))(lr=0.1)
+    state = tx.init(PARAMS)
+    for lr in (0.1, 0.02):
+        state.hyperparams["lr"] = jnp.float32(lr)
+        _, state = jax.jit(tx.update)(GRADIENTS, state, PARAMS)
+        assert float(js.hyperparams(state)["weight"]["lr"]) == pytest.approx(lr)
+
+
+@every
+def test_vmap_sweeps_a_recipe_in_one_trace(name):
+    traces = 0
+    hyperparameters = {k: v for k, v in RULES[name].items() if k != "lr"}
+
+    def train(recipe):
+        nonlocal traces
+        traces += 1
+        tx = recipe.build()
+        return tx.update(GRADIENTS, tx.init(PARAMS), PARAMS)[0]
+
+    peaks = (0.1, 0.2, 0.4)
+    recipes = [js.Recipe(name, {**hyperparameters, "lr": js.cosine(p, 100)}) for p in peaks]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *recipes)
+    swept = jax.jit(jax.vmap(train))(stacked)
+    assert traces == 1
+    for i, recipe in enumerate(recipes):
+        one = train(recipe)
+        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], swept), one, rtol=1e-4, atol=1e-6)
+
+
+@every
+def test_gradient_with_respect_to_the_learning_rate(name):
+    """Through two updates, against a difference: what meta-learning needs."""
+
+    def after(lr):
+        tx = make(name, lr=lr)
+        params, state = PARAMS, tx.init(PARAMS)
+        for _ in range(2):
+            updates, state = tx.update(jax.tree.map(lambda p: 0.1 * p + 0.05, params), state, params)
+            params = optax.apply_updates(params, updates)
+        return sum(jnp.sum(p) for p in jax.tree.leaves(params))
+
+    slope = jax.jit(jax.grad(after))(0.05)
+    difference = (after(0.051) - after(0.049)) / 0.002
+    np.testing.assert_allclose(slope, difference, rtol=2e-2, atol=1e-3)
+
+
+@every
+def test_in_a_chain_within_accumulation_and_nnx(name):
+    tx = js.accumulate(optax.chain(optax.clip_by_global_norm(1.0), make(name)), every=2)
+    model = nnx.Linear(2, 2, use_bias=False, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    before = model.kernel.get_value()
+    gradients = nnx.grad(lambda m: jnp.square(m(jnp.eye(2)) - 1).sum())(model)
+    optimizer.update(model, gradients)
+    np.testing.assert_array_equal(model.kernel.get_value(), before)
+    optimizer.update(model, gradients)
+    assert not np.allclose(model.kernel.get_value(), before)
+    assert bool(js.applied(optimizer))
+    assert "lr" in js.hyperparams(optimizer)["weight"]
+
+
+SHARDED = """
+import sys, jax, jax.numpy as jnp, numpy as np, optax, jaxsched as js
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+sys.path.insert(0, {folder!r})
+from rules import RULES
+params = {{"w": jnp.arange(64.0).reshape(16, 4) / 50 - 0.5}}
+seen = {{}}
+for kind in (AxisType.Auto, AxisType.Explicit):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
+    split = NamedSharding(mesh, P("data", None))
+    with jax.set_mesh(mesh):
+        for name, kwargs in RULES.items():
+            tx = getattr(js, name)(**kwargs)
+            spread = jax.device_put(params, split)
+            state = tx.init(spread)
+            for slot, tree in state.slots.items():
+                for leaf, p in zip(jax.tree.leaves(tree), jax.tree.leaves(spread), strict=True):
+                    if leaf.shape == p.shape:
+                        assert leaf.sharding.is_equivalent_to(p.sharding, leaf.ndim), (name, slot, leaf.sharding)
+            step = jax.jit(tx.update)
+            got = step(spread, state, spread)
+            assert got[0]["w"].sharding.is_equivalent_to(split, 2), (kind, name)
+            scalars = jax.tree.leaves((got[1].count, got[1].hyperparams, got[1].shared))
+            assert all(x.is_fully_replicated for x in scalars), (kind, name)
+            for slot, tree in got[1].slots.items():
+                for leaf, p in zip(jax.tree.leaves(tree), jax.tree.leaves(spread), strict=True):
+                    if leaf.shape == p.shape:
+                        assert leaf.sharding.is_equivalent_to(p.sharding, leaf.ndim), (name, slot, leaf.sharding)
+            if name not in seen:
+                seen[name] = step(params, tx.init(params), params)[0]
+            np.testing.assert_allclose(got[0]["w"], seen[name]["w"], rtol=1e-4, atol=1e-6)
+mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+tx = js.adamw(lr=js.linear(0.1, 0.0, 10))
+def local(p):
+    g = jax.lax.pmean(p, "data")
+    return tx.update(g, tx.init(p), p)[0]
+out = jax.shard_map(local, mesh=mesh, in_specs=P("data"), out_specs=P("data"))(params["w"])
+assert out.shape == (16, 4)
+print("sharded")
+"""
+
+
+def test_sharding_on_eight_devices(tmp_path):
+    # the others are elementwise, as Adam is
+    names = ("adafactor", "adam", "asgd", "lamb", "muon", "musgd", "nadam", "sgd", "sparse_adam")
+    (tmp_path / "rules.py").write_text(f"RULES = { ({name: RULES[name] for name in names})!r}")
+    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    code = SHARDED.format(folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=400)
+    assert done.stdout.strip() == "sharded", done.stderr[-3000:]
