@@ -16,7 +16,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules import Count, Length, Number, Positive, Rate, Schedule, constant, piecewise, schedule
+from jaxsched.schedules import (
+    Count,
+    Length,
+    Number,
+    Positive,
+    Rate,
+    Schedule,
+    constant,
+    cosine,
+    delayed,
+    linear,
+    piecewise,
+    polynomial,
+    schedule,
+)
 from jaxsched.schedules._progress import fraction, sin_squared
 from jaxsched.schedules._rate import LogRate
 from jaxsched.schedules._schedule import real
@@ -42,8 +56,13 @@ class Window(NamedTuple):
         """The first iteration whose progress ``is_there`` says True to (and to all later), or one after the end."""
         return bisect.bisect_left(range(self.max_iter + 1), True, key=lambda iteration: is_there(self.where(iteration)))
 
-    def on(self, shape: Callable[..., Schedule], *numbers: float) -> Schedule:
-        """A shape below, over this window."""
+    def on(self, core: Callable[[float], Schedule], shape: Callable[..., Schedule], *numbers: float) -> Schedule:
+        """``core`` of the window's length, or where the window does not begin at a whole iteration a shape below."""
+        whole = round(self.begin)
+        if abs(self.begin - whole) < 1e-6:  # which is what is left of products of shares
+            near = round(self.length)
+            schedule = core(near if abs(self.length - near) < 1e-6 else self.length)
+            return delayed(schedule, by=whole) if whole else schedule
         whole = math.floor(self.begin)
         return shape(*numbers, begin=whole, late=self.begin - whole, length=self.length)
 
@@ -121,7 +140,12 @@ def CosineParamScheduler(start_value: float, end_value: float) -> ParamScheduler
     def value(where: float) -> float:
         return end_value + 0.5 * (start_value - end_value) * (1 + math.cos(math.pi * where))
 
-    return ParamScheduler(value, lambda window: window.on(half_wave, start_value, end_value))
+    return ParamScheduler(
+        value,
+        lambda window: window.on(
+            lambda steps: cosine(start_value, steps, end_value), half_wave, start_value, end_value
+        ),
+    )
 
 
 def LinearParamScheduler(start_value: float, end_value: float) -> ParamScheduler:
@@ -130,18 +154,27 @@ def LinearParamScheduler(start_value: float, end_value: float) -> ParamScheduler
     def value(where: float) -> float:
         return end_value * where + start_value * (1 - where)
 
-    return ParamScheduler(value, lambda window: window.on(line, start_value, end_value))
+    return ParamScheduler(
+        value,
+        lambda window: window.on(lambda steps: linear(start_value, end_value, steps), line, start_value, end_value),
+    )
 
 
 def ExponentialParamScheduler(start_value: float, decay: float) -> ParamScheduler:
     """``start_value * decay ** where``."""
-    return ParamScheduler(lambda where: start_value * decay**where, lambda window: window.on(fall, start_value, decay))
+
+    def over(window: Window) -> Schedule:
+        whole = math.floor(window.begin)
+        return fall(start_value, decay, begin=whole, late=window.begin - whole, length=window.length)
+
+    return ParamScheduler(lambda where: start_value * decay**where, over)
 
 
 def PolynomialDecayParamScheduler(base_value: float, power: float) -> ParamScheduler:
     """``base_value * (1 - where) ** power``; ``power`` > 0."""
     return ParamScheduler(
-        lambda where: base_value * (1 - where) ** power, lambda window: window.on(_POWER, base_value, power)
+        lambda where: base_value * (1 - where) ** power,
+        lambda window: window.on(lambda steps: polynomial(base_value, 0.0, steps, power), _POWER, base_value, power),
     )
 
 
