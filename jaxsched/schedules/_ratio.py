@@ -61,7 +61,12 @@ def _kept(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
         if isinstance(value, Ratio):
             return value
         value = check(name, value)
-        return Ratio.of(value) if isinstance(value, float) else value
+        if not isinstance(value, float):
+            return value
+        ratio = Ratio.of(value)
+        # 1.00001 is nearer to a float32 than to a ratio of integers that small.
+        off = abs(Fraction(ratio.over, ratio.under) / Fraction(value) - 1)
+        return ratio if off <= Fraction(1, 2**24) else value
 
     return keep
 

@@ -11,7 +11,7 @@ from jaxsched.schedules._checks import MAX_STEP, Milestones, Whole
 from jaxsched.schedules._progress import exact_fraction
 from jaxsched.schedules._ratio import Ratio, is_whole, whole_type
 from jaxsched.schedules._schedule import real
-from jaxsched.schedules._twofold import Twofold
+from jaxsched.schedules._twofold import Twofold, two_sum
 
 
 def repeats(step: jax.Array, every: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -60,7 +60,7 @@ def cycle_at(step: jax.Array, steps: Whole, stretch: Whole) -> tuple[jax.Array, 
     gone, unit_part = jnp.where(endless, within // more, within), jnp.where(endless, within % more, 0)
     part = real(unit_part) / real(more) / real(length)
     up, down = exact_fraction(gone, length), exact_fraction(length - gone, length)
-    return cycle, Twofold(up.high, up.low + part), Twofold(down.high, down.low - part)
+    return cycle, two_sum(up.high, up.low + part), two_sum(down.high, down.low - part)
 
 
 def floor_log(number: jax.Array, base: jax.Array) -> tuple[jax.Array, jax.Array]:

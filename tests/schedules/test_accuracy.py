@@ -1,0 +1,182 @@
+"""Within 8 float32 ulp of the true value, and 1e-12 in float64: the rows of benchmarks/accuracy.py at fewer steps."""
+
+import runpy
+from fractions import Fraction
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+import jaxsched as js
+
+BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "accuracy.py"))
+ROWS, HORIZONS = BENCHMARK["rows"](), BENCHMARK["HORIZONS"]
+Longdouble, ulps, steps_to_try = BENCHMARK["Longdouble"], BENCHMARK["ulps"], BENCHMARK["steps_to_try"]
+MOST_ULPS = 8
+LAST = 2**31 - 1
+every_row = pytest.mark.parametrize("name", ROWS)
+
+
+class Mpmath:
+    """The numbers of the formulas, at 50 digits, for one step."""
+
+    mpmath.mp.dps = 50
+    number, pi = mpmath.mpf, mpmath.pi
+    sin, exp, log, expm1, log1p, sqrt, floor = (
+        getattr(mpmath, name) for name in ("sin", "exp", "log", "expm1", "log1p", "sqrt", "floor")
+    )
+    minimum, maximum = min, max
+
+    @staticmethod
+    def where(condition, a, b):
+        return a if condition else b
+
+
+@every_row
+def test_the_true_values_are_true(name):
+    """By mpmath with 50 digits, to the 18 that longdouble has (15 where it is a float64)."""
+    horizon, truth = 10**5, ROWS[name].truth
+    steps = [0, 1, 1234, 30001, 50000, 66667, 99999, 100000, LAST]
+    quick = np.broadcast_to(truth(Longdouble, np.asarray(steps, np.longdouble), horizon), len(steps))
+    for step, value in zip(steps, quick, strict=True):
+        exact = truth(Mpmath, mpmath.mpf(step), horizon)
+        if exact < 1e-300:
+            assert value < 1e-300
+            continue
+        # A rounding of the logarithm of a power counts as often as the power's logarithm is long.
+        most = 64 * float(np.finfo(np.longdouble).eps) * (1 + abs(float(mpmath.log(exact))))
+        found = mpmath.mpf(np.format_float_scientific(value, unique=False, precision=30))
+        assert abs(found / exact - 1) < most, step
+
+
+def of_one_length(steps):
+    return np.resize(steps, 9000)
+
+
+@every_row
+def test_within_eight_ulp(name):
+    """As an argument at every horizon (one compilation), and with constants at one of them. Never NaN or negative."""
+    row = ROWS[name]
+    traced = jax.jit(lambda schedule, steps: schedule(steps))
+    constant_at = HORIZONS[list(ROWS).index(name) % len(HORIZONS)]
+    for horizon in HORIZONS:
+        steps = of_one_length(steps_to_try(horizon, 400))
+        truth = np.asarray(row.truth(Longdouble, steps.astype(np.longdouble), horizon), np.longdouble)
+        schedule, steps = row.ours(horizon), jnp.asarray(steps, jnp.int32)
+        kinds = {"argument": lambda schedule, steps: traced(schedule, steps)}
+        if horizon == constant_at:
+            kinds["constant"] = lambda schedule, steps: jax.jit(schedule)(steps)
+        for kind, evaluate in kinds.items():
+            values = np.asarray(evaluate(schedule, steps))
+            errors = ulps(values, truth)
+            worst = int(np.nanargmax(errors))
+            assert errors[worst] <= MOST_ULPS, (kind, horizon, int(steps[worst]), values[worst], truth[worst])
+            assert (values >= 0).all(), (kind, horizon)
+            assert (values[truth > 1e-37] > 0).all(), (kind, horizon)
+
+
+@every_row
+def test_to_twelve_digits_in_float64(name):
+    row = ROWS[name]
+    with jax.enable_x64(True):
+        traced = jax.jit(lambda schedule, steps: schedule(steps))
+        for horizon in (HORIZONS[0], HORIZONS[-1]):
+            steps = of_one_length(steps_to_try(horizon, 400))
+            truth = np.asarray(row.truth(Longdouble, steps.astype(np.longdouble), horizon), float)
+            values = np.asarray(traced(row.ours(horizon), jnp.asarray(steps, jnp.int32)))
+            assert values.dtype == np.float64
+            np.testing.assert_allclose(values, truth, rtol=1e-12, atol=1e-300)
+
+
+def stairs(schedules, steps):
+    """The stair that each of many schedules ``step_decay(1, every, 0.5)`` is on."""
+    values = jax.jit(jax.vmap(lambda schedule, steps: schedule(steps)))(js.stack(schedules), steps)
+    return np.round(-np.log2(np.asarray(values, np.float64)))
+
+
+def test_no_whole_step_is_on_the_wrong_stair():
+    """At the first and the last step of stairs 0 to 119, for every length to 400 and long ones."""
+    lengths = [*range(1, 400), 5611, 10**6 + 1, 12_345_678]
+    k = np.arange(120)
+    steps = np.stack([np.concatenate([k * every, k * every + every - 1]) for every in lengths])
+    found = stairs([js.step_decay(1.0, every, 0.5) for every in lengths], jnp.asarray(steps, jnp.int32))
+    np.testing.assert_array_equal(found, np.broadcast_to([*k, *k], found.shape))
+    for every in (41, 10**6 + 1):  # as constants, which XLA divides by in its own way
+        schedule = jax.jit(js.step_decay(1.0, every, 0.5))
+        values = schedule(jnp.asarray([41 * every - 1, 41 * every], jnp.int32))
+        np.testing.assert_allclose(values, [0.5**40, 0.5**41], rtol=1e-6)
+
+
+def test_no_step_is_on_the_wrong_stair_where_a_stair_is_not_whole():
+    """As Python's own ``step // every``: 36 // 2.4 == 15 but 11 // 1.1 == 9."""
+    lengths = [2.4, 1.1, 1.3, 33.3, 0.7, 7.0 + 1 / 3, 1000 / 3, 3.14159, 54321.1, 1e6 + 0.5]
+    stair = np.arange(120)
+    for every in lengths:
+        near = np.unique(np.concatenate([np.floor(stair * every), np.ceil(stair * every)])).astype(np.int64)
+        near = np.resize(near[near <= 120 * every], 256)
+        expected = [int(step) // Fraction(every) for step in near]
+        for schedule in (js.step_decay(1.0, every, 0.5), js.exponential(1.0, 0.5, every, staircase=True)):
+            for values in (
+                schedule(jnp.asarray(near, jnp.int32)),
+                *([] if every != 2.4 else [jax.jit(schedule)(near)]),
+            ):
+                np.testing.assert_array_equal(np.round(-np.log2(np.asarray(values, np.float64))), expected)
+
+
+def test_a_line_ends_at_its_end_and_never_below():
+    """optax's ends at -1.4e-11 for 1000 steps: as constants XLA multiplies by a rounded reciprocal."""
+    lengths = [*range(1, 300), 90_000, 10**7]
+    steps = np.stack([np.clip(np.arange(-3, 4) + length, 0, LAST) for length in lengths])
+    for schedules in ([js.linear(3e-4, 0.0, n) for n in lengths], [js.polynomial(3e-4, 0.0, n, 0.9) for n in lengths]):
+        values = np.asarray(jax.jit(jax.vmap(lambda s, t: s(t)))(js.stack(schedules), jnp.asarray(steps, jnp.int32)))
+        assert (values[:, 3:] == 0).all()
+        assert (values[:, :3][steps[:, :3] < np.asarray(lengths)[:, None]] > 0).all()
+    for length in (41, 1000):
+        for schedule in (js.linear(3e-4, 0.0, length), js.polynomial(3e-4, 0.0, length, 0.9)):
+            values = np.asarray(jax.jit(schedule)(jnp.arange(length + 5)))
+            assert (values[:length] > 0).all()
+            assert (values[length:] == 0).all()
+
+
+@pytest.mark.parametrize("steps", [9.6, 33.25, 1e6 + 0.3, 100 * np.pi, 10.00001])
+def test_lengths_that_are_not_whole(steps):
+    """The last step before the end is as far from it as the length says."""
+    last = int(steps)
+    left = np.longdouble(float(Fraction(steps) - last)) / np.longdouble(steps)
+    for schedule, truth in (
+        (js.linear(0.5, 0.0, steps), 0.5 * left),
+        (js.cosine(0.5, steps), 0.5 * np.sin(Longdouble.pi / 2 * left) ** 2),
+        (js.polynomial(0.5, 0.0, steps, 0.5), 0.5 * np.sqrt(left)),
+        (js.cooldown(0.5, 0, steps), 0.5 * left),
+    ):
+        # Where the length is not exactly a ratio of small integers, it is off by 2**-24 of itself at most.
+        off = float(Fraction(steps) / 2**24 / (Fraction(steps) - last))
+        assert float(abs(np.asarray(schedule(last), np.longdouble) / truth - 1)) < 1e-6 + 2 * off
+        assert float(schedule(last + 1)) == 0
+
+
+def test_rates_near_one_are_honoured():
+    assert float(js.exponential(1.0, 1 - 1e-8)(10**8)) == pytest.approx(np.exp(-1), rel=1e-6)
+    assert float(js.exponential(1.0, 1 - 1e-12)(LAST)) == pytest.approx(np.exp(LAST * np.log1p(-1e-12)), rel=1e-6)
+    assert float(js.multi_step(1.0, (1,), 1 + 1e-7)(1)) == pytest.approx(1 + 1e-7, abs=1.2e-7)
+    assert float(js.exponential(1.0, 0.0)(0)) == 1.0
+    assert float(js.exponential(1.0, 0.0)(1)) == 0.0
+
+
+@pytest.mark.parametrize(("steps", "stretch"), [(1, 2), (7, 3), (100, 10), (46341, 2), (1, 46341), (2**30, 2), (3, 1)])
+def test_every_restart_is_found(steps, stretch):
+    """The cycle by exact integers, at the first and last step of each up to 2**31."""
+    begins, begin, length = [], 0, steps
+    while begin <= LAST and len(begins) < 100:
+        begins.append(begin)
+        begin, length = begin + length, length * stretch
+    near = np.unique(np.clip(np.asarray(begins)[:, None] + np.arange(-2, 3), 0, min(LAST, begin - 1)))
+    expected = 0.5 ** (np.searchsorted(begins, near, side="right") - 1.0)
+    schedule = js.cosine_restarts(1.0, steps, floor=0.0, stretch=stretch, decay=0.5)
+    values = np.asarray(jax.jit(lambda schedule, steps: schedule(steps))(schedule, jnp.asarray(near, jnp.int32)))
+    at_begin = np.isin(near, begins)
+    np.testing.assert_allclose(values[at_begin], expected[at_begin], rtol=2.4e-7)  # of 0.5**n: 2 ulp
+    assert (values <= expected * (1 + 1e-6)).all()
