@@ -26,13 +26,13 @@ import jaxsched as js
 class Options:
     """Train one network at many peak learning rates at once."""
 
-    rates: int = 24
+    rates: int = 32
     """How many peak learning rates to try, evenly spaced in their logarithm."""
     lowest: float = 1e-3
     """The lowest peak learning rate."""
     highest: float = 10.0
     """The highest peak learning rate."""
-    steps: int = 300
+    steps: int = 1000
     """Length of each training, in updates."""
     batch_size: int = 64
     """Images in a batch."""

@@ -29,7 +29,7 @@ class Options:
 
     hyp: Path = HYP
     """Any hyp.yaml of YOLOv5: learning rate, momentum, decay, warm-up, gains of the loss, augmentation."""
-    epochs: int = 40
+    epochs: int = 36
     """Passes over the training images."""
     batch_size: int = 16
     """Images in a batch, over all devices; gradients are gathered up to 64 images."""
