@@ -43,24 +43,38 @@ class Difference:
     """The step at which they differ most; ``a`` and ``b`` are the values there."""
 
     def __str__(self) -> str:
-        name = self.name if self.group is None else f"{self.group}.{self.name}"
-        line = f"{name}: {_text(self.a)} -> {_text(self.b)}"
-        if self.steps is None:
-            return line
-        shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.steps[:4])
-        more = f" and {len(self.steps) - 4} more ranges" if len(self.steps) > 4 else ""
-        return f"{line} at step {self.at}; differs at {shown}{more}"
+        return _line(self, (self.group,))
 
 
 class Differences(tuple[Difference, ...]):
-    """What differs: a tuple of `Difference`, one a line when printed, empty (and false) if nothing does."""
+    """What differs: a tuple of `Difference`, empty (and false) if nothing does.
+
+    Printed it has a line for each, and one for those that several groups have alike.
+    """
 
     __slots__ = ()
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self)) if self else "no difference"
+        groups: dict[str, list[str | None]] = {}
+        alike = {}
+        for difference in self:
+            key = _line(difference, ())
+            groups.setdefault(key, []).append(difference.group)
+            alike[key] = difference
+        return "\n".join(_line(alike[key], tuple(groups[key])) for key in groups) if self else "no difference"
 
     __repr__ = __str__
+
+
+def _line(difference: Difference, groups: tuple[str | None, ...]) -> str:
+    d = difference
+    of = f" ({', '.join(map(str, groups))})" if groups and d.group is not None else ""
+    line = f"{d.name}{of}: {_text(d.a)} -> {_text(d.b)}"
+    if d.steps is None:
+        return line
+    shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in d.steps[:4])
+    more = f" and {len(d.steps) - 4} more ranges" if len(d.steps) > 4 else ""
+    return f"{line} at step {d.at}; differs at {shown}{more}"
 
 
 def diff(a: Recipe, b: Recipe, *, rtol: float = 1e-6) -> Differences:
@@ -77,17 +91,15 @@ def diff(a: Recipe, b: Recipe, *, rtol: float = 1e-6) -> Differences:
 
     Returns:
         `Differences`: print them, or go through their ``name``, ``group``, ``steps``, ``a``, ``b``. Notes and origins
-        are not compared.
+        are not compared, nor hyperparameters that only one of two optimizers has.
 
     Example:
         >>> import jaxsched as js
         >>> recipe = js.Recipe("sgd", dict(lr=js.linear(0.5, 0.0, 4)), steps=4)
         >>> other = js.Recipe("sgd", dict(lr=js.linear(0.5, 0.25, 4)), steps=4, groups={"bias": dict(momentum=0.75)})
         >>> js.diff(recipe, other)
-        bias.lr: 0.125 -> 0.3125 at step 3; differs at 1-3
-        bias.momentum: 0.0 -> 0.75
-        norm.lr: 0.125 -> 0.3125 at step 3; differs at 1-3
-        weight.lr: 0.125 -> 0.3125 at step 3; differs at 1-3
+        lr (bias, norm, weight): 0.125 -> 0.3125 at step 3; differs at 1-3
+        momentum (bias): 0.0 -> 0.75
     """
     lengths = [recipe.steps for recipe in (a, b) if recipe.steps is not None]
     steps = np.arange(min(lengths, default=1000))
@@ -123,7 +135,8 @@ def _of_groups(a: Recipe, b: Recipe, steps: np.ndarray, rtol: float) -> Iterator
                 yield Difference("group", group, *(("frozen", "trained") if x is None else ("trained", "frozen")))
             continue
         for name in dict.fromkeys((*x, *y)):
-            yield from _of_values(name, group, x.get(name, ABSENT), y.get(name, ABSENT), steps, rtol)
+            if (name in x and name in y) or a.optimizer == b.optimizer:  # another optimizer has other hyperparameters
+                yield from _of_values(name, group, x.get(name, ABSENT), y.get(name, ABSENT), steps, rtol)
 
 
 def _of_values(name: str, group: str | None, x: Any, y: Any, steps: np.ndarray, rtol: float) -> Iterator[Difference]:

@@ -39,7 +39,7 @@ def test_ranges_and_the_largest_difference():
     # b: 1 1 .5 .5 .5 .5 .5  .1  .1  .25
     assert (weight.name, weight.group, weight.steps) == ("lr", "weight", ((2, 2), (6, 8)))
     assert (weight.at, weight.a, weight.b) == (2, 1.0, 0.5)
-    assert str(weight) == "weight.lr: 1.0 -> 0.5 at step 2; differs at 2, 6-8"
+    assert str(weight) == "lr (weight): 1.0 -> 0.5 at step 2; differs at 2, 6-8"
 
 
 def test_only_the_common_length_is_compared():
@@ -50,16 +50,21 @@ def test_only_the_common_length_is_compared():
 
 def test_groups():
     frozen = js.diff(sgd(), sgd(groups={"norm": None}))
-    assert [str(d) for d in frozen] == ["norm.group: 'trained' -> 'frozen'"]
+    assert [str(d) for d in frozen] == ["group (norm): 'trained' -> 'frozen'"]
     other = js.diff(sgd(), sgd(rules=[("**", "weight")]))
     assert names(other) == ["rules", "bias.group", "norm.group"]
-    assert str(other[1]) == "bias.group: 'there' -> absent"
+    assert str(other[1]) == "group (bias): 'there' -> absent"
 
 
 def test_another_optimizer_has_other_hyperparameters():
     found = js.diff(sgd(), js.Recipe("adam", {"lr": 0.5}, steps=10))
-    assert {"optimizer", "weight.betas", "weight.momentum"} <= set(names(found))
-    assert "weight.lr" not in names(found)
+    assert names(found) == ["optimizer"]
+    assert str(found) == "optimizer: 'sgd' -> 'adam'"
+
+
+def test_groups_that_differ_alike_share_a_line():
+    found = js.diff(sgd(1.0), sgd(0.5, groups={"norm": {"lr": 0.25}}))
+    assert str(found) == "lr (bias, weight): 1.0 -> 0.5\nlr (norm): 1.0 -> 0.25"
 
 
 @pytest.mark.parametrize(
