@@ -34,7 +34,7 @@ class Settings:
     def take(self, name: str, default: Any = _REQUIRED) -> Any:
         self.taken.append(name)
         if name in self.values:
-            return require(self.values.pop(name), self.at(name))
+            return _bounded(self.at(name), require(self.values.pop(name), self.at(name)))
         if default is _REQUIRED:
             raise ValueError(f"{self.where}: {name!r} is missing; add it")
         return default
@@ -88,6 +88,14 @@ class Settings:
     def finish(self, known: Iterable[str] = ()) -> None:
         """That nothing is left that was not taken; ``known`` are further names for the hint."""
         _fields.check_names(self.where, list(self.values), [*self.taken, *known][: None if self.values else 0])
+
+
+def _bounded(where: str, value: Any) -> Any:
+    """``value``, unless an int in it is too large for a float."""
+    for item in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(item, int) and item.bit_length() > 1023:
+            raise ValueError(f"{where} holds a number that is too large for a float")
+    return value
 
 
 def _plain_number(where: str, value: Any) -> float:

@@ -63,8 +63,6 @@ def read(
         raise
     except (TypeError, ValueError) as error:
         raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{path}: {error}") from None
-    except OverflowError:
-        raise ValueError(f"{path}: the schedule leads to numbers beyond all bounds") from None
     counts_epochs = _mm_parts.length(config, steps_per_epoch).epochs
     wrong = _mm_names.disagreement(Path(path).stem, config, counts_epochs, result.steps or 0)
     if wrong:
@@ -124,7 +122,12 @@ def recipe(
     run = _mm_parts.length(config, steps_per_epoch)
     notes: list[str] = []
     read_parts = _mm_parts.mmengine if _mm_parts.is_new(config) else _mm_parts.mmcv
-    return _recipe(config, run, batch_size, read_parts(config, run, depthwise, notes), notes)
+    try:
+        result = _recipe(config, run, batch_size, read_parts(config, run, depthwise, notes), notes)
+        result.build()  # checks what only the optimizer knows of
+    except OverflowError:
+        raise ValueError("the config leads to numbers beyond what a float can hold") from None
+    return result
 
 
 def _recipe(config: Config, run: Run, batch_size: int | None, parts: Parts, notes: list[str]) -> Recipe:
