@@ -90,7 +90,7 @@ def lift(
         return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), numbers)
 
     def init(params: Any) -> OptimizerState:
-        leaves, structure = jax.tree.flatten(params)
+        leaves, structure = _flatten(params)
         of = assignment(params)
         for leaf, path, group in zip(leaves, of.paths, of.groups, strict=True):
             dtype = jnp.result_type(leaf)
@@ -128,7 +128,7 @@ def lift(
         del extra
         if params is None:
             raise ValueError(f"{rule.name}: update needs the parameters: tx.update(gradients, opt_state, params)")
-        gradients, structure = jax.tree.flatten(updates)
+        gradients, structure = _flatten(updates)
         leaves = structure.flatten_up_to(params)
         slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
@@ -173,7 +173,7 @@ class _Assignment:
         self.found: dict[Any, _Assigned] = {}
 
     def __call__(self, params: Any) -> _Assigned:
-        leaves, structure = jax.tree.flatten(params)
+        leaves, structure = _flatten(params)
         key = (structure, tuple(jnp.shape(leaf) for leaf in leaves))
         if key not in self.found:
             parameters = grouping.parameters(params)
@@ -195,9 +195,13 @@ def _options(rule: UpdateRule, values: hyper.Values, fixed: hyper.Values) -> tup
 
 def _by_group(numbers: hyper.Values, groups: int) -> list[hyper.Values]:
     """For each group its own of the numbers, [] or [1]."""
-    rows, structure = jax.tree.flatten(numbers)
+    rows, structure = _flatten(numbers)
     columns = [[row] * groups if row.ndim == 0 else jax.lax.split(row, (1,) * groups) for row in rows]
     return [structure.unflatten(own) for own in zip(*columns, strict=True)] if rows else [{}] * groups
+
+
+def _flatten(tree: Any) -> tuple[list[Any], Any]:
+    return jax.tree.flatten(tree)
 
 
 def _compute_dtype(leaf: Any) -> Any:

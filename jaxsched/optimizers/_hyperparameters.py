@@ -172,7 +172,7 @@ def _together(cells: Sequence[Any], step: ArrayLike, dtype: Any) -> jax.Array:
         for column in zip(*leaves, strict=True)
     ]
     structure = jax.tree.structure(cells[0])
-    return jax.vmap(lambda *leaves: value_at(structure.unflatten(leaves), step))(*columns).astype(dtype)
+    return jax.vmap(lambda *leaves: value_at(jax.tree.unflatten(structure, leaves), step))(*columns).astype(dtype)
 
 
 def options(values: Values) -> Values:

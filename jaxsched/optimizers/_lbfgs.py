@@ -210,7 +210,7 @@ def _like(tree: Any, flat: jax.Array) -> Any:
     sizes = [jnp.size(leaf) for leaf in leaves]
     parts = jnp.split(flat, np.cumsum(sizes)[:-1])
     shaped = [x.reshape(jnp.shape(y)).astype(jnp.result_type(y)) for x, y in zip(parts, leaves, strict=True)]
-    return structure.unflatten(shaped)
+    return jax.tree.unflatten(structure, shaped)
 
 
 def _remember(memory: _Memory, gradient: jax.Array) -> _Memory:

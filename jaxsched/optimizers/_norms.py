@@ -35,7 +35,7 @@ def group_norms(
         >>> float(norms["weight"]["param_norm"]), round(float(norms["weight"]["update_ratio"]), 3)
         (5.0, 0.1)
     """
-    structure = jax.tree.structure(params)
+    structure: Any = jax.tree.structure(params)
     names = structure.flatten_up_to(grouping.labels(params, rules))
     trees = {"param_norm": params, "gradient_norm": gradients, "update_norm": updates}
     found: dict[str, dict[str, jax.Array]] = {name: {} for name in dict.fromkeys(names)}

@@ -177,7 +177,9 @@ def test_nnx_optimizer_in_jit_follows_the_bare_transformation():
         gradients = jax.grad(lambda p, x: loss(nnx.merge(graph, p), x))(params, x)
         updates, state = tx.update(gradients, state, params)
         params = optax.apply_updates(params, updates)
-    chex.assert_trees_all_close(nnx.to_pure_dict(nnx.state(model, nnx.Param)), params, atol=2e-7)  # jit against eager: ulps
+    chex.assert_trees_all_close(
+        nnx.to_pure_dict(nnx.state(model, nnx.Param)), params, atol=2e-7
+    )  # jit against eager: ulps
     assert float(js.hyperparams(optimizer)["weight"]["lr"]) == pytest.approx(1e-2 * 3 / 5)
 
 
