@@ -81,6 +81,8 @@ def curve(config: Any, run: Run, what: str = "lr") -> Curve:
     by_epoch = settings.flag("by_epoch", counts_epochs and not by_iteration)
     if by_epoch and by_iteration:
         raise ValueError(f"{where}: policy {policy!r} goes by iteration: take by_epoch=True out")
+    if name == "YOLOX" and settings.values.get("warmup") is None and settings.values.get("warmup_iters"):
+        raise ValueError(f"{where}: warmup_iters without warmup bends YOLOX's cosine: name a warmup, or take it out")
     warm = _warmup(settings, run, what)
     context = Context(settings, run, by_epoch, what)
     if name == "YOLOX":

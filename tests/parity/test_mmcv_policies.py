@@ -150,6 +150,8 @@ BAD = [
     (dict(policy="step", step=[8], warmup="linear"), ValueError, "needs warmup_iters > 0"),
     (dict(policy="step", step=[8], warmup="sine", warmup_iters=5), ValueError, "warmup must be one of"),
     (dict(policy="step", step=[8], warmup="linear", warmup_iters=5, warmup_ratio=0), ValueError, r"in \(0, 1\]"),
+    (dict(policy="YOLOX", by_epoch=False, num_last_epochs=1, min_lr=0, warmup_iters=5), ValueError, "name a warmup"),
+    (dict(policy="YOLOX", num_last_epochs=1, min_lr=0), ValueError, "needs by_epoch=False"),
     (dict(policy="CosineAnnealing"), ValueError, "exactly one of 'min_lr' and 'min_lr_ratio'"),
     (dict(policy="CosineAnnealing", min_lr=0, min_lr_ratio=0), ValueError, "exactly one of"),
     (dict(policy="FlatCosineAnnealing", min_lr=0, start_percent=1), ValueError, "start_percent must be a float"),
