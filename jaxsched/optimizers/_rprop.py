@@ -11,6 +11,7 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
+from jaxsched.schedules._checks import is_host_number
 
 
 def rprop(
@@ -34,7 +35,7 @@ def rprop(
 
     Args:
         lr: :math:`\eta_1`, the first step, >= 0.
-        etas: :math:`\eta^-, \eta^+`, what a step is multiplied by.
+        etas: :math:`\eta^-, \eta^+`, what a step is multiplied by: 0 < :math:`\eta^-` < 1 < :math:`\eta^+`.
         step_sizes: :math:`s_{\min}, s_{\max}`.
         maximize: Climb instead.
         groups: For a group's name what it overrides, or None to freeze it.
@@ -56,6 +57,8 @@ def rprop(
         >>> round(float(updates["kernel"][0]), 6)
         -0.1
     """
+    if all(map(is_host_number, etas)) and not 0 < etas[0] < 1 < etas[1]:  # type: ignore[operator]
+        raise ValueError(f"rprop: etas must be one between 0 and 1 and one above 1, got {etas!r}")
     defaults = {
         "lr": lr,
         "etas": etas,
