@@ -98,7 +98,7 @@ def _clock(live: Any) -> int:
     """How many steps it has taken."""
     if kind(live) == "SWALR":
         return int(live._step_count) - 1
-    return int(_leaf(live).last_epoch if kind(live) == "ChainedScheduler" else live.last_epoch)
+    return _clock(live._schedulers[0]) if kind(live) == "ChainedScheduler" else int(live.last_epoch)
 
 
 def _base(live: Any, i: int) -> float:

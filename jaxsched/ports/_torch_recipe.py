@@ -75,7 +75,7 @@ def recipe(
     groups = optimizer.param_groups
     turns = steps if steps is None or steps_per_epoch is None else -(-steps // steps_per_epoch)
     coming = [None] * len(groups) if scheduler is None else futures(optimizer, scheduler, turns)
-    known = inspect.signature(getattr(optimizers, OPTIMIZERS[name])).parameters.keys() - {"groups", "rules"}
+    known = [p for p in inspect.signature(getattr(optimizers, OPTIMIZERS[name])).parameters if p in groups[0]]
     names = group_names(groups)
     values = {
         names[i]: _hyperparameters(group, known, future, steps_per_epoch)
@@ -87,8 +87,11 @@ def recipe(
     overrides: dict[str, Any] = {
         group: {key: value for key, value in own.items() if key not in shared} for group, own in values.items()
     }
-    unread = sorted({key for group in groups for key in group} - known - {*_HOW, *_OF_SCHEDULERS})
+    own = {"decoupled_weight_decay"} if name == "AdamW" else set()  # its weight decay always is
+    unread = sorted({key for group in groups for key in group} - {*known, *_HOW, *_OF_SCHEDULERS, *own})
     notes = ["clipping, accumulation and averages, if any, are not in torch's optimizer: add them with replace()"]
+    if name == "Muon":
+        notes.append("kernels are taken as torch has them, outputs first; for Flax set outputs='last'")
     return Recipe(
         optimizer=OPTIMIZERS[name],
         hyperparameters={**{key: first[key] for key in shared}},
@@ -109,9 +112,11 @@ def group_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     return [str(i) for i in range(len(groups))]
 
 
-def _hyperparameters(group: Any, known: Any, future: Future | None, steps_per_epoch: int | None) -> dict[str, Any]:
+def _hyperparameters(
+    group: Any, known: Sequence[str], future: Future | None, steps_per_epoch: int | None
+) -> dict[str, Any]:
     values = {}
-    for key in group.keys() & known:
+    for key in known:
         value = group[key]
         values[key] = tuple(map(number, value)) if isinstance(value, tuple | list) else number(value)
     if future is None:

@@ -225,12 +225,11 @@ def _places(mapping: Mapped) -> dict[Any, Place]:
 
 
 def _array(value: Any) -> np.ndarray:
-    """A numpy array, out of the tensor that may hold it."""
+    """A copy of the array, out of the tensor that may hold it: torch goes on writing into its own."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        value = value.float() if "bfloat16" in str(value.dtype) else value
-        return np.asarray(value.numpy())
-    return np.asarray(value)
+        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+    return np.array(value)
 
 
 def _filled(

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import jaxsched as js
+from jaxsched.ports._torch_recipe import OPTIMIZERS
 
 torch = pytest.importorskip("torch")
 lr_scheduler = pytest.importorskip("torch.optim.lr_scheduler")
@@ -159,6 +160,18 @@ def test_a_loaded_state_dict_is_where_it_says():
     again.load_state_dict(optimizer.state_dict())
     resumed.load_state_dict(scheduler.state_dict())
     check(port.recipe(again, resumed, named_parameters=named), ahead(again, resumed, 60), 60)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_with_its_hyperparameters(name):
+    optimizer = getattr(torch.optim, name)([torch.zeros(3, 2, requires_grad=True)], lr=0.25)
+    recipe = port.recipe(optimizer)
+    assert not any("no use" in note for note in recipe.notes)
+    for key, value in recipe.hyperparameters.items():
+        assert optimizer.param_groups[0][key] == value
+    params = {"kernel": jnp.ones((3, 2))}
+    used = js.hyperparams(recipe.build().init(params))["0"]
+    assert float(used["lr"]) == 0.25
 
 
 class Net(torch.nn.Module):

@@ -213,6 +213,13 @@ def test_steps_are_counted_by_bias_corrections_and_not_by_schedules():
     assert float(js.hyperparams(state)["bias"]["lr"]) == 1.0
 
 
+def test_what_was_loaded_does_not_change_when_torch_goes_on():
+    tensor = np.ones((2, 3), np.float32)
+    loaded = t.load_parameters({"w": jnp.zeros((2, 3))}, {"w": tensor}, {"w": "w"})
+    tensor[:] = 5.0
+    np.testing.assert_array_equal(loaded["w"], 1.0)
+
+
 def test_parameters_go_to_their_places():
     loaded = t.load_parameters(PARAMS, dict(enumerate(BUFFERS)), PLACES)
     np.testing.assert_array_equal(loaded["fc"]["kernel"], BUFFERS[0].T)
