@@ -1,14 +1,14 @@
 """PyTorch training recipes as pure JAX: schedules, parameter groups and optimizers that give the same run."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from jaxsched import ports as ports
-from jaxsched._diff import Difference as Difference
-from jaxsched._diff import Differences as Differences
-from jaxsched._diff import diff as diff
 from jaxsched._plateau import PlateauState as PlateauState
 from jaxsched._plateau import plateau as plateau
 from jaxsched._plateau import plateau_state as plateau_state
 from jaxsched._plateau import report_metric as report_metric
-from jaxsched._plot import plot as plot
 from jaxsched.groups import BY_ROLE as BY_ROLE
 from jaxsched.groups import Condition as Condition
 from jaxsched.groups import Parameter as Parameter
@@ -45,15 +45,6 @@ from jaxsched.optimizers import sgd as sgd
 from jaxsched.optimizers import sparse_adam as sparse_adam
 from jaxsched.recipe import Accumulate as Accumulate
 from jaxsched.recipe import Recipe as Recipe
-from jaxsched.report import Finding as Finding
-from jaxsched.report import Findings as Findings
-from jaxsched.report import curves as curves
-from jaxsched.report import explain as explain
-from jaxsched.report import flat_hyperparams as flat_hyperparams
-from jaxsched.report import lint as lint
-from jaxsched.report import parameter_table as parameter_table
-from jaxsched.report import progress_fields as progress_fields
-from jaxsched.report import updates as updates
 from jaxsched.schedules import Schedule as Schedule
 from jaxsched.schedules import add as add
 from jaxsched.schedules import clamp as clamp
@@ -102,4 +93,48 @@ from jaxsched.transforms import ratio_ramp as ratio_ramp
 from jaxsched.transforms import skip_nonfinite as skip_nonfinite
 from jaxsched.transforms import skipped as skipped
 
+if _TYPE_CHECKING:  # imported when first used: what reports on a recipe is not needed to train with it
+    from jaxsched._diff import Difference as Difference
+    from jaxsched._diff import Differences as Differences
+    from jaxsched._diff import diff as diff
+    from jaxsched._plot import plot as plot
+    from jaxsched.report import Finding as Finding
+    from jaxsched.report import Findings as Findings
+    from jaxsched.report import curves as curves
+    from jaxsched.report import explain as explain
+    from jaxsched.report import flat_hyperparams as flat_hyperparams
+    from jaxsched.report import lint as lint
+    from jaxsched.report import parameter_table as parameter_table
+    from jaxsched.report import progress_fields as progress_fields
+    from jaxsched.report import updates as updates
+
 __version__ = "0.1.0"
+
+_LATER = {
+    "Difference": "_diff",
+    "Differences": "_diff",
+    "Finding": "report",
+    "Findings": "report",
+    "curves": "report",
+    "diff": "_diff",
+    "explain": "report",
+    "flat_hyperparams": "report",
+    "lint": "report",
+    "parameter_table": "report",
+    "plot": "_plot",
+    "progress_fields": "report",
+    "updates": "report",
+    "report": "report",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'jaxsched' has no attribute {name!r}")
+    module = _import_module(f"jaxsched.{_LATER[name]}")
+    globals()[name] = value = getattr(module, name, module)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
