@@ -18,7 +18,7 @@ def repeats(step: jax.Array, every: Any) -> tuple[jax.Array, jax.Array, jax.Arra
     """How often ``every`` fits into ``step``, what is over, and ``every``, both in one unit."""
     if isinstance(every, Ratio):
         over, under = jnp.asarray(every.over, whole_type()), jnp.asarray(every.under, whole_type())
-        times, rest = jnp.minimum(step // over, MAX_STEP // under - 1), step % over * under
+        times, rest = jnp.minimum(step // over, jnp.maximum(MAX_STEP // under - 1, 0)), step % over * under
         return (times * under + rest // over).astype(jnp.int32), rest % over, over
     if is_whole(every):
         whole = jnp.asarray(every, jnp.int32)

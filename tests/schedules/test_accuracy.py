@@ -180,3 +180,15 @@ def test_every_restart_is_found(steps, stretch):
     at_begin = np.isin(near, begins)
     np.testing.assert_allclose(values[at_begin], expected[at_begin], rtol=2.4e-7)  # of 0.5**n: 2 ulp
     assert (values <= expected * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("steps", [2.4, 100 * np.pi, 1.00001, 1e6 + 0.3])
+def test_lengths_that_are_not_whole_in_float64(steps):
+    at = np.unique(np.linspace(0, steps + 2, 50).astype(np.int32))
+    left = np.maximum(np.longdouble(steps) - at, 0) / np.longdouble(steps)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(js.linear(0.5, 0.0, steps)(at), np.float64(0.5 * left), rtol=1e-12, atol=1e-15)
+        wave = np.float64(0.5 * np.sin(Longdouble.pi / 2 * left) ** 2)
+        np.testing.assert_allclose(js.cosine(0.5, steps)(at), wave, rtol=1e-12, atol=1e-15)
+        times = [int(step) // Fraction(steps) for step in at]
+        np.testing.assert_allclose(js.step_decay(1.0, steps, 0.5)(at), 0.5 ** np.asarray(times, float), rtol=1e-12)

@@ -4,6 +4,8 @@ import inspect
 import math
 import operator
 import pickle
+import re
+import time
 from typing import NamedTuple
 
 import jax
@@ -198,6 +200,32 @@ def test_vmap_of_a_stack_is_a_loop(case):
     both = [case.schedule, case.other]
     values = jax.jit(jax.vmap(lambda schedule: schedule(STEPS)))(js.stack(both))
     np.testing.assert_allclose(values, np.stack([schedule(STEPS) for schedule in both]), rtol=RTOL)
+
+
+@every_case
+def test_in_a_compiled_step_it_is_scalar_arithmetic(case):
+    """No loop, no call to the host, no array; only a table is looked up."""
+    program = jax.jit(case.schedule).lower(jnp.int32(0)).compile().as_text()
+    operations = set(re.findall(r"= \S+ ([a-z][a-z0-9-]*)\(", program))
+    assert operations
+    if case.schedule.name != "table":
+        assert not re.findall(r"\b(?:pred|[a-z]+[0-9]+)\[[0-9]", program)
+        assert not operations & {"gather", "dynamic-slice", "sort", "reduce"}
+    assert not operations & {"while", "custom-call", "conditional", "scatter"}
+
+
+def test_two_million_steps_as_one_array_take_well_under_a_second():
+    """Of the costliest; the best of three, for other programs may be running. benchmarks/schedules.py has them all."""
+    steps = jnp.arange(2_000_000, dtype=jnp.int32)
+    for schedule in (js.cosine_restarts(0.1, 1000, stretch=2, decay=0.9), js.cosine(0.1, 10**6, k=1.5)):
+        compiled = jax.jit(schedule)
+        compiled(steps).block_until_ready()
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            compiled(steps).block_until_ready()
+            times.append(time.perf_counter() - begin)
+        assert min(times) < 1.0, times
 
 
 @every_case

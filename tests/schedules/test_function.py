@@ -1,0 +1,38 @@
+"""Functions of the step as schedules."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxsched as js
+
+
+def test_a_traceable_function():
+    schedule = js.from_function(lambda step: 1 / (1 + step))
+    np.testing.assert_allclose(jax.jit(schedule)(jnp.arange(3)), [1, 1 / 2, 1 / 3], rtol=3e-7)
+
+
+def test_a_function_with_numbers_of_its_own_stays_a_pytree():
+    inner = js.linear(1.0, 0.0, 2)
+    assert js.from_function(inner)(1) == 0.5
+    assert js.from_function(inner) == js.from_function(inner)
+
+
+def test_a_function_that_is_not_traceable_is_called_once_a_step_on_the_host():
+    called = []
+
+    def rate(epoch):
+        called.append(epoch)
+        return 0.5 if epoch in {1, 2} else 1.0
+
+    schedule = js.tabulate(rate, 4)
+    assert called == [0, 1, 2, 3]
+    assert all(type(epoch) is int for epoch in called)
+    np.testing.assert_array_equal(schedule(jnp.arange(6)), [1, 0.5, 0.5, 1, 1, 1])
+
+
+def test_a_table_has_all_its_digits_in_float64():
+    schedule = js.table([0.1, 1 / 3])
+    assert float(schedule(1)) == np.float32(1 / 3)
+    with jax.enable_x64(True):
+        assert float(schedule(1)) == 1 / 3
