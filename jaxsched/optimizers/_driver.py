@@ -94,12 +94,14 @@ def lift(
         of = assignment(params)
         for leaf, path, group in zip(leaves, of.paths, of.groups, strict=True):
             dtype = jnp.result_type(leaf)
+            if group not in active:
+                continue
             if not jnp.issubdtype(dtype, jnp.inexact):
                 raise TypeError(
                     f"{rule.name}: parameter {path!r} is {dtype}; only floating ones can be trained. Keep it out of "
-                    "the tree, or behind optax.masked."
+                    "the tree, or freeze its group with None."
                 )
-            if group in active and (why := rule.refuses(jnp.shape(leaf), dtype, active[group])):
+            if why := rule.refuses(jnp.shape(leaf), dtype, active[group]):
                 raise ValueError(
                     f"{rule.name}: parameter {path!r} {why}; give it another optimizer with optax.partition, or freeze "
                     "its group with None"
@@ -134,7 +136,7 @@ def lift(
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
         numbers = evaluate(state.count if step is None else as_step(step), leaves, plateau)
         count = optax.safe_increment(state.count)
-        total = count + state.earlier
+        total = jnp.maximum(count + state.earlier, count)  # a sum beyond int32 is negative
         prepared = rule.prepare(Hypers(**numbers, **state.shared, count=total)) if rule.prepare else {}
         of_group = dict(zip(active, _by_group({**numbers, **prepared}, len(active)), strict=True))
 

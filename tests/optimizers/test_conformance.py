@@ -137,7 +137,7 @@ def test_complex_is_trained_or_refused_and_integers_are_refused(name):
 @every
 def test_the_count_saturates_and_nothing_overflows(name):
     tx = make(name)
-    state = tx.init(PARAMS)._replace(count=jnp.int32(2**31 - 2))
+    state = tx.init(PARAMS)._replace(count=jnp.int32(2**31 - 2), earlier=jnp.int32(1000))
     for _ in range(3):
         updates, state = tx.update(GRADIENTS, state, PARAMS)
     assert int(state.count) == 2**31 - 1
