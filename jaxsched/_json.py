@@ -30,6 +30,8 @@ from jaxsched.schedules._checks import is_host_number
 VERSION = 1
 LONGEST = 2**27
 """Characters: enough for a table of five million steps."""
+MOST_ITEMS = 2**20
+"""Names and numbers, those in arrays apart: each is looked at in Python."""
 DEEPEST = 64
 """How deep schedules and conditions may be nested."""
 
@@ -49,6 +51,7 @@ def from_json(text: str | bytes) -> Recipe:
     content = _parsed(text)
     if not isinstance(content, dict) or "$recipe" not in content:
         raise ValueError('this is no recipe: it must be a JSON object with "$recipe"')
+    _check_size(content)
     recipe = _read(_Place("", "recipe"), content, 0)
     _made("recipe", recipe.by_group)  # checks the hyperparameters, as build() would
     return recipe
@@ -148,6 +151,18 @@ def _parsed(text: str | bytes) -> Any:
         raise ValueError("this is no recipe: it is nested too deeply") from None
     except ValueError as error:  # of JSON, of UTF-8, or of a whole number with thousands of digits
         raise ValueError(f"this is no recipe: {error}") from None
+
+
+def _check_size(content: Any) -> None:
+    items, waiting = 0, [content]
+    while waiting:
+        node = waiting.pop()
+        inside = [v for k, v in node.items() if k != "$array"] if isinstance(node, dict) else node
+        if isinstance(inside, list):
+            items += len(inside)
+            if items > MOST_ITEMS:
+                raise ValueError(f"the text holds more than {MOST_ITEMS} names and numbers outside of arrays")
+            waiting += inside
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -260,6 +260,17 @@ def test_long_names_cost_no_more_than_their_length():
     assert time.perf_counter() - began < 5
 
 
+def test_too_many_items_are_refused_at_once_but_a_long_table_is_read(monkeypatch):
+    text = '{"$recipe": 1, "optimizer": "sgd", "hyperparameters": {"lr": [' + "0," * 2**20 + "0]}}"
+    began = time.perf_counter()
+    with pytest.raises(ValueError, match="more than"):
+        js.Recipe.from_json(text)
+    assert time.perf_counter() - began < 5
+    monkeypatch.setattr("jaxsched._json.MOST_ITEMS", 50)
+    table = with_lr(js.table(np.arange(100.0)))
+    assert back(table) == table
+
+
 def test_a_text_that_is_too_long_is_refused():
     with pytest.raises(ValueError, match="at most"):
         js.Recipe.from_json(" " * (2**27 + 1))
