@@ -1,5 +1,7 @@
 """fvcore's schedulers, live: the same number at every iteration."""
 
+import inspect
+
 import jax
 import numpy as np
 import pytest
@@ -110,3 +112,11 @@ def test_composites_that_fvcore_refuses():
         for module in (fvcore, detectron2):
             with pytest.raises(ValueError):
                 composite(module, parts, lengths, scaling)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in CASES.values()}) + ["CompositeParamScheduler"])
+def test_the_same_arguments_and_defaults(name):
+    def arguments(function):
+        return [(p.name, p.default) for p in inspect.signature(function).parameters.values()]
+
+    assert arguments(getattr(detectron2, name)) == arguments(getattr(fvcore, name))

@@ -1,6 +1,7 @@
 """timm's schedulers, groups and averages, live: the same lr at each epoch or update, past the end too."""
 
 import importlib.util
+import inspect
 
 import jax
 import numpy as np
@@ -258,3 +259,14 @@ def test_average(timm, warmup):
     # update k, from 1, in train.py is index k - 1 here
     expected = [ema.get_decay(k) for k in range(1, 800)]
     np.testing.assert_allclose(js.schedules.value_at(recipe.ema, np.arange(799)), expected, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "name", sorted({name for name, _ in CASES.values()}) + ["PlateauLRScheduler", "create_scheduler_v2"]
+)
+def test_the_same_arguments_and_defaults(timm, name):
+    def arguments(function):
+        parameters = list(inspect.signature(function).parameters.values())
+        return [(p.name, p.default) for p in parameters if p.name != "optimizer"]
+
+    assert arguments(getattr(ours, name)) == arguments(getattr(timm.scheduler, name))
