@@ -189,3 +189,9 @@ def test_scaling_to_the_workers_is_said():
     assert "BASE_LR 0.1 -> 0.2" in recipe.notes[0]
     assert "world_size" in detectron2.recipe(solver).notes[0]
     assert detectron2.recipe(solver, world_size=8).notes == ()
+
+
+def test_recorded_defaults():
+    recorded = {**RECORDED["meta"]["defaults"]}
+    recorded["STEPS"] = tuple(recorded["STEPS"])
+    assert {name: detectron2.DEFAULTS[name] for name in recorded} == recorded
