@@ -49,6 +49,11 @@ FILES = {
     "openmmlab 3": ("faster.py", MMDET_3, ["-s", "7330"]),
     "detectron2": ("retinanet.yaml", DETECTRON, []),
     "ultralytics": ("args.yaml", ARGS, ["-s", "1000"]),
+    "ultralytics auto": (
+        "args.yaml",
+        ARGS.replace("SGD", "auto"),
+        ["--images", "118287", "--classes", "80", "--outputs", "first"],
+    ),
     "recipe": ("recipe.json", js.Recipe("sgd", dict(lr=js.cosine(0.1, 100)), steps=100).to_json(), []),
 }
 GOLDEN = Path(__file__).parent / "report" / "golden"
@@ -209,7 +214,8 @@ def test_without_the_extra_the_error_names_it():
 
 def test_importing_jaxsched_imports_no_extra_and_no_port():
     code = (
-        "import sys, jaxsched; wrong = {'matplotlib', 'rich', 'typer', 'yaml', 'flax', 'torch'} & set(sys.modules); "
+        "import sys, jaxsched; "
+        "wrong = {'matplotlib', 'rich', 'typer', 'yaml', 'flax', 'torch', 'jaxsched.report'} & set(sys.modules); "
         "print(sorted(wrong | {m for m in sys.modules if m.startswith('jaxsched.ports.') and '._' not in m}))"
     )
     assert process("-c", code).stdout.strip() == "[]"

@@ -52,6 +52,10 @@ Images = Annotated[
 Classes = Annotated[int | None, typer.Option(min=1, help="Classes of the data set (Ultralytics, optimizer=auto).")]
 Optimizer = Annotated[str | None, typer.Option(help="SGD, Adam or AdamW (YOLOv5, Ultralytics).")]
 CosLr = Annotated[bool | None, typer.Option("--cos-lr", help="Half a cosine in place of a line (YOLOv5, Ultralytics).")]
+Outputs = Annotated[
+    str | None,
+    typer.Option(help="Which axis of a kernel is the outputs, last (Flax; the default) or first (Ultralytics' MuSGD)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
 
@@ -81,10 +85,11 @@ def show(
     classes: Classes = None,
     optimizer: Optimizer = None,
     cos_lr: CosLr = None,
+    outputs: Outputs = None,
     as_json: Json = False,
 ) -> None:
     """What a recipe will do: hyperparameters, values at the moments that matter, a small curve, what looks wrong."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs)
     with _errors():
         seen = sample(read(file, given, kind))
         explanation, findings = explain_sample(seen), lint_sample(seen)
@@ -107,10 +112,11 @@ def lint(
     classes: Classes = None,
     optimizer: Optimizer = None,
     cos_lr: CosLr = None,
+    outputs: Outputs = None,
     as_json: Json = False,
 ) -> None:
     """What looks wrong with a recipe. Exit status 1 if there is an error."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs)
     with _errors():
         findings = lint_sample(sample(read(file, given, kind)))
         if as_json:
@@ -136,10 +142,11 @@ def plot(
     classes: Classes = None,
     optimizer: Optimizer = None,
     cos_lr: CosLr = None,
+    outputs: Outputs = None,
     log: Annotated[bool | None, typer.Option("--log/--linear", help="The scale of lr; chosen where left out.")] = None,
 ) -> None:
     """Draw lr, momentum and weight decay of each group over the steps."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs)
     with _errors():
         from jaxsched._plot import plot as draw  # here: matplotlib takes a second to import
 
@@ -162,11 +169,12 @@ def diff(
     classes: Classes = None,
     optimizer: Optimizer = None,
     cos_lr: CosLr = None,
+    outputs: Outputs = None,
     rtol: Annotated[float, typer.Option(help="Numbers differ if further apart than this, relatively.")] = 1e-6,
     as_json: Json = False,
 ) -> None:
     """What differs between two recipes, at which steps, by how much. Exit status 1 if anything does."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, strict=False)
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs, strict=False)
     with _errors():
         from jaxsched._diff import diff as compare
 
@@ -193,9 +201,10 @@ def convert(
     classes: Classes = None,
     optimizer: Optimizer = None,
     cos_lr: CosLr = None,
+    outputs: Outputs = None,
 ) -> None:
     """Write a recipe as JSON, to be read by js.Recipe.from_json without its original."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr)
+    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs)
     with _errors():
         text = read(file, given, kind).to_json()
         if out is None:

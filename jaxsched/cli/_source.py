@@ -28,6 +28,7 @@ class Given:
     classes: int | None = None
     optimizer: str | None = None
     cos_lr: bool | None = None
+    outputs: str | None = None
     strict: bool = True
     """Whether it is an error if the file has no use for something of this, or says otherwise."""
 
@@ -143,7 +144,9 @@ def _ultralytics(path: Path, given: Given) -> Recipe:
         per_epoch = math.ceil(given.images / batch)
     if per_epoch is None:
         raise ValueError(f"{path}: args.yaml does not say it, so give --steps-per-epoch or --images")
-    return ports.ultralytics.recipe(args, steps_per_epoch=per_epoch, images=given.images, classes=given.classes)
+    return ports.ultralytics.recipe(
+        args, steps_per_epoch=per_epoch, images=given.images, classes=given.classes, outputs=given.outputs or "last"
+    )
 
 
 def _openmmlab(path: Path, given: Given) -> Recipe:
@@ -158,7 +161,9 @@ _LENGTH = ("steps_per_epoch", "epochs", "batch_size")
 KINDS: dict[str, Kind] = {
     "recipe": Kind("a recipe's JSON", _recipe, _LENGTH),
     "yolov5": Kind("a hyp.yaml of YOLOv5", _yolov5, (*_LENGTH, "images", "optimizer", "cos_lr"), _LENGTH),
-    "ultralytics": Kind("Ultralytics' args.yaml", _ultralytics, (*_LENGTH, "images", "classes", "optimizer", "cos_lr")),
+    "ultralytics": Kind(
+        "Ultralytics' args.yaml", _ultralytics, (*_LENGTH, "images", "classes", "optimizer", "cos_lr", "outputs")
+    ),
     "openmmlab": Kind(
         "an OpenMMLab config", _openmmlab, ("steps_per_epoch", "batch_size", "images"), ("steps_per_epoch",)
     ),

@@ -106,8 +106,9 @@ def rule_text(match: grouping.Match) -> str:
     if not isinstance(match, grouping.Condition):
         return match if isinstance(match, str) else getattr(match, "__name__", repr(match))
     if match.kind in ("all", "any"):
-        joined = (" and " if match.kind == "all" else " or ").join(map(rule_text, match.arguments))
-        return f"({joined})"
+        texts = [rule_text(one) for one in match.arguments]
+        joined = (" and " if match.kind == "all" else " or ").join(texts)
+        return f"({joined})" if len(texts) > 1 else joined or ("everything" if match.kind == "all" else "nothing")
     if match.kind == "not":
         return f"not {rule_text(match.arguments[0])}"
     if match.kind == "glob":
