@@ -2,7 +2,7 @@
 
     python tests/parity/install.py
 
-Their own requirements would bring gigabytes that no test touches; so they come without, and what they do need is listed.
+Their own requirements would bring gigabytes that no test touches; so they come without, and what they need is listed.
 """
 
 import importlib.util
