@@ -65,7 +65,7 @@ def plot(
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If there is no recipe, or the ending of ``path`` is not known.
+        ValueError: If there is nothing to draw, or the ending of ``path`` is not known.
 
     Example:
         >>> import jaxsched as js
@@ -83,6 +83,8 @@ def plot(
 
     seen = {name: sample(one) for name, one in recipes.items()}
     panels = _panels(seen)
+    if not panels:
+        raise ValueError("plot: there is nothing to draw, every group is frozen")
     heights = [3.0 if name == "lr" else 0.6 if _one_number(lines) else 1.3 for name, lines in panels.items()]
     figure = Figure(figsize=(9.5, sum(heights) + 1.2), layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]

@@ -123,6 +123,8 @@ def test_what_cannot_be_drawn(tmp_path):
         js.plot(ONE_X, path=tmp_path / "recipe.jpeg")
     with pytest.raises(ValueError, match="no recipe"):
         js.plot({})
+    with pytest.raises(ValueError, match="every group is frozen"):
+        js.plot(ONE_X.replace(groups={"all": None}))
 
 
 def test_without_a_length():

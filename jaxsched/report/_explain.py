@@ -259,7 +259,8 @@ def _hyperparameters(e: Explanation) -> Iterator[str]:
         best = max(texts, key=texts.count)
         if len(trained) == 1 or texts.count(best) > 1:
             common[key] = best
-    yield _block("all groups" if len(trained) > 1 or not trained else next(iter(trained)), common)
+    if common:
+        yield _block("all groups" if len(trained) > 1 else next(iter(trained)), common)
     own_cells = {
         name: {key: cell for key, cell in own.items() if common.get(key) != cell} for name, own in cells.items()
     }
