@@ -213,6 +213,16 @@ def test_steps_are_counted_by_bias_corrections_and_not_by_schedules():
     assert float(js.hyperparams(state)["bias"]["lr"]) == 1.0
 
 
+def test_the_state_of_a_plateau_is_carried_to_every_group():
+    tx = js.sgd(lr=t.ReduceLROnPlateau(patience=2)(0.1), momentum=0.9)
+    theirs = dict(best=0.25, num_bad_epochs=2, cooldown_counter=0, last_epoch=9)
+    state = t.load_state(tx.init(PARAMS), state_dict(momentum_buffer=BUFFERS), PLACES, scheduler_state_dict=theirs)
+    for group in ("weight", "bias"):
+        found = js.plateau_state(state)[group]["lr"]
+        assert (float(found.best), int(found.bad), int(found.reports)) == (0.25, 2, 9)
+        assert float(js.plateau_state(js.report_metric(state, 0.3))[group]["lr"].value) == pytest.approx(0.01)
+
+
 def test_what_was_loaded_does_not_change_when_torch_goes_on():
     tensor = np.ones((2, 3), np.float32)
     loaded = t.load_parameters({"w": jnp.zeros((2, 3))}, {"w": tensor}, {"w": "w"})
