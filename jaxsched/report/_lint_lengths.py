@@ -239,8 +239,8 @@ def _counts_steps_as_epochs(seen: Sample, moment: Moment) -> bool:
         per_epoch > 1
         and moment.clock.unit == per_epoch
         and lengths
-        and min(lengths) >= max(seen.length / per_epoch, per_epoch)
-        and max(lengths) <= seen.length
+        and min(lengths) > seen.length / per_epoch
+        and seen.length / 5 <= max(lengths) <= seen.length
     )
 
 

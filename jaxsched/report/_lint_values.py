@@ -91,7 +91,7 @@ def rising_at_end(seen: Sample) -> Iterator[Finding]:
 def jump(seen: Sample) -> Iterator[Finding]:
     for group, lr in _rates(seen):
         for moment in seen.moments[group]["lr"]:
-            if not moment.happens or not 1 < moment.step < seen.length:
+            if not moment.happens or not 1 < moment.step < seen.length or moment.what == "restart":
                 continue
             before, after = seen.at(lr, moment.step - 1), seen.at(lr, moment.step)
             if before <= 0 or after <= 0:
