@@ -6,7 +6,7 @@ to a parameter by its annotation: ``steps: Length``.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -28,8 +28,8 @@ def is_host_number(value: Any) -> bool:
 def number(name: str, value: Any) -> Any:
     """A finite real number. Anything that only traces can know passes."""
     if is_host_number(value):
-        if not math.isfinite(value):
-            raise ValueError(f"{name} must be finite, got {value!r}")
+        if not abs(value) <= sys.float_info.max:  # an int may be larger, and NaN compares with nothing
+            raise ValueError(f"{name} must be finite, got {value if isinstance(value, float) else 'a huge integer'}")
         return value.item() if isinstance(value, np.generic | np.ndarray) else value
     if isinstance(value, str):
         raise TypeError(f"{name} must be a number, got the text {value!r}; convert it with float() first")
