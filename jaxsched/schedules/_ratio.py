@@ -32,11 +32,13 @@ class Ratio:
         self.over, self.under, self.tilt, self.value = over, under, tilt, value
 
     @classmethod
-    def of(cls, value: float) -> Ratio:
-        largest = np.iinfo(whole_type()).max
+    def of(cls, value: float) -> Ratio | float:
+        """The ratio nearest to ``value``; ``value`` itself if it is nearer to a float32, as 1.00001 is."""
         exact = Fraction(value)
+        largest = np.iinfo(whole_type()).max
         near = exact.limit_denominator(max(int((largest / max(value, 1.0)) ** 0.5), 1))
-        near = max(near, Fraction(1, near.denominator))
+        if abs(near / exact - 1) > Fraction(1, 2**24):
+            return value
         return cls(near.numerator, near.denominator, (exact > near) - (exact < near), value)
 
     def __float__(self) -> float:
@@ -61,12 +63,7 @@ def _kept(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
         if isinstance(value, Ratio):
             return value
         value = check(name, value)
-        if not isinstance(value, float):
-            return value
-        ratio = Ratio.of(value)
-        # 1.00001 is nearer to a float32 than to a ratio of integers that small.
-        off = abs(Fraction(ratio.over, ratio.under) / Fraction(value) - 1)
-        return ratio if off <= Fraction(1, 2**24) else value
+        return Ratio.of(value) if isinstance(value, float) else value
 
     return keep
 
