@@ -94,6 +94,16 @@ def test_accumulation_copies_no_state():
     assert compiled.memory_analysis().alias_size_in_bytes >= 4 * 3 * 64 * 48 * 4  # params, gradients, momentum, average
 
 
+@pytest.mark.parametrize("gather", [js.accumulate, optax.MultiSteps])
+def test_which_steps_were_updates_can_be_seen(gather):
+    tx, params = gather(js.sgd(lr=0.1), 3), {"w": jnp.ones(())}
+    state, seen = tx.init(params), []
+    for _ in range(6):
+        _, state = tx.update(params, state, params)
+        seen.append(bool(js.applied(state)))
+    assert seen == [False, False, True] * 2
+
+
 def test_bad_accumulation():
     with pytest.raises(ValueError, match="every must be >= 1"):
         js.accumulate(js.sgd(), 0)

@@ -129,7 +129,7 @@ def applied(opt_state: Any) -> jax.Array:
     """Whether the last call of ``update`` ended in an update; always, where nothing is accumulated.
 
     Args:
-        opt_state: Anything that holds the state, as for `hyperparams`.
+        opt_state: Anything that holds the state of `accumulate` or ``optax.MultiSteps``, as for `hyperparams`.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -139,5 +139,6 @@ def applied(opt_state: Any) -> jax.Array:
         >>> bool(js.applied(state))
         False
     """
-    found = states(opt_state, AccumulateState)
-    return jnp.all(jnp.stack([jnp.asarray(unboxed(state.applied)) for state in found])) if found else jnp.ones((), bool)
+    found = [unboxed(state.applied) for state in states(opt_state, AccumulateState)]
+    found += [unboxed(state.mini_step) == 0 for state in states(opt_state, optax.MultiStepsState)]
+    return jnp.all(jnp.stack([jnp.asarray(now) for now in found])) if found else jnp.ones((), bool)
