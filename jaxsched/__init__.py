@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from jaxsched import ports as ports
+from jaxsched._greedy import GreedyState as GreedyState
+from jaxsched._greedy import greedy as greedy
+from jaxsched._metric import plateau_state as plateau_state
+from jaxsched._metric import report_metric as report_metric
 from jaxsched._plateau import PlateauState as PlateauState
 from jaxsched._plateau import plateau as plateau
-from jaxsched._plateau import plateau_state as plateau_state
-from jaxsched._plateau import report_metric as report_metric
 from jaxsched.groups import BY_ROLE as BY_ROLE
 from jaxsched.groups import Condition as Condition
 from jaxsched.groups import Parameter as Parameter

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsched._plateau import definitions
+from jaxsched._metric import definitions
 from jaxsched.recipe import Recipe
 from jaxsched.schedules import value_at
 from jaxsched.schedules._checks import is_host_number

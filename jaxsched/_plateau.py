@@ -1,17 +1,11 @@
-"""Metric-driven: a value that falls each time a metric stops improving.
-
-In an expression `plateau` is a schedule like any other. What has become of it lives in the optimizer's state, where the
-driver reads it and `report_metric` moves it on: pure functions of arrays.
-"""
+"""Metric-driven: a value that falls each time a metric stops improving."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxsched.schedules import Count, Number, Schedule
 from jaxsched.schedules._checks import MAX_STEP, is_host_number, number
@@ -122,67 +116,21 @@ class PlateauState(NamedTuple):
     """As at the last update; each update takes them anew from the definition."""
 
 
-def report_metric(opt_state: Any, metric: ArrayLike) -> Any:
-    """The state after a metric was reported to each `plateau` in it.
-
-    Args:
-        opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`. The Variables of an
-            ``nnx.Optimizer`` are written in place, as its own ``update`` does; all else is left as it was.
-        metric: A number, such as the validation loss. In float32 (float64 under ``jax_enable_x64``).
-
-    Returns:
-        ``opt_state`` with its plateaus moved on.
-
-    Raises:
-        ValueError: If no hyperparameter is a `plateau`, or ``metric`` is not one number.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxsched as js
-        >>> state = js.sgd(lr=js.plateau(0.1, patience=0)).init({"kernel": jnp.ones(2)})
-        >>> state = js.report_metric(js.report_metric(state, 1.0), 2.0)
-        >>> round(float(js.plateau_state(state)["weight"]["lr"].value), 7)
-        0.01
-    """
-    metric = real(metric)
-    if metric.shape != ():
-        raise ValueError(f"report_metric: the metric must be one number, got an array of shape {metric.shape}")
-    tree = getattr(opt_state, "opt_state", opt_state)
-    if not any(map(_is_state, jax.tree.leaves(tree, is_leaf=_is_state))):
-        raise ValueError(f"report_metric: no hyperparameter in {type(opt_state).__name__} is a plateau")
-    moved = jax.tree.map(
-        lambda x: reboxed(x, _report(unboxed(x), metric)) if _is_state(x) else x, tree, is_leaf=_is_state
-    )
-    if tree is opt_state:
-        return moved
-    return opt_state.replace(opt_state=moved) if hasattr(opt_state, "replace") else opt_state
+def start(definition: Schedule) -> PlateauState:
+    """The state before any report."""
+    settings = _settings(definition)
+    zero = jnp.zeros((), jnp.int32)
+    return PlateauState(real(definition.arguments["base"]), worst(settings.maximize), zero, zero, zero, settings)
 
 
-def plateau_state(opt_state: Any) -> dict[str, dict[str, PlateauState]]:
-    """For each group and hyperparameter that is a `plateau` its state: value, best metric, count of bad reports.
-
-    Args:
-        opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxsched as js
-        >>> state = js.sgd(lr=js.plateau(0.1)).init({"kernel": jnp.ones(2)})
-        >>> int(js.plateau_state(js.report_metric(state, jnp.nan))["weight"]["lr"].bad)
-        1
-    """
-    from jaxsched.optimizers._state import OptimizerState, states  # here: that file is written with this one
-
-    found: dict[str, dict[str, PlateauState]] = {}
-    for state in states(opt_state, OptimizerState):
-        for group, by_name in state.plateau.items():
-            found.setdefault(group, {}).update({name: unboxed(value) for name, value in by_name.items()})
-    return found
+def report(states: list[PlateauState], metric: jax.Array) -> list[PlateauState]:
+    """Each moves on by itself."""
+    return [_report(state, metric) for state in states]
 
 
 def _report(state: PlateauState, metric: jax.Array) -> PlateauState:
     s = state.settings
-    margin = jnp.where(s.maximize, -s.threshold, s.threshold)
-    limit = jnp.where(s.relative, state.best * (1 - margin), state.best - margin)
-    better = jnp.where(s.maximize, metric > limit, metric < limit)
+    better = is_better(metric, state.best, s)
     cooling = state.cooldown > 0
     bad = jnp.where(better | cooling, 0, state.bad + 1)
     due = bad > s.patience
@@ -200,88 +148,16 @@ def _report(state: PlateauState, metric: jax.Array) -> PlateauState:
     return after._replace(reports=jnp.minimum(state.reports, MAX_STEP - 1) + 1)
 
 
-def _is_state(node: Any) -> bool:
-    return isinstance(node, PlateauState)
+def is_better(metric: jax.Array, best: jax.Array, s: Any) -> jax.Array:
+    """Whether a metric is better than the best by more than the ``threshold`` of the settings."""
+    margin = jnp.where(s.maximize, -s.threshold, s.threshold)
+    limit = jnp.where(s.relative, best * (1 - margin), best - margin)
+    return jnp.where(s.maximize, metric > limit, metric < limit)
 
 
-def _is_variable(node: Any) -> bool:
-    return hasattr(node, "get_value")
-
-
-def unboxed(tree: Any) -> Any:
-    """A tree with its arrays out of the NNX Variables that may hold them."""
-    return jax.tree.map(lambda x: x.get_value() if _is_variable(x) else x, tree, is_leaf=_is_variable)
-
-
-def reboxed(old: Any, new: Any) -> Any:
-    """``new``, a tree like ``old``; where ``old`` has NNX Variables these, written in place."""
-
-    def one(box: Any, value: jax.Array) -> Any:
-        if not _is_variable(box):
-            return value
-        box.set_value(value)
-        return box
-
-    return jax.tree.map(one, old, new, is_leaf=_is_variable)
-
-
-# What the driver does with them.
-
-
-def definitions(values: Mapping[str, Any]) -> dict[str, Schedule]:
-    """The plateau in each hyperparameter that has one.
-
-    Raises:
-        ValueError: If a hyperparameter has two.
-    """
-    found = {}
-    for name, value in values.items():
-        here = [leaf for leaf in jax.tree.leaves(value, is_leaf=_is_plateau) if _is_plateau(leaf)]
-        if len(here) > 1:
-            raise ValueError(f"{name} holds {len(here)} plateaus, {here!r}; a hyperparameter may hold one")
-        if here:
-            found[name] = here[0]
-    return found
-
-
-def start(values: Mapping[str, Any]) -> dict[str, PlateauState]:
-    """The state of each plateau among hyperparameters before any report."""
-    zero = jnp.zeros((), jnp.int32)
-    states = {}
-    for name, definition in definitions(values).items():
-        settings = _settings(definition)
-        worst = jnp.where(settings.maximize, -jnp.inf, jnp.inf).astype(real(0).dtype)
-        states[name] = PlateauState(real(definition.arguments["base"]), worst, zero, zero, zero, settings)
-    return states
-
-
-def refresh(values: Mapping[str, Any], states: Mapping[str, PlateauState]) -> dict[str, PlateauState]:
-    """The states with the settings of the definitions, which may have changed since, as after a checkpoint."""
-    found = definitions(values)
-    if set(found) != set(states):
-        raise ValueError(
-            f"the plateaus of the optimizer are {sorted(found)}, but the state has {sorted(states)}: it was made by "
-            "another optimizer; make it anew with init"
-        )
-    return {name: states[name]._replace(settings=_settings(definition)) for name, definition in found.items()}
-
-
-def resolve(values: Mapping[str, Any], states: Mapping[str, PlateauState]) -> dict[str, Any]:
-    """The hyperparameters with the present value of each plateau in place of its base."""
-
-    def one(leaf: Any, state: PlateauState) -> Any:
-        return Schedule(leaf.maker, {**leaf.arguments, "base": state.value}) if _is_plateau(leaf) else leaf
-
-    def resolved(name: str, value: Any) -> Any:
-        if name not in states:
-            return value
-        return jax.tree.map(lambda leaf: one(leaf, states[name]), value, is_leaf=_is_plateau)
-
-    return {name: resolved(name, value) for name, value in values.items()}
-
-
-def _is_plateau(value: Any) -> bool:
-    return isinstance(value, Schedule) and value.maker is plateau
+def worst(maximize: jax.Array) -> jax.Array:
+    """The best metric before the first."""
+    return jnp.where(maximize, -jnp.inf, jnp.inf).astype(real(0).dtype)
 
 
 def _settings(definition: Schedule) -> PlateauSettings:

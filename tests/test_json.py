@@ -38,6 +38,7 @@ RECIPES = {
     "table": with_lr(js.table([0.1, 0.2, 1 / 3])),
     "arithmetic": with_lr(0.5 * js.constant(0.1) / 3 + js.maximum(js.linear(1.0, 0.0, 3), 0.25) - 1e-9),
     "metric": with_lr(js.warmup(js.plateau(0.1, patience=3, maximize=True), 10)),
+    "metric, up too": with_lr(js.greedy(0.1, patience=3, window=5)),
     "frozen": with_lr(0.1, groups={"norm": None, "bias": {"lr": 0.2}}),
     "no limit": with_lr(0.1, clip_norm=math.inf, clip_value=2.0),
     "accumulate": with_lr(0.1, accumulate=js.Accumulate(js.piecewise([1, 2], at=[5]), mean=True), ema=0.99),

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxsched import _plateau as plateaus
+from jaxsched import _metric as plateaus
 from jaxsched import groups as grouping
 from jaxsched.optimizers import _hyperparameters as hyper
 from jaxsched.optimizers._state import OptimizerState

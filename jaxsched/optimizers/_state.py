@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxsched import _plateau as plateaus
+from jaxsched import _metric as plateaus
 
 
 class OptimizerState(NamedTuple):
@@ -24,7 +24,7 @@ class OptimizerState(NamedTuple):
     """By name, what the optimizer keeps for each group; float32 [groups]."""
     slots: dict[str, Any]
     """By name, a tree like the parameters; float32 (float64 for float64 parameters)."""
-    plateau: dict[str, dict[str, plateaus.PlateauState]]
+    plateau: dict[str, dict[str, plateaus.State]]
     """By group and name, for those hyperparameters that are driven by a metric."""
     earlier: jax.Array
     """Updates done before the first of these, where the state was taken over from another run; int32 []. Bias
@@ -115,12 +115,19 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
             slots={name: old.slots.get(name, tree) for name, tree in new.slots.items()},
             plateau={
-                group: {name: old.plateau.get(group, {}).get(name, value) for name, value in by_name.items()}
+                group: {
+                    name: _carried_plateau(old.plateau.get(group, {}).get(name), value)
+                    for name, value in by_name.items()
+                }
                 for group, by_name in new.plateau.items()
             },
         )
 
     return jax.tree.map(one, new_state, old_state, is_leaf=lambda x: isinstance(x, OptimizerState))
+
+
+def _carried_plateau(old: Any, new: Any) -> Any:
+    return old if plateaus.alike(old, new) else new
 
 
 def _carried_row(name: str, row: jax.Array, old: OptimizerState, new: OptimizerState) -> jax.Array:

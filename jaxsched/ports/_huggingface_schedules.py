@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsched._greedy import greedy
 from jaxsched._plateau import plateau
 from jaxsched.ports import _timm_shapes as cycles
 from jaxsched.ports._mm_shapes import shifted
@@ -53,8 +54,9 @@ def get_scheduler(
     - warmup_stable_decay (``num_decay_steps``, ``num_stable_steps``, ``warmup_type``, ``decay_type``,
       ``min_lr_ratio=0``, ``num_cycles=0.5``): both ends at ``min_lr_ratio``, also the beginning of warm-up.
     - reduce_lr_on_plateau: torch's ReduceLROnPlateau with its arguments, as a `plateau`.
+    - greedy: GreedyLR with its arguments, as a `greedy`. ``verbose`` changes nothing.
 
-    Not ported: greedy, whose lr also rises with a metric.
+    A ``min_lr`` or ``max_lr`` by group is given to a ``get_scheduler`` for each group.
 
     Args:
         name: One of the above.
@@ -73,10 +75,6 @@ def get_scheduler(
         [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     """
     name = str(getattr(name, "value", name))
-    if name == "greedy":
-        raise ValueError(
-            "get_scheduler: 'greedy' is not ported: its lr rises with a metric too; 'reduce_lr_on_plateau'"
-        )
     if name not in _SCHEDULES:
         raise ValueError(f"get_scheduler: name must be one of {', '.join(_SCHEDULES)}, got {name!r}")
     make = _SCHEDULES[name]
@@ -273,20 +271,64 @@ def _reduce_lr_on_plateau(
     min_lr: float = 0,
     eps: float = 1e-8,
 ) -> OfLr:
-    for name, value, allowed in (("mode", mode, ("min", "max")), ("threshold_mode", threshold_mode, ("rel", "abs"))):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    modes = _modes(mode, threshold_mode)
     return lambda lr, default=None: plateau(
         lr,
         factor,
         patience,
         threshold=threshold,
-        relative=threshold_mode == "rel",
-        maximize=mode == "max",
         cooldown=cooldown,
-        floor=min_lr,
+        floor=_of_one_group("min_lr", min_lr),
         least_change=eps,
+        **modes,
     )
+
+
+def _greedy(
+    mode: str = "min",
+    factor: float = 0.95,
+    patience: int = 10,
+    threshold: float = 1e-6,
+    threshold_mode: str = "abs",
+    cooldown: int = 0,
+    warmup: int = 0,
+    min_lr: float = 1e-3,
+    max_lr: float = 1.0,
+    eps: float = 1e-8,
+    verbose: bool = False,
+    smooth: bool = False,
+    window_size: int = 50,
+    reset_start: int = 500,
+) -> OfLr:
+    del verbose
+    modes = _modes(mode, threshold_mode)
+    return lambda lr, default=None: greedy(
+        lr,
+        factor,
+        patience,
+        threshold=threshold,
+        cooldown=cooldown,
+        warmup=warmup,
+        floor=_of_one_group("min_lr", min_lr),
+        ceiling=_of_one_group("max_lr", max_lr),
+        least_change=eps,
+        window=window_size if smooth else None,
+        restart=reset_start,
+        **modes,
+    )
+
+
+def _modes(mode: str, threshold_mode: str) -> dict[str, bool]:
+    for name, value, allowed in (("mode", mode, ("min", "max")), ("threshold_mode", threshold_mode, ("rel", "abs"))):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return {"relative": threshold_mode == "rel", "maximize": mode == "max"}
+
+
+def _of_one_group(name: str, value: Any) -> float:
+    if isinstance(value, list | tuple):
+        raise TypeError(f"{name} must be one number, got {value!r}; call get_scheduler for each group with its own")
+    return number(name, value)
 
 
 _SCHEDULES: dict[str, Callable[..., OfLr]] = {
@@ -298,6 +340,7 @@ _SCHEDULES: dict[str, Callable[..., OfLr]] = {
     "constant_with_warmup": _constant_with_warmup,
     "inverse_sqrt": _inverse_sqrt,
     "reduce_lr_on_plateau": _reduce_lr_on_plateau,
+    "greedy": _greedy,
     "cosine_with_min_lr": _cosine_with_min_lr,
     "cosine_warmup_with_min_lr": _cosine_warmup_with_min_lr,
     "warmup_stable_decay": _warmup_stable_decay,

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsched import groups as grouping
-from jaxsched._plateau import PlateauState, reboxed, unboxed
+from jaxsched._metric import FOLLOWERS, reboxed, unboxed
+from jaxsched._plateau import PlateauState
 from jaxsched.optimizers import OptimizerState
 from jaxsched.ports._torch_live import number
 
@@ -203,12 +204,20 @@ def _carried(
         plateau=jax.tree.map(
             lambda one: _plateau(one, scheduler) if scheduler is not None else one,
             state.plateau,
-            is_leaf=lambda x: isinstance(x, PlateauState),
+            is_leaf=lambda x: isinstance(x, _DRIVEN),
         ),
     )
 
 
-def _plateau(state: PlateauState, scheduler: Mapping[str, Any]) -> PlateauState:
+_DRIVEN = tuple(follower.state for follower in FOLLOWERS.values())
+
+
+def _plateau(state: Any, scheduler: Mapping[str, Any]) -> PlateauState:
+    if not isinstance(state, PlateauState):
+        raise ValueError(
+            f"load_state: scheduler_state_dict is read into a plateau only, not into a {type(state).__name__}"
+        )
+
     def whole(name: str) -> jax.Array:
         return jnp.asarray(scheduler[name], jnp.int32)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from jaxsched._metric import definitions
 from jaxsched.report._curves import updates
 from jaxsched.report._finding import Finding
 from jaxsched.report._moments import parts
@@ -113,7 +114,7 @@ def never_decays(seen: Sample) -> Iterator[Finding]:
     for group, lr in _rates(seen):
         schedule = (seen.groups[group] or {})["lr"]
         names = {part.name for part, _ in parts(schedule)}
-        if not isinstance(schedule, Schedule) or names <= {"constant"} or "plateau" in names:
+        if not isinstance(schedule, Schedule) or names <= {"constant"} or definitions({"lr": schedule}):
             continue
         top = int(np.argmax(lr >= lr.max() * (1 - 1e-6)))
         if lr[top] > 0 and (lr[top:] >= lr[top] * (1 - 1e-6)).all() and seen.steps[top] < seen.length // 2:

@@ -70,6 +70,17 @@ def whole_length(name: str, value: Any) -> Any:
     return value
 
 
+class Size(int):
+    """A whole number that is the size of arrays: static in a schedule, so that it is known while tracing."""
+
+
+def size(name: str, value: Any) -> Size:
+    """A positive whole number that shapes arrays."""
+    if not is_host_number(value):
+        raise TypeError(f"{name} must be a positive whole number that is no array (it is a size), got {value!r}")
+    return Size(whole_length(name, value))
+
+
 def positive(name: str, value: Any) -> Any:
     value = number(name, value)
     if is_host_number(value) and value <= 0:
@@ -113,4 +124,5 @@ Positive = Annotated[Real, positive]
 Length = Annotated[Real, length]
 WholeLength = Annotated[Whole, whole_length]
 Count = Annotated[Whole, count]
+ArraySize = Annotated[int, size]
 Milestones = Annotated[Sequence[Whole] | jax.Array, milestones]

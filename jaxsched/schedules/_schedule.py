@@ -387,7 +387,7 @@ def _is_static(value: Any) -> bool:
         return False
     if isinstance(value, tuple) and value:
         return all(map(_is_static, value))
-    return value is None or isinstance(value, str | bool) or callable(value)
+    return value is None or isinstance(value, str | bool | _checks.Size) or callable(value)
 
 
 def _text(value: Any) -> str:

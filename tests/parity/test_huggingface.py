@@ -80,8 +80,8 @@ def test_each_schedule(case):
 def test_no_schedule_is_missing():
     from transformers.trainer_utils import SchedulerType
 
-    done = {case[0] for case in CASES} | {"reduce_lr_on_plateau"}
-    assert {member.value for member in SchedulerType} - done == {"greedy"}
+    done = {case[0] for case in CASES} | {"reduce_lr_on_plateau", "greedy"}
+    assert {member.value for member in SchedulerType} == done
     assert huggingface.get_scheduler(SchedulerType.LINEAR, 1, 5)(1.0) == huggingface.get_scheduler("linear", 1, 5)(1.0)
 
 
@@ -144,6 +144,145 @@ def test_plateau():
         np.testing.assert_allclose(js.hyperparams(state)["weight"]["lr"], optimizer.param_groups[0]["lr"], rtol=1e-6)
         state = report(state, metric)
         scheduler.step(float(metric))
+
+
+@jax.jit
+def follow(state, metrics):
+    """The states after each report. The settings are arrays in the state: one compilation for all but windows."""
+    return jax.lax.scan(lambda s, metric: (js.report_metric(s, metric),) * 2, state, metrics)[1]
+
+
+def compare_greedy(kwargs, metrics, dtype, rtol):
+    """All that both keep, after each report, of two groups under one scheduler; returns the lrs."""
+    groups = [{"params": [torch.zeros(1)], "lr": lr} for lr in BASES]
+    optimizer = torch.optim.SGD(groups, lr=BASES[0])
+    scheduler = optimization.get_scheduler("greedy", optimizer, scheduler_specific_kwargs=kwargs)
+    lrs, kept = [], []
+    for metric in metrics:
+        scheduler.step(float(metric))
+        lrs.append([group["lr"] for group in optimizer.param_groups])
+        mean = scheduler._streaming_avg
+        kept.append(
+            dict(
+                best=scheduler.best,
+                good=scheduler.num_good_epochs,
+                bad=scheduler.num_bad_epochs,
+                pause=scheduler.cooldown_counter + scheduler.warmup_counter,
+                left=scheduler.reset_start,
+                total=mean.sum if mean else 0.0,
+                held=len(mean.values) if mean else 0,
+            )
+        )
+    with jax.enable_x64(dtype == np.float64):
+        own = [{k: v[i] if isinstance(v, list) else v for k, v in kwargs.items()} for i in range(2)]
+        makes = [huggingface.get_scheduler("greedy", scheduler_specific_kwargs=k) for k in own]
+        of_group = {f"{i}": dict(lr=make(base)) for i, (make, base) in enumerate(zip(makes, BASES, strict=True))}
+        params = {f"{i}": np.ones((), dtype) for i in range(2)}
+        begun = js.sgd(rules=[("0", "0"), ("1", "1")], groups=of_group).init(params)
+        states = js.plateau_state(follow(begun, np.asarray(metrics, dtype)))
+        for group in range(2):
+            state = states[f"{group}"]["lr"]
+            np.testing.assert_allclose(state.value, np.asarray(lrs)[:, group], rtol=rtol, atol=0)
+            for name in kept[0]:
+                theirs = np.asarray([one[name] for one in kept], dtype)
+                np.testing.assert_array_equal(np.asarray(getattr(state, name), dtype), theirs, name)
+    return np.asarray(lrs), kept
+
+
+REPORTS = 64
+SIXTEENTHS = st.integers(-20, 60).map(lambda n: n / 16)
+GREEDY = st.fixed_dictionaries(
+    dict(
+        mode=st.sampled_from(["min", "max"]),
+        factor=st.sampled_from([0.1, 0.5, 0.95, 0.3]),
+        patience=st.integers(0, 3),
+        threshold=st.sampled_from([1e-6, 0.0, 0.25, 1.0, 2.0, -0.125]),
+        threshold_mode=st.sampled_from(["rel", "abs"]),
+        cooldown=st.integers(0, 3),
+        warmup=st.integers(0, 3),
+        min_lr=st.sampled_from([0.0, 1e-3, 0.05, [0.04, 0.003], [0.2, 0.01]]),
+        max_lr=st.sampled_from([1.0, 0.2, [0.25, 0.03]]),
+        eps=st.sampled_from([1e-8, 0.0, 2e-3]),
+        verbose=st.just(False),
+        smooth=st.booleans(),
+        window_size=st.just(5),
+        reset_start=st.integers(0, 3),
+    )
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    metrics=st.lists(SIXTEENTHS, min_size=REPORTS - 1, max_size=REPORTS - 1),
+    last=st.sampled_from([0.5, np.nan, np.inf, -np.inf]),
+    at=st.integers(0, REPORTS - 1),
+    kwargs=GREEDY,
+)
+def test_greedy_with_any_arguments(metrics, last, at, kwargs):
+    """To the last bit, in float64, in which transformers computes."""
+    compare_greedy(kwargs, [*metrics[:at], last, *metrics[at:]], np.float64, rtol=0)
+
+
+FALLING = np.arange(REPORTS)[::-1] / 4
+WAVE = np.concatenate([FALLING[:16], np.ones(16), FALLING[16:32] / 64, np.ones(16)])
+
+
+# Halves and windows of eight: exact in float32, so that both are asked the same questions. Of a float32 lr each
+# change rounds once, by half an ulp (6e-8).
+@pytest.mark.parametrize("metrics", [FALLING, -FALLING, np.ones(REPORTS), WAVE], ids=["falls", "rises", "flat", "wave"])
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        dict(),
+        dict(factor=0.5, patience=0, max_lr=[0.9, 0.5]),
+        dict(factor=0.5, patience=2, warmup=3, cooldown=1, reset_start=2, min_lr=[0.01, 0.001]),
+        dict(factor=0.5, patience=1, smooth=True, window_size=8, threshold=0.125, reset_start=1, min_lr=0.01),
+        dict(factor=0.9, patience=1, mode="max", threshold=0.25, threshold_mode="rel", cooldown=2),
+    ],
+)
+def test_greedy(metrics, kwargs):
+    compare_greedy(kwargs, metrics, np.float32, rtol=4e-6)
+
+
+def test_greedy_restarts_when_all_groups_are_at_their_floors():
+    kwargs = dict(factor=0.5, patience=0, reset_start=3, min_lr=[0.05, 0.0005])
+    lrs, kept = compare_greedy(kwargs, np.ones(REPORTS), np.float32, rtol=2e-6)
+    restarts = [i for i, one in enumerate(kept) if one["best"] == np.inf]
+    # The first report is better than none, and rises both. The second group, from 0.04, then takes 7 reductions.
+    np.testing.assert_array_equal(lrs[[0, 1, 6, 7]], [[0.2, 0.04], [0.1, 0.02], [0.05, 0.000625], [0.05, 0.0005]])
+    assert restarts[:2] == [9, 19]
+    np.testing.assert_array_equal(lrs[restarts], [BASES] * len(restarts))
+
+
+def test_greedy_of_a_trainer():
+    """Through the recipe and the updates, as with a plateau."""
+    kwargs = dict(factor=0.5, patience=1, max_lr=0.5, min_lr=1e-3, cooldown=1)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = optimization.get_scheduler("greedy", optimizer, 5, 10, scheduler_specific_kwargs=kwargs)
+    args = dict(lr_scheduler_type="greedy", lr_scheduler_kwargs=kwargs, learning_rate=0.1, optim="sgd")
+    tx = huggingface.recipe(args, steps_per_epoch=30).build()
+    params = {"kernel": np.zeros(1, np.float32), "bias": np.zeros(1, np.float32)}
+    update, report = jax.jit(tx.update), jax.jit(js.report_metric)
+    state, seen = tx.init(params), []
+    for metric in [3.0, 2.0, 1.0, 0.5, 0.25, 0.125, 1, 1, 1, 1, 1, 1, 0.0, -1.0]:
+        _, state = update(params, state, params)
+        for group in ("decay", "no_decay"):
+            np.testing.assert_allclose(js.hyperparams(state)[group]["lr"], optimizer.param_groups[0]["lr"], rtol=1e-6)
+        seen.append(optimizer.param_groups[0]["lr"])
+        state = report(state, metric)
+        scheduler.step(metric)
+    assert 0.5 in seen
+    assert seen[-1] < 0.5
+
+
+def test_the_defaults_of_greedy():
+    import inspect
+
+    from jaxsched.ports._huggingface_schedules import _greedy
+
+    theirs = inspect.signature(optimization.GreedyLR).parameters
+    mine = inspect.signature(_greedy).parameters
+    assert [(p.name, p.default) for p in mine.values()] == [(p.name, p.default) for p in list(theirs.values())[1:]]
 
 
 def test_warm_up_of_training_arguments():
