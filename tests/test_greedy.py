@@ -77,7 +77,7 @@ def test_it_restarts_from_the_floor():
     assert reported([5] * 7, restart=2) == [2, 1, 0.5, 0.25, 1, 2, 1]
     assert reported([5] * 5, restart=0) == reported([5] * 5, restart=1) == [2, 1, 0.5, 1, 2]
     assert reported([5, 5, 5, 5, 4, 4, 4], restart=3) == [2, 1, 0.5, 0.25, 0.5, 0.25, 0.25], "a rise begins the count"
-    assert reported([5] * 6, restart=1, cooldown=1) == [2, 1, 1, 0.5, 0.5, 1]
+    assert reported([5] * 8, restart=1, cooldown=1) == [2, 1, 1, 0.5, 0.5, 1, 1, 2], "a restart is paused after, too"
 
 
 def test_a_window_is_emptied_by_a_restart():
