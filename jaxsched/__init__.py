@@ -104,7 +104,6 @@ if _TYPE_CHECKING:  # imported when first used: what reports on a recipe is not 
     from jaxsched.report import Findings as Findings
     from jaxsched.report import curves as curves
     from jaxsched.report import explain as explain
-    from jaxsched.report import flat_hyperparams as flat_hyperparams
     from jaxsched.report import lint as lint
     from jaxsched.report import parameter_table as parameter_table
     from jaxsched.report import progress_fields as progress_fields
@@ -120,7 +119,6 @@ _LATER = {
     "curves": "report",
     "diff": "_diff",
     "explain": "report",
-    "flat_hyperparams": "report",
     "lint": "report",
     "parameter_table": "report",
     "plot": "_plot",

@@ -15,5 +15,4 @@ from jaxsched.report._moments import moments as moments
 from jaxsched.report._parameters import ParameterRow as ParameterRow
 from jaxsched.report._parameters import ParameterTable as ParameterTable
 from jaxsched.report._parameters import parameter_table as parameter_table
-from jaxsched.report._progress import flat_hyperparams as flat_hyperparams
 from jaxsched.report._progress import progress_fields as progress_fields

@@ -1,39 +1,12 @@
-"""While training: what the last step used, flat for a logger and short for a progress bar."""
+"""While training: what the last step used, short enough for a progress bar."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxsched.optimizers import hyperparams
-
-
-def flat_hyperparams(opt_state: Any) -> dict[str, float]:
-    """What the last update used, flat, for any logger: ``{"lr/weight": 0.01, "momentum/weight": 0.9, ...}``.
-
-    Fetched from the device in one go. Of pairs such as betas the members are numbered: ``"betas/weight/0"``.
-
-    Args:
-        opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxsched as js
-        >>> tx = js.sgd(lr=js.linear(1.0, 0.0, 10), momentum=0.5, rules=[("**", "all")])
-        >>> state = tx.init({"kernel": jnp.ones(3)})
-        >>> sorted(js.flat_hyperparams(state))
-        ['dampening/all', 'lr/all', 'momentum/all', 'weight_decay/all']
-    """
-    used = jax.device_get(hyperparams(opt_state))
-    result: dict[str, float] = {}
-    for group, values in used.items():
-        for name, value in values.items():
-            if isinstance(value, tuple | list):
-                result.update({f"{name}/{group}/{i}": float(item) for i, item in enumerate(value)})
-            elif value is not None and np.ndim(value) == 0:
-                result[f"{name}/{group}"] = float(value)
-    return result
 
 
 def progress_fields(opt_state: Any, most: int = 3) -> dict[str, str]:

@@ -15,11 +15,10 @@ def after_one_step(tx):
 
 def test_flat_is_what_hyperparams_says():
     state = after_one_step(js.adamw(lr=js.linear(1.0, 0.0, 4), groups={"bias": dict(lr=0.5)}))
-    flat = js.flat_hyperparams(state)
-    assert flat["lr/bias"] == 0.5
-    assert flat["lr/weight"] == float(js.hyperparams(state)["weight"]["lr"]) == 1.0
-    assert flat["betas/norm/1"] == pytest.approx(0.999)
-    assert all(isinstance(value, float) for value in flat.values())
+    flat = js.flat(js.hyperparams(state), prefix="train/")
+    assert flat["train/bias/lr"] == 0.5
+    assert flat["train/weight/lr"] == js.hyperparams(state)["weight"]["lr"] == 1.0
+    assert float(flat["train/norm/betas/1"]) == pytest.approx(0.999)
 
 
 def test_fields_are_short_texts():
@@ -40,4 +39,4 @@ def test_inside_accumulation_and_a_recipe():
     for _ in range(2):
         _, state = tx.update(PARAMS, state, PARAMS)
     assert js.progress_fields(state) == {"lr": "0.75"}
-    assert np.isclose(js.flat_hyperparams(state)["lr/all"], 0.75)
+    assert np.isclose(js.hyperparams(state)["all"]["lr"], 0.75)
