@@ -13,7 +13,7 @@ import numpy as np
 from jaxsched._greedy import greedy
 from jaxsched._plateau import plateau
 from jaxsched.ports import _timm_shapes as cycles
-from jaxsched.ports._mm_shapes import shifted
+from jaxsched.ports._shapes import shifted
 from jaxsched.schedules import (
     Schedule,
     constant,

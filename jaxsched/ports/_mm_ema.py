@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched.ports._mm_settings import Settings
-from jaxsched.ports._mm_shapes import shifted
+from jaxsched.ports._shapes import shifted
 from jaxsched.schedules import Count, Number, Schedule, Value, exponential_ramp, piecewise, schedule, value_at
 from jaxsched.schedules._schedule import real
 from jaxsched.transforms import ratio_ramp

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxsched.ports._mm_settings import Settings
-from jaxsched.ports._mm_shapes import phases
+from jaxsched.ports._shapes import phases
 from jaxsched.schedules import Schedule
 
 

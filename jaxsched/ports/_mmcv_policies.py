@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from jaxsched.ports._mm_one_cycle import cycle, one_cycle
 from jaxsched.ports._mm_settings import Settings
-from jaxsched.ports._mm_shapes import cyclic_ratio, quadratic_rise, shifted
+from jaxsched.ports._shapes import cyclic_ratio, quadratic_rise, shifted
 from jaxsched.schedules import (
     Schedule,
     constant,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsched.ports._mm_shapes import held
+from jaxsched.ports._shapes import held
 from jaxsched.schedules import Schedule, constant, delayed, per_epoch, piecewise, product, table
 
 MAX_TABLE = 5_000_000

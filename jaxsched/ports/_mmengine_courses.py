@@ -8,9 +8,9 @@ from itertools import accumulate
 
 from jaxsched.ports._mm_one_cycle import one_cycle
 from jaxsched.ports._mm_settings import Settings
-from jaxsched.ports._mm_shapes import cosine_and_back, phases_at, quadratic_rise
 from jaxsched.ports._mmengine_compose import Form, Scheduler
 from jaxsched.ports._mmengine_factors import Window
+from jaxsched.ports._shapes import cosine_and_back, phases_at, quadratic_rise
 from jaxsched.schedules import cosine, polynomial, sequential
 
 

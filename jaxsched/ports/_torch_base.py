@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import jax
 import numpy as np
 
-from jaxsched.ports._mm_shapes import shifted
+from jaxsched.ports._shapes import shifted
 from jaxsched.schedules import Schedule
 from jaxsched.schedules._checks import count, is_host_number, number, positive, whole_length
 from jaxsched.schedules._schedule import _argument_checks

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from jaxsched.ports._mm_shapes import held, phases
+from jaxsched.ports._shapes import held, phases
 from jaxsched.ports._torch_base import (
     Count,
     LastEpoch,

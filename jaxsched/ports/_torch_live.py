@@ -16,7 +16,7 @@ from jaxsched.ports import _torch_compose as compose
 from jaxsched.ports import _torch_cycles as cycles
 from jaxsched.ports import _torch_functions as functions
 from jaxsched.ports import _torch_schedulers as schedulers
-from jaxsched.ports._mm_shapes import shifted
+from jaxsched.ports._shapes import shifted
 from jaxsched.ports._torch_base import Scheduler, exact
 from jaxsched.schedules import Value, table
 

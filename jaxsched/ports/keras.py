@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.ports._mm_shapes import held
+from jaxsched.ports._shapes import held
 from jaxsched.schedules import (
     LogRate,
     Number,

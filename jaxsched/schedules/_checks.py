@@ -28,9 +28,10 @@ def is_host_number(value: Any) -> bool:
 def number(name: str, value: Any) -> Any:
     """A finite real number. Anything that only traces can know passes."""
     if is_host_number(value):
-        if not abs(value) <= sys.float_info.max:  # an int may be larger, and NaN compares with nothing
-            raise ValueError(f"{name} must be finite, got {value if isinstance(value, float) else 'a huge integer'}")
-        return value.item() if isinstance(value, np.generic | np.ndarray) else value
+        host = value.item() if isinstance(value, np.generic | np.ndarray) else value
+        if not abs(host) <= sys.float_info.max:  # an int may be larger, and NaN compares with nothing
+            raise ValueError(f"{name} must be finite, got {host if isinstance(host, float) else 'a huge integer'}")
+        return host
     if isinstance(value, str):
         raise TypeError(f"{name} must be a number, got the text {value!r}; convert it with float() first")
     if value is None or isinstance(value, bool | np.bool_ | complex) or not hasattr(value, "dtype"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxsched as js
-from jaxsched.ports import _mm_ema, _mm_shapes, openmmlab
+from jaxsched.ports import _mm_ema, _shapes, openmmlab
 from jaxsched.ports._mmcv_policies import Run, curve
 from jaxsched.ports._mmengine_schedulers import curve as scheduled
 
@@ -26,7 +26,7 @@ SCHEDULES = {
     "restarts, held": scheduled([RESTART], RUN)(0.1),
     "a table": scheduled([COSINE, HALF], RUN)(0.1),
     "quadratic": scheduled([dict(type="QuadraticWarmupLR", end=5)], RUN)(0.1),
-    "behind": _mm_shapes.shifted(js.linear(1.0, 0.0, 50), -7),
+    "behind": _shapes.shifted(js.linear(1.0, 0.0, 50), -7),
     "every third": _mm_ema.every_nth(js.exponential_ramp(0.9, 20), 3, 1),
     "momentum ramp": _mm_ema.momentum_ramp(0.01, 100),
 }

@@ -1,4 +1,4 @@
-"""Shapes of OpenMMLab's schedules that the core has no word for, each a pure function of the step."""
+"""Shapes of several sources' schedules that the core has no word for, each a pure function of the step."""
 
 from __future__ import annotations
 
