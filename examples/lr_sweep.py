@@ -1,9 +1,8 @@
 """A learning-rate sweep in one compiled program: ``python examples/lr_sweep.py``.
 
 A recipe is a value whose numbers are leaves, so several of them stack into one, and ``jax.vmap`` trains them all at
-once. What is
-trained is a small network on scikit-learn's handwritten digits; the picture shows the final loss over the peak
-learning rate.
+once. What is trained is a small network on scikit-learn's handwritten digits; the picture shows the final loss over the
+peak learning rate.
 """
 
 from __future__ import annotations
