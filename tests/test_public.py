@@ -1,6 +1,10 @@
 """Every public name has a docstring and stands in the reference."""
 
+import ast
+import importlib
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +33,41 @@ def test_there_are_no_names_with_two_meanings():
         for name in MADE["public_names"](package):
             if hasattr(js, name):
                 assert getattr(js, name) is getattr(package, name), name
+
+
+def test_type_checkers_see_the_names_that_are_there():
+    """The imports for type checkers in jaxsched/__init__.py and what is imported on first use are the same names."""
+    tree = ast.parse(Path(js.__file__).read_text(encoding="utf-8"))
+    seen = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            seen.update({alias.asname: (node.module, alias.name) for alias in node.names})
+    assert {name for name in dir(js) if not name.startswith("_")} >= set(seen)
+    assert set(MADE["public_names"](js)) <= set(seen)
+    for name, (module, original) in seen.items():
+        assert name == original
+        home = importlib.import_module(module)
+        assert getattr(js, name) is getattr(home, name), name
+
+
+def test_importing_jaxsched_imports_nothing_else():
+    """Not even jax: what that costs, and the garbage collection that its import leaves due, is for who uses it."""
+    report = "import sys; before = set(sys.modules); import jaxsched; print(*(set(sys.modules) - before))"
+    loaded = _python(report).split()
+    assert [name for name in loaded if name.split(".")[0] == "jaxsched"] == ["jaxsched"]
+    assert not {name for name in loaded if name.split(".")[0] in ("jax", "jaxlib", "optax", "numpy")}
+
+
+def test_using_jaxsched_imports_no_more_than_jax_and_optax():
+    """To train needs no package beside them, and nothing of what reports on a recipe."""
+    use = "js.sgd, js.cosine, js.Recipe, js.ema, js.labels, js.plateau"
+    report = f"import sys, jax, optax; before = set(sys.modules); import jaxsched as js; {use}; "
+    loaded = _python(report + "print(*(set(sys.modules) - before))").split()
+    foreign = {name.split(".")[0] for name in loaded} - {"jaxsched"}
+    assert foreign <= sys.stdlib_module_names, foreign
+    own = {name.split(".")[1] for name in loaded if name.startswith("jaxsched.")}
+    assert not own & {"report", "ports", "cli", "_diff", "_json", "_plot"}, own
+
+
+def _python(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

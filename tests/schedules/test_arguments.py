@@ -140,6 +140,7 @@ js.cosine(0.1, stepz=100)  # wrong
 js.one_cycle(0.1, 100, shape=3)  # wrong
 js.cosine(0.1, "100")  # wrong
 js.flat_then_cosine(0.1, 100)  # wrong
+js.cosin(0.1, 100)  # wrong
 """
 
 
