@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxsched._greedy import greedy
 from jaxsched._plateau import plateau
-from jaxsched.ports import _timm_shapes as cycles
+from jaxsched.ports._cycles import MOST_CYCLES, cosine_cycles
 from jaxsched.ports._shapes import shifted
 from jaxsched.schedules import (
     Schedule,
@@ -131,8 +131,8 @@ def _cosine(num_warmup_steps: int, num_training_steps: int, num_cycles: float = 
 
 def _cosine_with_restarts(num_warmup_steps: int, num_training_steps: int, num_cycles: float = 1) -> OfLr:
     steps = max(1, num_training_steps - num_warmup_steps)
-    if not 0 < number("num_cycles", num_cycles) <= cycles.MOST_CYCLES:
-        raise ValueError(f"num_cycles must be in (0, {cycles.MOST_CYCLES}], got {num_cycles!r}")
+    if not 0 < number("num_cycles", num_cycles) <= MOST_CYCLES:
+        raise ValueError(f"num_cycles must be in (0, {MOST_CYCLES}], got {num_cycles!r}")
 
     def cycle(step: int) -> int:
         """In transformers' own arithmetic, in which a restart may come a step late."""
@@ -145,7 +145,10 @@ def _cosine_with_restarts(num_warmup_steps: int, num_training_steps: int, num_cy
 
     def of_lr(lr: float, default: float | None = None) -> Schedule:
         del default
-        falls = cycles.cosine(lr, steps, 0.0, 1.0, len(starts), [*starts, steps], [*spans, (0.0, 1.0)], k_decay=1)
+        if [*starts, steps] == [i * length for i in range(len(starts) + 1)]:
+            falls = cosine_cycles(lr, int(length), cycles=len(starts))
+        else:
+            falls = cosine_cycles(lr, steps, cycles=len(starts), starts=[*starts, steps], spans=[*spans, (0.0, 1.0)])
         return _warmed(lr, num_warmup_steps, falls)
 
     return of_lr

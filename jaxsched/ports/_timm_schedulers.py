@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxsched._plateau import plateau
+from jaxsched.ports import _cycles
 from jaxsched.ports import _timm_shapes as shapes
 from jaxsched.schedules import (
     Schedule,
@@ -72,9 +73,9 @@ class _InCycles(Scheduler):
     """Whose period may repeat, stretched by ``cycle_mul``, from a peak that decays by ``cycle_decay``."""
 
     def _cycles(self) -> dict[str, Any]:
-        starts, spans = shapes.cycles(self.t_initial, self.cycle_mul, self.cycle_limit)  # type: ignore[attr-defined]
-        names = ("t_initial", "lr_min", "cycle_decay", "cycle_limit")
-        return {**{name: getattr(self, name) for name in names}, "starts": starts, "spans": spans}
+        names = {"steps": "t_initial", "floor": "lr_min", "decay": "cycle_decay", "cycles": "cycle_limit"}
+        uneven = _cycles.unequal(self.t_initial, self.cycle_mul, self.cycle_limit)  # type: ignore[attr-defined]
+        return {**{ours: getattr(self, theirs) for ours, theirs in names.items()}, **uneven}
 
     def get_cycle_length(self, cycles: int = 0) -> int:
         """The length of so many cycles (``cycle_limit`` where 0), and of the warm-up where it is a prefix."""
@@ -116,7 +117,7 @@ class CosineLRScheduler(_InCycles):
     initialize: bool = True
 
     def _schedule(self, lr: float) -> Schedule:
-        return shapes.cosine(lr, **self._cycles(), k_decay=self.k_decay)
+        return _cycles.cosine_cycles(lr, **self._cycles(), k_decay=self.k_decay)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +151,7 @@ class TanhLRScheduler(_InCycles):
             raise ValueError(f"TanhLRScheduler: lb must be below ub, got {self.lb!r} and {self.ub!r}")
 
     def _schedule(self, lr: float) -> Schedule:
-        return shapes.tanh(lr, lb=self.lb, ub=self.ub, **self._cycles())
+        return _cycles.tanh_cycles(lr, lb=self.lb, ub=self.ub, **self._cycles())
 
     def _line(self, lr: float, schedule: Schedule) -> Schedule:
         if self.warmup_prefix:
@@ -183,7 +184,7 @@ class PolyLRScheduler(_InCycles):
     initialize: bool = True
 
     def _schedule(self, lr: float) -> Schedule:
-        return shapes.poly(lr, power=self.power, **self._cycles(), k_decay=self.k_decay)
+        return _cycles.poly_cycles(lr, power=self.power, **self._cycles(), k_decay=self.k_decay)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 from jaxsched.groups import Rule, contains, role
 from jaxsched.ports import _fields
+from jaxsched.ports._by_update import batches_to_an_update, by_update
 from jaxsched.ports._huggingface_schedules import get_scheduler as get_scheduler
-from jaxsched.ports._timm_shapes import batches_to_an_update, by_update
 from jaxsched.recipe import Accumulate, Recipe
 from jaxsched.schedules import Schedule
 

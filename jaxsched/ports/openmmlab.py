@@ -16,7 +16,7 @@ from jaxsched.ports._mm_paramwise import Multiples
 from jaxsched.ports._mm_parts import Config, Parts, set_aside
 from jaxsched.ports._mm_settings import Settings
 from jaxsched.ports._mmconfig import read_config
-from jaxsched.ports._mmconfig_values import ConfigError
+from jaxsched.ports._mmconfig_values import ConfigError, Unreadable, require
 from jaxsched.ports._mmcv_policies import Curve, Run
 from jaxsched.recipe import Accumulate, Recipe
 from jaxsched.schedules import piecewise
@@ -97,7 +97,9 @@ def recipe(
         steps_per_epoch: Batches in an epoch, > 0.
         batch_size: Images in a batch, over all devices. If given, the learning rates are scaled by
             ``batch_size / auto_scale_lr.base_batch_size``, as ``--auto-scale-lr`` does (absolute floors are not).
-            Needed where the config itself enables that.
+            Needed where the config itself enables that. Left out, the rates stay, and the recipe's
+            ``nominal_batch_size`` is what the config was written for: `lint` compares it with the ``batch_size`` of
+            ``recipe.replace(batch_size=...)``.
         depthwise: Which parameters belong to depthwise convolutions, such as ``"**/depthwise/**"``; needed for
             ``dwconv_decay_mult``.
 
@@ -133,7 +135,7 @@ def recipe(
 def _recipe(config: Config, run: Run, batch_size: int | None, parts: Parts, notes: list[str]) -> Recipe:
     name, arguments = _optimizer(parts.optimizer, notes)
     base = arguments.pop("lr")
-    scale, why = _scale(config, batch_size)
+    scale, nominal, why = _scale(config, batch_size)
     hyperparameters = {**arguments, "lr": parts.lr(base * scale)}
     if parts.momentum is not None:
         hyperparameters |= _moved(parts.momentum, arguments, name)
@@ -165,6 +167,7 @@ def _recipe(config: Config, run: Run, batch_size: int | None, parts: Parts, note
         steps=run.steps,
         steps_per_epoch=run.steps_per_epoch,
         batch_size=batch_size,
+        nominal_batch_size=nominal,
         notes=tuple(notes),
         origin={"lr": f"{parts.optimizer.where}: lr {base!r}{f' x {scale!r}' if scale != 1 else ''}; {where}"},
     )
@@ -189,19 +192,21 @@ def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any
     return name, arguments
 
 
-def _scale(config: Config, batch_size: int | None) -> tuple[float, str | None]:
+def _scale(config: Config, batch_size: int | None) -> tuple[float, int | None, str | None]:
+    """What lr is multiplied by, the batch size that it is then meant for, and why."""
     auto = config.get("auto_scale_lr") or {}
     enabled, base = (auto.get("enable"), auto.get("base_batch_size")) if isinstance(auto, Mapping) else (None, None)
+    if base is not None and not isinstance(base, Unreadable):
+        base = _fields.as_count("auto_scale_lr: base_batch_size", base)
     if batch_size is None:
         if enabled is True:
             raise ValueError("auto_scale_lr is enabled: pass batch_size=, the images in a batch over all devices")
-        return 1.0, None
+        return 1.0, base if isinstance(base, int) else None, None
     batch_size = _fields.as_count("batch_size", batch_size)
     if base is None:
         raise ValueError("the config has no auto_scale_lr.base_batch_size to scale by: leave batch_size= out")
-    base = _fields.as_count("auto_scale_lr: base_batch_size", base)
-    scale = batch_size / base
-    return scale, f"auto_scale_lr: learning rates x {batch_size} / {base} = {scale:g}"
+    scale = batch_size / require(base, "auto_scale_lr: base_batch_size")
+    return scale, batch_size, f"auto_scale_lr: learning rates x {batch_size} / {base} = {scale:g}"
 
 
 def _moved(momentum: Curve, arguments: Mapping[str, Any], optimizer: str) -> dict[str, Any]:

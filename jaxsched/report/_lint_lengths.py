@@ -31,7 +31,7 @@ def warmup_too_long(seen: Sample) -> Iterator[Finding]:
             lr = name == "lr"
             yield Finding(
                 "warmup-too-long" if lr else "momentum-warmup-too-long",
-                "error" if lr else "warning",
+                "error" if lr and moment.step > seen.length else "warning",
                 f"{name}: warm-up takes {_steps(seen, moment.step)}, training {_steps(seen, seen.length)}: it ends at "
                 f"{short(float(where[-1]))}",
                 "Shorten the warm-up or train for longer.",
@@ -54,7 +54,7 @@ def milestone_past_end(seen: Sample) -> Iterator[Finding]:
                 "Move it into that part, or let the part last longer.",
                 (group,),
             )
-        elif moment.step >= seen.length:
+        elif moment.step >= seen.length + (what == "next part"):  # one that begins as the run ends is for afterwards
             yield Finding(
                 "milestone-past-end",
                 "warning",
@@ -75,10 +75,10 @@ def units(seen: Sample) -> Iterator[Finding]:
             continue
         given = f"({', '.join(map(short, lengths))})" if len(lengths) > 1 else short(lengths[0])
         longest = max(lengths)
-        if moment.clock.unit == 1 and rises(part):
+        if moment.clock.every == 1 and rises(part):
             mixed = longest <= TINY_WARMUP and longest * TINY_WARMUP < per_epoch
         else:
-            mixed = moment.clock.unit == 1 and run / 2 <= longest <= run and longest * 10 <= seen.length
+            mixed = moment.clock.every == 1 and run / 2 <= longest <= run and longest * 10 <= seen.length
         if mixed:
             yield Finding(
                 "epochs-as-steps",
@@ -103,7 +103,7 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
     if seen.recipe.steps is None:
         return
     near = max(seen.length * 0.01, seen.recipe.steps_per_epoch or 0) + 1
-    every = int(seen.every[-1])
+    every = int(seen.every.max())
     for group, name, moment in _moments(seen):
         end, clock = moment.step, moment.clock
         if name != "lr" or not moment.what.endswith(" ends") or moment.what in ("warm-up ends", "cooldown ends"):
@@ -111,7 +111,8 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
         if clock.end < seen.length or abs(end - seen.length) <= near or _counts_steps_as_epochs(seen, moment):
             continue
         lr = seen.values[group][name]
-        if every > 1 and abs((end - clock.start) * every - (seen.length - clock.start)) <= near * every:
+        begun = clock.step(0)
+        if clock.every == 1 < every and abs((end - begun) * every - (seen.length - begun)) <= near * every:
             yield Finding(
                 "counts-updates",
                 "warning",
@@ -134,8 +135,7 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "length-mismatch",
                 "remark" if rest < seen.length / 2 else "warning",
-                f"{name}: {moment.part.name} ends at {_at(seen, end)}; for the last {_steps(seen, rest)} of training "
-                f"the value is {short(float(lr[-1]))}",
+                f"{name}: {moment.part.name} ends at {_at(seen, end)}; the last {_steps(seen, rest)} are flat",
                 "If that is not meant, make it as long as the run.",
                 (group,),
             )
@@ -147,7 +147,7 @@ def restart_cut(seen: Sample) -> Iterator[Finding]:
         later = [m for m in found if m.step > seen.length]
         if not later or seen.recipe.steps is None:
             continue
-        begun = max((m.step for m in found if m.step <= seen.length), default=math.ceil(later[0].clock.start))
+        begun = max((m.step for m in found if m.step <= seen.length), default=later[0].clock.step(0))
         share = (seen.length - begun) / (later[0].step - begun)
         if 0.02 < share < 0.98:
             yield Finding(
@@ -237,7 +237,7 @@ def _counts_steps_as_epochs(seen: Sample, moment: Moment) -> bool:
     lengths = _lengths(moment)
     return bool(
         per_epoch > 1
-        and moment.clock.unit == per_epoch
+        and moment.clock.every == per_epoch
         and lengths
         and min(lengths) > seen.length / per_epoch
         and seen.length / 5 <= max(lengths) <= seen.length

@@ -48,16 +48,17 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
                 "warning" if share > MANY else "remark",
                 f"what is gathered at the end of an epoch is dropped: of {per_epoch} batches in an epoch "
                 f"{lost.mean():.3g} on average ({share:.2%})",
-                f"Choose a number of batches to an update ({int(seen.every[-1])}) that divides the epoch.",
+                f"Choose a number of batches to an update ({most}) that divides the epoch.",
             )
     else:
-        every = int(seen.every[len(seen.every) // 2])
-        if per_epoch and per_epoch % every:
+        ends = np.arange(per_epoch or recipe.steps, recipe.steps, per_epoch or recipe.steps) - 1
+        mixed = int(np.sum(~np.isin(ends, due)))
+        if mixed:
             yield Finding(
                 "accumulation-uneven",
                 "remark",
-                f"{every} batches to an update do not divide the epoch of {per_epoch}: some updates hold batches of "
-                "two epochs",
+                f"{most} batches to an update do not divide the epoch of {per_epoch}: {plural(mixed, 'update')} of "
+                f"{len(due)} {'holds' if mixed == 1 else 'hold'} batches of two epochs",
                 "If that matters, choose a number that divides it.",
             )
         rest = recipe.steps - 1 - int(due[-1])
@@ -66,7 +67,7 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
                 "accumulation-drops",
                 "remark",
                 f"the last {plural(rest, 'batch')} of the run make no update",
-                f"Choose a length that {every} divides.",
+                f"Choose a length that {most} divides.",
             )
 
 
@@ -74,7 +75,7 @@ def batch_size(seen: Sample) -> Iterator[Finding]:
     recipe = seen.recipe
     if recipe.batch_size is None or recipe.nominal_batch_size is None:
         return
-    images = recipe.batch_size * int(seen.every[-1])
+    images = recipe.batch_size * int(seen.every.max())
     ratio = images / recipe.nominal_batch_size
     if not 1 / FAR <= ratio <= FAR:
         yield Finding(

@@ -118,9 +118,11 @@ def never_decays(seen: Sample) -> Iterator[Finding]:
             continue
         top = int(np.argmax(lr >= lr.max() * (1 - 1e-6)))
         if lr[top] > 0 and (lr[top:] >= lr[top] * (1 - 1e-6)).all() and seen.steps[top] < seen.length // 2:
+            # a constant after a warm-up is asked for; a decay that never comes is not
+            decays = any(moment.what not in ("warm-up ends", "next part") for moment in seen.moments[group]["lr"])
             yield Finding(
                 "never-decays",
-                "warning",
+                "remark" if "constant" in names and not decays else "warning",
                 f"lr stays at {short(float(lr[-1]))} from step {int(seen.steps[top])} to the end: it never falls",
                 "Add a decay; if there is one, look where its milestones are counted from.",
                 (group,),

@@ -21,19 +21,43 @@ MOST = 100
 
 
 class Clock(NamedTuple):
-    """How a part counts: its ``t`` is the run's step ``start + unit * t``, used in the steps ``[begin, end)``."""
+    """How a part counts, and the steps ``[begin, end)`` in which it is used.
+
+    It counts batches, epochs or updates: one for every ``every`` batches since the step ``zero``, and one at the end of
+    each ``epoch`` of so many batches. Its ``t`` is the count ``start + t``.
+    """
 
     start: float = 0.0
-    unit: float = 1.0
     begin: float = 0.0
     end: float = math.inf
+    every: int = 1
+    epoch: int = 1
+    zero: float = 0.0
+
+    def at(self, t: float) -> float:
+        """When ``t`` is reached, in steps of the run; in fractions of one too, where batches are counted."""
+        count = self.start + t
+        if self.every == 1 or math.isinf(count):
+            return self.zero + count
+        whole, rest = divmod(math.ceil(count), -(-self.epoch // self.every))
+        return self.zero + whole * self.epoch + rest * self.every
 
     def step(self, t: float) -> int:
         """The first step of the run at which ``t`` is reached."""
-        return math.ceil(self.start + self.unit * t)
+        return math.ceil(self.at(t))
+
+    def moved(self, by: float) -> Clock:
+        return self._replace(start=self.start + by)
 
     def within(self, begin: float, end: float) -> Clock:
-        return self._replace(begin=max(self.begin, begin), end=min(self.end, end))
+        """Used between two of its ``t`` only."""
+        return self._replace(begin=max(self.begin, self.at(begin)), end=min(self.end, self.at(end)))
+
+    def counting(self, every: float, epoch: float) -> Clock:
+        """One within this that counts groups of its counts."""
+        if self.every == 1:
+            return self._replace(start=0.0, every=int(every), epoch=int(epoch), zero=self.zero + self.start)
+        return self._replace(start=self.start / every, every=int(self.every * every), epoch=int(self.epoch * epoch))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +123,7 @@ def numbers(value: Any) -> list[float]:
 
 def _walk(value: Any, clock: Clock, steps: float) -> Iterator[Moment]:
     for part, its_clock in parts(value, clock):
-        for t, what in _own(part, steps / its_clock.unit):
+        for t, what in _own(part, steps / its_clock.every):
             yield Moment(its_clock.step(t), what, part, its_clock)
 
 
@@ -130,7 +154,10 @@ def _known(part: Schedule) -> bool:
     return module.startswith("jaxsched.schedules") or (module.startswith("jaxsched.ports") and part.name in _OF_PORTS)
 
 
-_OF_PORTS = ("quadratic_rise", "shifted", "held", "line", "half_wave", "power", "fall")
+_OF_PORTS = (
+    *("quadratic_rise", "shifted", "held", "line", "half_wave", "power", "fall", "by_update"),
+    *("cosine_cycles", "tanh_cycles", "poly_cycles"),
+)
 """Schedules of ports whose arguments are known here."""
 _TIME_CONSTANTS = ("exponential_ramp", "inverse_power", "exponential")
 """Schedules whose lengths are no ends."""
@@ -171,6 +198,16 @@ def _restarts(arguments: Any, length: float) -> Iterator[tuple[float, str]]:
             return
 
 
+def _cycles(arguments: Any, length: float) -> Iterator[tuple[float, str]]:
+    cycle, cycles, starts = number(arguments["steps"]), number(arguments["cycles"]), numbers(arguments["starts"])
+    last = len(starts) - 1 if starts else int(cycles or 0)
+    for k in range(1, min(MOST, last) + 1):
+        end = starts[k] if starts else k * (cycle or length)
+        yield end, "last cycle ends" if k == last else "restart"
+        if end >= length:
+            return
+
+
 def _waves(arguments: Any, length: float) -> Iterator[tuple[float, str]]:
     up = number(arguments["up"])
     down = number(arguments.get("down")) or up
@@ -191,6 +228,9 @@ _REPEATING: dict[str, Callable[[Any, float], Iterator[tuple[float, str]]]] = {
     "step_decay": _stairs,
     "cosine_restarts": _restarts,
     "cyclic": _waves,
+    "cosine_cycles": _cycles,
+    "tanh_cycles": _cycles,
+    "poly_cycles": _cycles,
     "periodic_cosine": _halves,
 }
 
@@ -200,20 +240,21 @@ def _inner(part: Schedule, clock: Clock) -> Iterator[tuple[Any, Clock]]:
     if not _known(part):
         return
     a = part.arguments
-    scale, by, after = (number(a.get(name)) for name in ("steps_per_epoch", "by", "after"))
+    scale, by, after, every = (number(a.get(name)) for name in ("steps_per_epoch", "by", "after", "every"))
     if part.name in ("sequential", "piecewise") and (at := numbers(a["at"])):
         edges = [0.0, *at, math.inf]
         for k, inner in enumerate(a.get("schedules", a.get("values"))):
-            begin = clock.start + clock.unit * edges[k]
-            inside = clock.within(begin, clock.start + clock.unit * edges[k + 1])
-            yield inner, inside._replace(start=begin) if part.name == "sequential" else inside
+            inside = clock.within(edges[k], edges[k + 1])
+            yield inner, inside.moved(edges[k]) if part.name == "sequential" else inside
         return
     if part.name == "per_epoch" and scale:
-        clock = clock._replace(unit=clock.unit * scale)
+        clock = clock.counting(scale, scale)
+    elif part.name == "by_update" and scale and every:
+        clock = clock.counting(every, scale)
     elif part.name in ("delayed", "shifted") and by is not None:
-        clock = clock._replace(start=clock.start + clock.unit * (by if part.name == "delayed" else -by))
+        clock = clock.moved(by if part.name == "delayed" else -by)
     elif part.name == "held" and after is not None:
-        clock = clock.within(0.0, clock.start + clock.unit * after)
+        clock = clock.within(0.0, after)
     for value in a.values():
         for inner in value if isinstance(value, tuple | list) else (value,):
             yield inner, clock

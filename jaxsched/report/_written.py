@@ -13,13 +13,13 @@ LENGTHS = ("steps", "at", "every", "by", "after", "up", "down")
 WIDTH = 110
 
 
-def written(value: Any, steps_per_epoch: int | None = None, unit: float = 1.0, width: int = WIDTH) -> str:
+def written(value: Any, steps_per_epoch: int | None = None, unit: str = "steps", width: int = WIDTH) -> str:
     """A number, a schedule or a pair of them.
 
     Args:
         value: What to write.
         steps_per_epoch: To give lengths in epochs too.
-        unit: Steps of the run to one of ``value``'s.
+        unit: What ``value`` counts.
         width: Longer lines are broken.
     """
     if isinstance(value, tuple | list):
@@ -29,8 +29,7 @@ def written(value: Any, steps_per_epoch: int | None = None, unit: float = 1.0, w
         return short(known) if known is not None else value if isinstance(value, str) else _other(value)
     if value.name == "constant":
         return written(value.arguments["value"])
-    inside = unit * (number(value.arguments.get("steps_per_epoch")) or 1.0)
-    texts = list(_arguments(value, steps_per_epoch, unit, inside, width - 2))
+    texts = list(_arguments(value, steps_per_epoch, unit, _inside(value, steps_per_epoch, unit), width - 2))
     line = f"{value.name}({', '.join(texts)})"
     if len(line) <= width and "\n" not in line:
         return line
@@ -38,11 +37,21 @@ def written(value: Any, steps_per_epoch: int | None = None, unit: float = 1.0, w
     return f"{value.name}(\n  {body})"
 
 
-def _arguments(value: Schedule, steps_per_epoch: int | None, unit: float, inside: float, width: int) -> Any:
+def _inside(value: Schedule, steps_per_epoch: int | None, unit: str) -> str:
+    """What is counted within a schedule that counts ``unit``."""
+    per_epoch = number(value.arguments.get("steps_per_epoch"))
+    if per_epoch is None:
+        return unit
+    if value.name == "by_update":
+        return "updates"
+    return "epochs" if per_epoch == steps_per_epoch and unit == "steps" else f"x {short(per_epoch)} {unit}"
+
+
+def _arguments(value: Schedule, steps_per_epoch: int | None, unit: str, inside: str, width: int) -> Any:
     parameters = inspect.signature(value.maker).parameters
     for i, (name, argument) in enumerate(value.arguments.items()):
         parameter = parameters[name]
-        if argument is None or (isinstance(argument, bool | str) and argument == parameter.default):
+        if argument is None or (isinstance(argument, bool | str | tuple) and argument == parameter.default):
             continue
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             yield from (written(item, steps_per_epoch, inside, width) for item in argument)
@@ -57,17 +66,17 @@ def _arguments(value: Schedule, steps_per_epoch: int | None, unit: float, inside
             yield written(argument, steps_per_epoch, inside, width)
         elif name == "steps_per_epoch":
             yield short(number(argument))
-        elif name in LENGTHS and not isinstance(argument, Schedule):
+        elif name in LENGTHS and not isinstance(argument, Schedule) and value.name != "by_update":
             yield f"{name}={_length(argument, steps_per_epoch, unit)}"
         else:
             yield f"{name}={written(argument, steps_per_epoch, inside, width)}"
 
 
-def _length(value: Any, steps_per_epoch: int | None, unit: float) -> str:
+def _length(value: Any, steps_per_epoch: int | None, unit: str) -> str:
     several = numbers(value)
     text = f"({', '.join(map(short, several))}{',' if len(several) == 1 else ''})" if several else short(number(value))
-    if unit != 1:
-        return f"{text} epochs" if unit == steps_per_epoch else f"{text} x {short(unit)} steps"
+    if unit != "steps":
+        return f"{text} {unit}"
     if not steps_per_epoch:
         return text
     return f"{text} [{', '.join(epochs(t, steps_per_epoch) for t in several or [number(value) or 0.0])} epochs]"

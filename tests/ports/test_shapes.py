@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import jaxsched as js
-from jaxsched.ports import _timm_shapes as shapes
-from jaxsched.ports import detectron2, huggingface, timm
+from jaxsched.ports import _by_update, detectron2, huggingface, timm
 
 D2 = [
     detectron2.LinearParamScheduler(0.0, 1.0),
@@ -25,8 +24,8 @@ SCHEDULES = {
     "ending by exp": timm.WSDLRScheduler(40, 20, decay_fn="exp", warmup_t=4)(0.1),
     "restarts": huggingface.get_scheduler("cosine_with_restarts", 3, 50, {"num_cycles": 3})(0.1),
     "fractions of iterations": detectron2.CompositeParamScheduler(D2, SHARES, ["rescaled"] * 4).over(64),
-    "by update": shapes.by_update(js.linear(1.0, 0.0, 50), 3, 10),
-    "batches to an update": shapes.batches_to_an_update(3, 10),
+    "by update": _by_update.by_update(js.linear(1.0, 0.0, 50), 3, 10),
+    "batches to an update": _by_update.batches_to_an_update(3, 10),
 }
 
 

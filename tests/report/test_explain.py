@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxsched as js
@@ -108,3 +109,13 @@ def test_accumulation_and_effective_batch():
 def test_parameters_that_do_not_fit_are_an_error():
     with pytest.raises(ValueError, match="belong to no group"):
         js.explain(js.Recipe("sgd", dict(lr=0.1), rules=[("conv/**", "all")]), NET)
+
+
+def test_lengths_are_in_what_a_schedule_counts():
+    """A Trainer's schedule counts updates, of which there are fewer than batches; a warm-up of 500 is 500 of them."""
+    args = dict(warmup_steps=500, gradient_accumulation_steps=4)
+    said = js.explain(js.ports.huggingface.recipe(args, steps_per_epoch=1001))
+    assert "linear(start=0, end=5e-05, steps=500 updates)" in str(said)
+    (warm,) = (row for row in said.rows if "warm-up ends" in row.what)
+    assert warm.step == 1001 + (500 - 251) * 4
+    assert warm.values["decay"]["lr"] == np.float32(5e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxsched as js
+from jaxsched.ports import detectron2, huggingface, keras, timm
 from jaxsched.report._lint import PARAMETER_RULES, RULES
 
 ALL = [("**", "all")]
@@ -92,7 +93,7 @@ CASES = {
         run(js.sequential([js.linear(0.001, 0.1, 1000), js.cosine(0.1, 11_000)], at=[1000])),
     ),
     "never-decays": (
-        run(js.warmup(js.constant(0.1), 500)), "warning", "stays at 0.1 from step 500",
+        run(0.1 * js.linear(0.001, 1.0, 500)), "warning", "stays at 0.1 from step 500",
         run(js.warmup(js.step_decay(0.1, 8000), 500)),
     ),
     "nothing-trains": (run(groups={"all": None}), "error", "frozen", run()),
@@ -189,6 +190,120 @@ def test_yolov5_is_clean_or_told_something_true(batch_size, cos_lr):
     due = np.flatnonzero(js.updates(recipe))
     lost = sum(1849 * (e + 1) - 1 - due[np.searchsorted(due, 1849 * (e + 1)) - 1] for e in range(300))
     assert f"{lost / 300:.3g} on average ({lost / recipe.steps:.2%})" in remark.message
+
+
+TIMM = dict(
+    opt="adamw", lr=1e-3, weight_decay=0.05, sched="cosine", epochs=300, warmup_epochs=5, warmup_lr=1e-6, min_lr=1e-5
+)
+RSB = dict(TIMM, opt="lamb", lr=8e-3, epochs=100, warmup_lr=1e-4, min_lr=1e-6, sched_on_updates=True)
+STEPS = dict(opt="momentum", lr=0.1, sched="step", epochs=90, decay_epochs=30, warmup_epochs=0)
+RMS = dict(
+    opt="rmsprop",
+    lr=0.048,
+    sched="step",
+    epochs=450,
+    decay_epochs=2.4,
+    decay_rate=0.97,
+    warmup_epochs=3,
+    warmup_lr=1e-6,
+)
+WARM = dict(learning_rate=5e-5, warmup_steps=500)
+SOLVER = dict(IMS_PER_BATCH=16, BASE_LR=0.02, WARMUP_ITERS=1000)
+
+
+def in_keras(lr):
+    return run(lr, steps=10_000, steps_per_epoch=500)
+
+
+PEOPLES = {
+    "DeiT": timm.recipe(TIMM, steps_per_epoch=1251),
+    "DeiT, by update": timm.recipe({**TIMM, "sched_on_updates": True}, steps_per_epoch=1251),
+    "DeiT, warm-up before": timm.recipe({**TIMM, "warmup_prefix": True}, steps_per_epoch=1251),
+    "ResNet strikes back": timm.recipe(RSB, steps_per_epoch=625),
+    "ResNet strikes back, gathering": timm.recipe({**RSB, "grad_accum_steps": 2}, steps_per_epoch=1251),
+    "ResNet, gathering by epoch": timm.recipe({**STEPS, "grad_accum_steps": 4}, steps_per_epoch=5005),
+    "ResNet": timm.recipe(STEPS, steps_per_epoch=5004),
+    "EfficientNet": timm.recipe(RMS, steps_per_epoch=417),
+    "tanh": timm.recipe({**TIMM, "sched": "tanh"}, steps_per_epoch=1251),
+    "plateau": timm.recipe({**TIMM, "sched": "plateau"}, steps_per_epoch=1251),
+    "Trainer's defaults": huggingface.recipe({}, steps_per_epoch=1000),
+    "Trainer": huggingface.recipe(dict(WARM, weight_decay=0.01), steps_per_epoch=1000),
+    "Trainer, gathering": huggingface.recipe(dict(WARM, gradient_accumulation_steps=4), steps_per_epoch=1001),
+    "Trainer, half an epoch": huggingface.recipe(
+        dict(num_train_epochs=2.5, gradient_accumulation_steps=8), steps_per_epoch=1001
+    ),
+    "Trainer, cosine": huggingface.recipe(
+        dict(WARM, lr_scheduler_type="cosine", max_steps=10_000), steps_per_epoch=999
+    ),
+    "Trainer, restarts": huggingface.recipe(
+        dict(WARM, lr_scheduler_type="cosine_with_restarts", lr_scheduler_kwargs=dict(num_cycles=3)),
+        steps_per_epoch=1000,
+    ),
+    "Trainer, stable": huggingface.recipe(
+        dict(WARM, lr_scheduler_type="warmup_stable_decay", lr_scheduler_kwargs=dict(num_decay_steps=500)),
+        steps_per_epoch=1000,
+    ),
+    "Keras' cosine": in_keras(keras.CosineDecay(0.0, 9000, warmup_target=0.1, warmup_steps=1000)),
+    "Keras' exponential": in_keras(keras.ExponentialDecay(0.01, decay_steps=1000, decay_rate=0.96, staircase=True)),
+    "Keras' pieces": in_keras(keras.PiecewiseConstantDecay([5000, 7500], [0.1, 0.01, 0.001])),
+    "Keras' polynomial": in_keras(keras.PolynomialDecay(0.1, 10_000)),
+    "Detectron2, 1x": detectron2.recipe(dict(SOLVER, STEPS=(60_000, 80_000), MAX_ITER=90_000)),
+    "Detectron2, 3x": detectron2.recipe(dict(SOLVER, STEPS=(210_000, 250_000), MAX_ITER=270_000), steps_per_epoch=7330),
+    "Detectron2, cosine": detectron2.recipe(dict(SOLVER, LR_SCHEDULER_NAME="WarmupCosineLR", MAX_ITER=90_000)),
+}
+
+
+@pytest.mark.parametrize("name", PEOPLES)
+def test_recipes_of_other_systems_are_clean(name):
+    assert js.lint(PEOPLES[name]) == ()
+
+
+def test_what_is_meant_may_be_remarked_upon_and_a_toy_is_no_error():
+    """A cooldown and a constant lr are asked for in words; the tutorial of Detectron2 warms up to its end."""
+    cooldown = timm.recipe({**TIMM, "cooldown_epochs": 10}, steps_per_epoch=1251)
+    layers = dict(layer_decay=0.65, cooldown_epochs=20)
+    layered = timm.recipe({**TIMM, **layers}, steps_per_epoch=1251, layers=["stem/**", "blocks/**", "head/**"])
+    constant = huggingface.recipe(dict(WARM, lr_scheduler_type="constant_with_warmup"), steps_per_epoch=1001)
+    tutorial = detectron2.recipe(dict(SOLVER, STEPS=[], MAX_ITER=300, IMS_PER_BATCH=2, BASE_LR=0.00025))
+    expected = [("length-mismatch", "remark")], [("length-mismatch", "remark")], [("never-decays", "remark")]
+    for recipe, codes in zip(
+        (cooldown, layered, constant, tutorial), (*expected, [("warmup-too-long", "warning")]), strict=True
+    ):
+        assert [(finding.code, finding.severity) for finding in js.lint(recipe)] == codes, js.lint(recipe)
+
+
+def test_mistakes_in_recipes_of_other_systems_are_found():
+    """Also where schedules count updates, or epochs, or cycles."""
+    late = huggingface.recipe(dict(WARM, gradient_accumulation_steps=8), steps_per_epoch=1001)
+    assert [finding.code for finding in js.lint(late)] == ["warmup-too-long", "milestone-past-end"]
+    cut = timm.recipe({**TIMM, "sched_on_updates": True, "lr_cycle_limit": 3}, steps_per_epoch=100)
+    assert "restart-cut" in [finding.code for finding in js.lint(cut.replace(steps=45_000))]
+    far = keras.CosineDecay(0.1, decay_steps=100_000)
+    assert [finding.code for finding in js.lint(in_keras(far))] == ["length-mismatch"]
+
+
+def test_a_config_of_mmdetection_says_which_batch_size_it_is_for():
+    config = dict(
+        optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=0.0001),
+        lr_config=dict(policy="step", step=[8, 11], warmup="linear", warmup_iters=500, warmup_ratio=0.001),
+        runner=dict(type="EpochBasedRunner", max_epochs=12),
+        auto_scale_lr=dict(enable=False, base_batch_size=16),
+    )
+    recipe = js.ports.openmmlab.recipe(config, steps_per_epoch=7330)
+    assert js.lint(recipe) == ()
+    assert js.lint(recipe.replace(batch_size=16)) == ()
+    (found,) = js.lint(recipe.replace(batch_size=2))
+    assert found.code == "batch-size"
+    assert "an update sees 2 images, but the learning rates are meant for 16" in found.message
+    scaled = js.ports.openmmlab.recipe(config, steps_per_epoch=7330, batch_size=2)
+    assert js.lint(scaled) == ()
+
+
+def test_the_batch_size_is_that_of_a_full_update():
+    """Not that of the last of an epoch, which may hold fewer batches."""
+    recipe = huggingface.recipe(dict(gradient_accumulation_steps=8), steps_per_epoch=1001)
+    assert js.lint(recipe.replace(nominal_batch_size=64)) == ()
+    assert [finding.code for finding in js.lint(recipe.replace(nominal_batch_size=8))] == ["batch-size"]
 
 
 def test_groups_that_say_the_same_are_one_finding():

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import jaxsched as js
+from jaxsched.ports import huggingface, timm
+from jaxsched.ports._by_update import by_update
 from jaxsched.report import moments
 
 CASES = [
@@ -36,6 +38,32 @@ def test_a_milestone_is_the_first_step_of_the_new_value():
     lr = js.per_epoch(js.delayed(js.multi_step(1.0, at=(2, 4), factor=0.5), by=1), 7)
     values = np.asarray(lr(np.arange(60)))
     assert [m.step for m in moments(lr)] == (np.flatnonzero(np.diff(values)) + 1).tolist()
+
+
+def test_where_a_schedule_counts_updates():
+    """Of 4 batches, but for the last of an epoch of 11, which has 3: the first batch that the new value is used for."""
+    lr = by_update(js.sequential([js.linear(0.0, 1.0, 2), js.multi_step(1.0, at=(2, 5), factor=0.5)], at=[2]), 4, 11)
+    values = np.asarray(lr(np.arange(60)))
+    found = moments(lr, 60)
+    assert [m.step for m in found if m.what == "milestone"] == (np.flatnonzero(np.diff(values) < 0) + 1).tolist()
+    (warm,) = (m.step for m in found if m.what == "warm-up ends")
+    assert warm == int(np.argmax(values == 1.0))
+
+
+def test_an_epoch_is_whole_before_what_comes_in_its_middle():
+    lr = js.delayed(js.per_epoch(js.step_decay(1.0, every=2.4), 10), by=3)
+    values = np.asarray(lr(np.arange(100)))
+    steps = [m.step for m in moments(lr, 100) if m.step < 100]
+    assert steps == (np.flatnonzero(np.diff(values)) + 1).tolist()
+
+
+def test_cycles_of_timm_and_of_transformers():
+    equal = timm.CosineLRScheduler(t_initial=10, cycle_limit=3)(0.1)
+    assert [(m.step, m.what) for m in moments(equal)] == [(10, "restart"), (20, "restart"), (30, "last cycle ends")]
+    longer = timm.CosineLRScheduler(t_initial=10, cycle_mul=2.0, cycle_limit=2)(0.1)
+    assert [(m.step, m.what) for m in moments(longer)] == [(10, "restart"), (30, "last cycle ends")]
+    uneven = huggingface.get_scheduler("cosine_with_restarts", 0, 100, {"num_cycles": 3})(0.1)
+    assert [(m.step, m.what) for m in moments(uneven)] == [(34, "restart"), (67, "restart"), (100, "last cycle ends")]
 
 
 def test_what_another_part_cuts_off_does_not_happen():
