@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import re
 
 import equinox as eqx
 import flax.linen as nn
@@ -11,8 +12,11 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
 
 import jaxsched as js
+from jaxsched.groups._glob import fits, matches
 
 
 class Linen(nn.Module):
@@ -109,9 +113,26 @@ def test_roles_of_each_kind_of_tree(kind):
     assert {p.path: p.role for p in js.parameters(make())} == expected
 
 
-def test_roles_of_an_nnx_module_are_those_of_its_parameters():
-    roles = {p.path: p.role for p in js.parameters(Nnx(nnx.Rngs(0)))}
-    assert {path: roles[path] for path in NNX} == NNX
+class OddlyNamed(nnx.Module):
+    def __init__(self, rngs):
+        self.one = nnx.LoRA(3, 2, 4, rngs=rngs)
+        self.two = nnx.LayerNorm(4, rngs=rngs)
+
+
+def test_a_module_of_nnx_tells_norms_by_their_classes():
+    roles = {p.path: p.role for p in js.parameters(OddlyNamed(nnx.Rngs(0)))}
+    assert roles == {
+        "one/lora_a": "weight", "one/lora_b": "weight", "two/scale": "norm", "two/bias": "norm_bias"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("use", [js.parameters, js.roles, js.labels, js.mask("norm"), js.sgd(lr=0.1).init])
+@pytest.mark.parametrize("tree", [lambda model: model, nnx.state])
+def test_what_is_no_param_is_refused(use, tree):
+    """A BatchNorm's mean is nothing to train, to decay or to label as a weight."""
+    with pytest.raises(TypeError, match=r"bn/mean is an NNX BatchStat, .*nnx\.state\(model, nnx\.Param\)"):
+        use(tree(Nnx(nnx.Rngs(0))))
+    use(nnx.state(Nnx(nnx.Rngs(0)), nnx.Param))
 
 
 @pytest.mark.parametrize(
@@ -145,12 +166,51 @@ def test_role_from_names_alone(path, role):
         ("*/w", {"head/w"}),
         ("body/**/w?", {"body/0/w2"}),
         ("head.w", set()),
+        ("**/**", {"head", "head/w", "body/0/w", "body/0/w2"}),
+        ("**/0/**", {"body/0/w", "body/0/w2"}),
+        ("body/**/**", {"body/0/w", "body/0/w2"}),
+        ("b*d*/**/*w*", {"body/0/w", "body/0/w2"}),
+        ("?*/w", {"head/w"}),
+        ("*", {"head"}),
+        ("head/**/**", {"head", "head/w"}),
+        ("h[ae]*", set()),
     ],
 )
 def test_globs(pattern, matching):
     paths = ["head", "head/w", "body/0/w", "body/0/w2"]
     condition = js.glob(pattern)
     assert {path for path in paths if condition(js.Parameter(path, "weight", (), None))} == matching
+
+
+@given(
+    st.lists(st.text("ab*?", max_size=4) | st.just("**"), min_size=1, max_size=5).map("/".join),
+    st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=5).map("/".join),
+)
+def test_globs_mean_what_a_regular_expression_would(pattern, path):
+    """Each ``**`` any number of names with what joins them, each ``*`` and ``?`` within a name."""
+    names = [
+        "(/[^/]+)*" if name == "**" else "/" + "".join({"*": "[^/]*", "?": "[^/]"}.get(c, c) for c in name)
+        for name in pattern.split("/")
+    ]
+    assert matches(pattern, path) == (re.fullmatch("".join(names), f"/{path}") is not None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [("**/" * 40 + "x", "a/" * 400 + "y"), ("*a" * 40 + "b", "a" * 4000), ("**/*a*/" * 30 + "b", "aa/" * 300 + "a")],
+)
+def test_a_glob_takes_no_more_steps_than_its_length_times_the_path(pattern, path):
+    """A rule may come from a file of anyone: as a regular expression these would run for longer than anyone lives."""
+    steps = 0
+
+    def is_one(piece, item):
+        nonlocal steps
+        steps += 1
+        return piece == item
+
+    fits(pattern, path, "*", is_one)
+    assert 0 < steps <= 2 * len(pattern) * len(path)
+    assert not js.glob(pattern)(js.Parameter(path, "weight", (), None))
 
 
 def test_first_match_wins():

@@ -1,0 +1,90 @@
+"""Conditions on a parameter, as values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from jaxsched.groups._glob import matches
+from jaxsched.groups._parameters import ROLES, Parameter
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """A test of a `Parameter` that can be printed, compared, pickled, written to JSON; ``&``, ``|``, ``~`` combine."""
+
+    kind: str
+    arguments: tuple[Any, ...]
+
+    def __call__(self, parameter: Parameter) -> bool:
+        return bool(_KINDS[self.kind](parameter, *self.arguments))
+
+    def __and__(self, other: Condition | str) -> Condition:
+        return Condition("all", (self, as_condition(other)))
+
+    def __or__(self, other: Condition | str) -> Condition:
+        return Condition("any", (self, as_condition(other)))
+
+    def __invert__(self) -> Condition:
+        return Condition("not", (self,))
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({', '.join(map(repr, self.arguments))})"
+
+
+def role(*names: str) -> Condition:
+    """The parameters of the given roles.
+
+    Example:
+        >>> import jaxsched as js
+        >>> js.labels({"w": 1.0, "b": 2.0}, rules=[(js.role("bias"), "no decay"), ("**", "decay")])
+        {'b': 'no decay', 'w': 'decay'}
+    """
+    for name in names:
+        if name not in ROLES:
+            raise ValueError(f"role: {name!r} is no role; the roles are {', '.join(ROLES)}")
+    return Condition("role", names)
+
+
+def glob(pattern: str) -> Condition:
+    """The parameters whose path matches: ``*`` within a name, ``**`` for any number of names, ``?`` one character.
+
+    A text in place of a condition means this.
+
+    Example:
+        >>> import jaxsched as js
+        >>> js.labels({"head": {"w": 1.0}, "body": {"w": 2.0}}, rules=[(js.glob("head/**"), "fast"), ("**", "slow")])
+        {'body': {'w': 'slow'}, 'head': {'w': 'fast'}}
+    """
+    if not isinstance(pattern, str) or not pattern:
+        raise TypeError(f"glob: a pattern is a text such as 'head/**', got {pattern!r}")
+    return Condition("glob", (pattern,))
+
+
+def contains(text: str) -> Condition:
+    """The parameters whose path holds ``text`` anywhere, as in MMDetection's ``custom_keys``."""
+    return Condition("contains", (text,))
+
+
+def ndim(low: int, high: int | None = None) -> Condition:
+    """The parameters with ``low`` (to ``high``) axes."""
+    return Condition("ndim", (low, low if high is None else high))
+
+
+Match = Condition | str | Callable[[Parameter], bool]
+
+
+def as_condition(match: Match) -> Condition:
+    return glob(match) if isinstance(match, str) else match  # type: ignore[return-value]
+
+
+_KINDS: dict[str, Callable[..., bool]] = {
+    "role": lambda parameter, *names: parameter.role in names,
+    "glob": lambda parameter, pattern: matches(pattern, parameter.path),
+    "contains": lambda parameter, text: text in parameter.path,
+    "ndim": lambda parameter, low, high: low <= len(parameter.shape) <= high,
+    "all": lambda parameter, *conditions: all(condition(parameter) for condition in conditions),
+    "any": lambda parameter, *conditions: any(condition(parameter) for condition in conditions),
+    "not": lambda parameter, condition: not condition(parameter),
+}
