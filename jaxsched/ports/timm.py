@@ -9,6 +9,7 @@ from typing import Any
 from jaxsched.groups import Condition, Match, Rule, as_condition, ndim, role
 from jaxsched.ports import _fields
 from jaxsched.ports._by_update import batches_to_an_update, by_update
+from jaxsched.ports._timm_factory import create_scheduler_v2 as create_scheduler_v2
 from jaxsched.ports._timm_schedulers import CosineLRScheduler as CosineLRScheduler
 from jaxsched.ports._timm_schedulers import MultiStepLRScheduler as MultiStepLRScheduler
 from jaxsched.ports._timm_schedulers import PlateauLRScheduler as PlateauLRScheduler
@@ -17,7 +18,6 @@ from jaxsched.ports._timm_schedulers import Scheduler as Scheduler
 from jaxsched.ports._timm_schedulers import StepLRScheduler as StepLRScheduler
 from jaxsched.ports._timm_schedulers import TanhLRScheduler as TanhLRScheduler
 from jaxsched.ports._timm_schedulers import WSDLRScheduler as WSDLRScheduler
-from jaxsched.ports._timm_schedulers import create_scheduler_v2 as create_scheduler_v2
 from jaxsched.recipe import Accumulate, Recipe
 from jaxsched.schedules import Schedule, constant, inverse_power, minimum, per_epoch, piecewise
 
