@@ -121,23 +121,23 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
         def loss_of(params: Any) -> Any:
             model = nnx.merge(graph, params, stats, copy=True)
             raw = model(batch["image"].astype(dtype) / 255, train=True)
-            return detection_loss(raw, batch["boxes"], batch["classes"], gains)[0], nnx.state(model, nnx.BatchStat)
+            return detection_loss(raw, batch["boxes"], batch["classes"], gains)[0], nnx.as_pure(nnx.state(model, nnx.BatchStat))
 
         return jax.grad(loss_of, has_aux=True)(params)
 
     def updating(tx: optax.GradientTransformation) -> Callable[[], Any]:
-        def update(grads: Any, state: Any, params: Any) -> Any:
+        def update(params: Any, state: Any, grads: Any) -> Any:
             updates, state = tx.update(grads, state, params)
             return optax.apply_updates(params, updates), state
 
-        compiled = jax.jit(update, donate_argnums=(1, 2))
+        compiled = jax.jit(update, donate_argnums=(0, 1))  # donated in the order of the results, or they are copied
         own = jax.tree.map(jnp.copy, params)
         kept = {"of": (own, tx.init(own))}
         grads = jax.tree.map(lambda p: 1e-3 * jnp.ones_like(p), params)
 
         def once() -> Any:
             params, state = kept["of"]
-            kept["of"] = compiled(grads, state, params)
+            kept["of"] = compiled(params, state, grads)
             return kept["of"]
 
         return once

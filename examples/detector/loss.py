@@ -143,8 +143,9 @@ def level_loss(
     mean = lambda x: jnp.where(valid, x, 0).sum() / count  # noqa: E731
 
     at = jax.vmap(lambda rows, where: rows[where])(flat(raw, entries), index)
-    p = jax.nn.sigmoid(at[..., :4])
-    box = jnp.concatenate([2 * p[..., :2] - 0.5, (2 * p[..., 2:]) ** 2 * flat(matches.anchor, 2)], -1)
+    centre, size, _, logits = jnp.split(at, (2, 4, 5), -1)
+    centre, size = 2 * jax.nn.sigmoid(centre) - 0.5, (2 * jax.nn.sigmoid(size)) ** 2 * flat(matches.anchor, 2)
+    box = jnp.concatenate([centre, size], -1)
     # Padding has no size; any box will do in its place, since it is masked out below.
     goal = jnp.where(valid[..., None], flat(matches.box, 4), 1)
     iou = complete_iou(box, goal)
@@ -159,7 +160,7 @@ def level_loss(
         smooth = gains.label_smoothing / 2
         label = jnp.broadcast_to(classes[:, None, None], matches.valid.shape)
         hot = jax.nn.one_hot(flat(label), entries - 5, dtype=raw.dtype) * (1 - 2 * smooth) + smooth
-        each = cross_entropy(at[..., 5:], hot, gains.cls_pw, gains.fl_gamma)
+        each = cross_entropy(logits, hot, gains.cls_pw, gains.fl_gamma)
         class_loss = mean(each.mean(-1))
     return jnp.stack([box_loss, obj_loss, class_loss]), objectness.reshape(batch, 3, rows, columns)
 

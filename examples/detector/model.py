@@ -7,12 +7,15 @@ classes]``: x, y, w, h, objectness and classes, before any sigmoid.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+
+from examples.detector.norm import EPSILON, norm_silu
 
 STRIDES = (8, 16, 32)
 ANCHORS = (  # width, height in pixels of the network's input, three for each stride
@@ -27,14 +30,22 @@ SIZES = {  # name: depth multiple, width multiple
     "l": (1.00, 1.00),
     "x": (1.33, 1.25),
 }
-BN_EPSILON = 1e-3
 BN_MOMENTUM = 0.97  # the share of the old statistics that stays (torch calls the other share momentum: 0.03)
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0) -> jax.Array:
-    """NHWC convolution with an HWIO kernel. 1x1 is a matrix product, several times faster so on a CPU."""
-    if kernel.shape[:2] == (1, 1) and stride == 1 and padding == 0:
-        return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
+    """NHWC convolution with an HWIO kernel, each kind as the device computes it fastest.
+
+    1x1 is a matrix product, and 6x6 at every second pixel is 3x3 over blocks of 2x2 pixels.
+    """
+    size, _, inputs, outputs = kernel.shape
+    if (size, stride, padding) == (1, 1, 0):
+        return (x.reshape(-1, inputs) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
+    if (size, stride, padding) == (6, 2, 2):
+        n, h, w, _ = x.shape
+        x = x.reshape(n, h // 2, 2, w // 2, 2, inputs).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, -1)
+        kernel = kernel.reshape(3, 2, 3, 2, inputs, outputs).transpose(0, 2, 1, 3, 4, 5).reshape(3, 3, -1, outputs)
+        stride = padding = 1
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -57,8 +68,8 @@ class Convolution(nnx.Module):
         return y + self.bias[...].astype(x.dtype) if self.has_bias else y
 
 
-class BatchNorm(nnx.Module):
-    """torch's batch norm: normalises with the biased variance, but remembers the unbiased one.
+class BatchNormSiLU(nnx.Module):
+    """torch's batch norm, then SiLU: it normalises with the biased variance, but remembers the unbiased one.
 
     ``parts`` is into how many parts the batch falls, each normalised by itself; 1 for the whole batch, whatever
     number of devices it is spread over. (``model.set_attributes(parts=8)`` sets it everywhere.)
@@ -73,22 +84,16 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(jnp.full(channels, 0.9))
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        mean, var = self.mean[...], self.var[...]
-        parts = x.reshape(self.parts if train else 1, -1, *x.shape[1:]).astype(mean.dtype)
-        if train:
-            # Both moments in one pass over x, taken about the running mean lest they cancel.
-            centred = parts - mean
-            shift = centred.mean((1, 2, 3), keepdims=True)
-            batch_mean = mean + shift
-            batch_var = jnp.square(centred).mean((1, 2, 3), keepdims=True) - jnp.square(shift)
-            count = parts[0].size // parts.shape[-1]
-            unbiased = batch_var * (count / max(count - 1, 1))
-            self.mean[...] = remember(mean, batch_mean)
-            self.var[...] = remember(var, unbiased)
-            mean, var = batch_mean, batch_var
-        # The mean is taken off first: folded into the bias, it would cost digits where the gain is large.
-        gain = self.scale[...] * jax.lax.rsqrt(var + BN_EPSILON)
-        return ((parts - mean) * gain + self.bias[...]).astype(x.dtype).reshape(x.shape)
+        mean, var, scale, bias = self.mean[...], self.var[...], self.scale[...], self.bias[...]
+        if not train:
+            wide = x.astype(mean.dtype)
+            return jax.nn.silu((wide - mean) * (scale * jax.lax.rsqrt(var + EPSILON)) + bias).astype(x.dtype)
+        parts = x.reshape(self.parts, -1, *x.shape[1:])
+        y, batch_mean, batch_var = norm_silu(parts, scale, bias, mean)
+        count = parts[0].size // parts.shape[-1]
+        self.mean[...] = remember(mean, batch_mean)
+        self.var[...] = remember(var, batch_var * (count / max(count - 1, 1)))
+        return y.reshape(x.shape)
 
 
 def remember(old: jax.Array, new: jax.Array) -> jax.Array:
@@ -104,10 +109,10 @@ class Conv(nnx.Module):
     ):
         padding = size // 2 if padding is None else padding
         self.conv = Convolution(inputs, outputs, size, stride, padding, bias=False, rngs=rngs)
-        self.bn = BatchNorm(outputs)
+        self.bn = BatchNormSiLU(outputs)
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        return jax.nn.silu(self.bn(self.conv(x), train))
+        return self.bn(self.conv(x), train)
 
 
 class Bottleneck(nnx.Module):
@@ -141,11 +146,13 @@ class C3(nnx.Module):
 
 
 def max_pool(x: jax.Array, size: int = 5) -> jax.Array:
-    """Maximum over size x size, stride 1, padded with minus infinity."""
+    """Maximum over size x size, stride 1, padded with minus infinity. Of equal ones the first has the gradient."""
     for axis in (1, 2):
-        window = [1, 1, 1, 1]
-        window[axis] = size
-        x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, (1, 1, 1, 1), "SAME")
+        padding = [(0, 0)] * x.ndim
+        padding[axis] = (size // 2, size // 2)
+        padded = jnp.pad(x, padding, constant_values=-jnp.inf)
+        shifted = [jax.lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis) for i in range(size)]
+        x = functools.reduce(lambda best, other: jnp.where(other > best, other, best), shifted)
     return x
 
 

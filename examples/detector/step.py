@@ -28,8 +28,10 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]
 
 
 def initial_state(model: nnx.Module, tx: optax.GradientTransformationExtraArgs) -> tuple[Any, TrainState]:
-    """The model's structure, and the state of a run that starts from it."""
+    """The model's structure, and the state of a run that starts from it: plain arrays, with which a step is called
+    several milliseconds sooner than with as many `nnx.Variable`."""
     graph, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+    params, stats = nnx.as_pure(params), nnx.as_pure(stats)
     return graph, TrainState(params, stats, jax.tree.map(jnp.copy, stats), tx.init(params))
 
 
@@ -51,7 +53,7 @@ def training_step(
         model = nnx.merge(graph, params, stats, copy=True)
         raw = model(batch["image"].astype(dtype) / 255, train=True)
         total, parts = detection_loss(raw, batch["boxes"], batch["classes"], gains)
-        return total, (parts, nnx.state(model, nnx.BatchStat))
+        return total, (parts, nnx.as_pure(nnx.state(model, nnx.BatchStat)))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
         (loss, (parts, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, state.stats, batch)
