@@ -13,27 +13,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-
-from jaxsched.schedules import (
-    Count,
-    Length,
-    Number,
-    Positive,
-    Rate,
-    Schedule,
-    constant,
-    cosine,
-    delayed,
-    linear,
-    piecewise,
-    polynomial,
-    schedule,
-)
-from jaxsched.schedules._progress import fraction, sin_squared
-from jaxsched.schedules._rate import LogRate
-from jaxsched.schedules._schedule import real
+from jaxsched.ports import _detectron2_shapes as shapes
+from jaxsched.schedules import Schedule, constant, cosine, delayed, linear, piecewise, polynomial
 
 WHERE_EPSILON = 1e-6
 MOST_STAIRS = 1000
@@ -65,39 +46,6 @@ class Window(NamedTuple):
             return delayed(schedule, by=whole) if whole else schedule
         whole = math.floor(self.begin)
         return shape(*numbers, begin=whole, late=self.begin - whole, length=self.length)
-
-
-def progress(step: jax.Array, begin: Count, late: Number, length: Length) -> tuple[jax.Array, jax.Array]:
-    """What is left and what is gone of ``length`` steps that begin at ``begin + late``, as fractions."""
-    gone = step - jnp.asarray(begin, jnp.int32)
-    return fraction(jnp.maximum(length - gone + late, 0.0), length), fraction(real(gone) - late, length)
-
-
-@schedule
-def line(step: jax.Array, start: Number, end: Number, begin: Count, late: Number, length: Length) -> jax.Array:
-    """From ``start`` to ``end``, over ``length`` steps from ``begin + late`` on."""
-    left, gone = progress(step, begin, late, length)
-    return start * left + end * gone
-
-
-@schedule
-def half_wave(step: jax.Array, start: Number, end: Number, begin: Count, late: Number, length: Length) -> jax.Array:
-    """Half a cosine from ``start`` to ``end``, over ``length`` steps from ``begin + late`` on."""
-    left, gone = progress(step, begin, late, length)
-    return start * sin_squared(left) + end * sin_squared(gone)
-
-
-@schedule
-def fall(step: jax.Array, start: Number, decay: Rate, begin: Count, late: Number, length: Length) -> jax.Array:
-    """``start * decay ** gone``, over ``length`` steps from ``begin + late`` on."""
-    return start * jnp.exp(LogRate.of(decay) * progress(step, begin, late, length)[1])
-
-
-@schedule
-def power(step: jax.Array, base: Number, power: Positive, begin: Count, late: Number, length: Length) -> jax.Array:
-    """``base * left ** power``, over ``length`` steps from ``begin + late`` on."""
-    left = progress(step, begin, late, length)[0]
-    return base * jnp.where(left > 0, jnp.power(jnp.where(left > 0, left, 1.0), power), 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +91,7 @@ def CosineParamScheduler(start_value: float, end_value: float) -> ParamScheduler
     return ParamScheduler(
         value,
         lambda window: window.on(
-            lambda steps: cosine(start_value, steps, end_value), half_wave, start_value, end_value
+            lambda steps: cosine(start_value, steps, end_value), shapes.half_wave, start_value, end_value
         ),
     )
 
@@ -156,7 +104,9 @@ def LinearParamScheduler(start_value: float, end_value: float) -> ParamScheduler
 
     return ParamScheduler(
         value,
-        lambda window: window.on(lambda steps: linear(start_value, end_value, steps), line, start_value, end_value),
+        lambda window: window.on(
+            lambda steps: linear(start_value, end_value, steps), shapes.line, start_value, end_value
+        ),
     )
 
 
@@ -165,7 +115,7 @@ def ExponentialParamScheduler(start_value: float, decay: float) -> ParamSchedule
 
     def over(window: Window) -> Schedule:
         whole = math.floor(window.begin)
-        return fall(start_value, decay, begin=whole, late=window.begin - whole, length=window.length)
+        return shapes.fall(start_value, decay, begin=whole, late=window.begin - whole, length=window.length)
 
     return ParamScheduler(lambda where: start_value * decay**where, over)
 
@@ -174,11 +124,10 @@ def PolynomialDecayParamScheduler(base_value: float, power: float) -> ParamSched
     """``base_value * (1 - where) ** power``; ``power`` > 0."""
     return ParamScheduler(
         lambda where: base_value * (1 - where) ** power,
-        lambda window: window.on(lambda steps: polynomial(base_value, 0.0, steps, power), _POWER, base_value, power),
+        lambda window: window.on(
+            lambda steps: polynomial(base_value, 0.0, steps, power), shapes.power, base_value, power
+        ),
     )
-
-
-_POWER = power  # the argument of the function above has the name that fvcore gives it
 
 
 def MultiStepParamScheduler(
@@ -248,117 +197,13 @@ def StepWithFixedGammaParamScheduler(
     return StepParamScheduler(num_updates, values)
 
 
-def _reaches(stair: Callable[[float], int], k: int) -> Callable[[float], bool]:
+def reaches(stair: Callable[[float], int], k: int) -> Callable[[float], bool]:
     return lambda where: stair(where) >= k
 
 
 def _stairs(values: Sequence[float], stair: Callable[[float], int]) -> ParamScheduler:
     def over(window: Window) -> Schedule:
-        at = [window.first(_reaches(stair, k)) for k in range(1, len(values))]
+        at = [window.first(reaches(stair, k)) for k in range(1, len(values))]
         return piecewise(values, at)
 
     return ParamScheduler(lambda where: values[stair(where)], over)
-
-
-def CompositeParamScheduler(
-    schedulers: Sequence[ParamScheduler], lengths: Sequence[float], interval_scaling: Sequence[str]
-) -> ParamScheduler:
-    """Schedulers one after another, for the shares ``lengths`` of the run.
-
-    Args:
-        schedulers: The parts.
-        lengths: For each its share; they sum to 1.
-        interval_scaling: For each ``"rescaled"`` (its progress goes from 0 to 1 within its share) or ``"fixed"`` (its
-            progress is that of the run).
-
-    Raises:
-        ValueError: If the numbers of these differ, or the lengths do not sum to 1.
-    """
-    if not schedulers or len(schedulers) != len(lengths) or len(schedulers) != len(interval_scaling):
-        raise ValueError(
-            "CompositeParamScheduler: schedulers, lengths and interval_scaling must be of one length >= 1, got "
-            f"{len(schedulers)}, {len(lengths)} and {len(interval_scaling)}"
-        )
-    for scaling in interval_scaling:
-        if scaling not in ("rescaled", "fixed"):
-            raise ValueError(
-                f"CompositeParamScheduler: interval_scaling must be of 'rescaled' and 'fixed', got {scaling!r}"
-            )
-    if not abs(sum(lengths) - 1.0) < 1e-3:
-        raise ValueError(f"CompositeParamScheduler: lengths must sum to 1, got {list(lengths)!r}")
-    shares = list(lengths)
-    if sum(shares) != 1.0:
-        shares[-1] = 1.0 - sum(shares[:-1])
-    ends = [shares[0]]
-    for share in shares[1:]:
-        ends.append(ends[-1] + share)
-
-    def part(where: float) -> int:
-        past = (i for i, end in enumerate(ends[:-1]) if not where + WHERE_EPSILON > end)
-        return next(past, len(ends) - 1)
-
-    def within(i: int, where: float) -> float:
-        if interval_scaling[i] == "fixed":
-            return where
-        return (where - (ends[i] - shares[i])) / shares[i]
-
-    def value(where: float) -> float:
-        i = part(where)
-        return schedulers[i](within(i, where))
-
-    def over(window: Window) -> Schedule:
-        at = [window.first(_reaches(part, k)) for k in range(1, len(schedulers))]
-        return piecewise([over_part(window, i) for i in range(len(schedulers))], at)
-
-    def over_part(window: Window, i: int) -> Schedule:
-        if interval_scaling[i] == "fixed":
-            return schedulers[i].window(window)
-        if shares[i] <= 0:  # it is never reached
-            return constant(0.0)
-        inner = Window(
-            lambda iteration: within(i, window.where(iteration)),
-            window.begin + (ends[i] - shares[i]) * window.length,
-            shares[i] * window.length,
-            window.max_iter,
-        )
-        return schedulers[i].window(inner)
-
-    return ParamScheduler(value, over)
-
-
-def WarmupParamScheduler(
-    scheduler: ParamScheduler,
-    warmup_factor: float,
-    warmup_length: float,
-    warmup_method: str = "linear",
-    rescale_interval: bool = False,
-) -> ParamScheduler:
-    """Detectron2's warm-up: another scheduler, approached from ``warmup_factor`` times *its first value*.
-
-    With ``"linear"`` it climbs to the scheduler's value at the end of warm-up, be it decayed by then, with
-    ``"constant"`` it stays.
-
-    Args:
-        scheduler: What to approach.
-        warmup_factor: Share of the scheduler's first value to start from.
-        warmup_length: Share of the run, in [0, 1].
-        warmup_method: ``"linear"`` or ``"constant"``.
-        rescale_interval: Whether the scheduler begins at its own beginning after warm-up, rather than having run on.
-
-    Raises:
-        ValueError: If ``warmup_length`` or ``warmup_method`` is not one of these.
-    """
-    if not 0.0 <= warmup_length <= 1.0:
-        raise ValueError(f"WarmupParamScheduler: warmup_length must be in [0, 1], got {warmup_length!r}")
-    start = warmup_factor * scheduler(0.0)
-    if warmup_method == "constant":
-        warm = ConstantParamScheduler(start)
-    elif warmup_method == "linear":
-        warm = LinearParamScheduler(start, scheduler(0.0 if rescale_interval else warmup_length))
-    else:
-        raise ValueError(f"WarmupParamScheduler: warmup_method must be 'linear' or 'constant', got {warmup_method!r}")
-    return CompositeParamScheduler(
-        [warm, scheduler],
-        [warmup_length, 1 - warmup_length],
-        ["rescaled", "rescaled" if rescale_interval else "fixed"],
-    )

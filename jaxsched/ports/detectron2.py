@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxsched.groups import ROLES, Rule, role
+from jaxsched.ports import _detectron2_solver as settings
 from jaxsched.ports import _fields
+from jaxsched.ports._detectron2_compose import CompositeParamScheduler as CompositeParamScheduler
+from jaxsched.ports._detectron2_compose import WarmupParamScheduler as WarmupParamScheduler
 from jaxsched.ports._detectron2_schedulers import MOST_STAIRS
-from jaxsched.ports._detectron2_schedulers import CompositeParamScheduler as CompositeParamScheduler
 from jaxsched.ports._detectron2_schedulers import ConstantParamScheduler as ConstantParamScheduler
 from jaxsched.ports._detectron2_schedulers import CosineParamScheduler as CosineParamScheduler
 from jaxsched.ports._detectron2_schedulers import ExponentialParamScheduler as ExponentialParamScheduler
@@ -20,40 +21,12 @@ from jaxsched.ports._detectron2_schedulers import ParamScheduler as ParamSchedul
 from jaxsched.ports._detectron2_schedulers import PolynomialDecayParamScheduler as PolynomialDecayParamScheduler
 from jaxsched.ports._detectron2_schedulers import StepParamScheduler as StepParamScheduler
 from jaxsched.ports._detectron2_schedulers import StepWithFixedGammaParamScheduler as StepWithFixedGammaParamScheduler
-from jaxsched.ports._detectron2_schedulers import WarmupParamScheduler as WarmupParamScheduler
+from jaxsched.ports._detectron2_solver import DEFAULTS as DEFAULTS
+from jaxsched.ports._detectron2_solver import Config
 from jaxsched.recipe import Recipe
 from jaxsched.schedules import Schedule, cosine, multi_step, warmup
 
-Config = Mapping[str, Any]
-
-DEFAULTS: Mapping[str, Any] = {
-    "LR_SCHEDULER_NAME": "WarmupMultiStepLR",
-    "MAX_ITER": 40000,
-    "BASE_LR": 0.001,
-    "BASE_LR_END": 0.0,
-    "MOMENTUM": 0.9,
-    "NESTEROV": False,
-    "WEIGHT_DECAY": 0.0001,
-    "WEIGHT_DECAY_NORM": 0.0,
-    "GAMMA": 0.1,
-    "STEPS": (30000,),
-    "NUM_DECAYS": 3,
-    "WARMUP_FACTOR": 1.0 / 1000,
-    "WARMUP_ITERS": 1000,
-    "WARMUP_METHOD": "linear",
-    "RESCALE_INTERVAL": False,
-    "CHECKPOINT_PERIOD": 5000,
-    "IMS_PER_BATCH": 16,
-    "REFERENCE_WORLD_SIZE": 0,
-    "BIAS_LR_FACTOR": 1.0,
-    "WEIGHT_DECAY_BIAS": None,
-    "CLIP_GRADIENTS": {"ENABLED": False, "CLIP_TYPE": "value", "CLIP_VALUE": 1.0, "NORM_TYPE": 2.0},
-    "AMP": {"ENABLED": False},
-}
-"""What Detectron2's SOLVER has where a config says nothing."""
-
 _ASIDE = ("CHECKPOINT_PERIOD", "AMP")
-_LONGEST_CHAIN = 32
 
 
 def LRMultiplier(multiplier: ParamScheduler, max_iter: int) -> Callable[[float], Schedule]:
@@ -114,14 +87,14 @@ def build_lr_scheduler(cfg: str | Path | Config) -> Callable[[float], Schedule]:
         >>> [round(float(lr(step)), 6) for step in (0, 5, 10, 59, 60, 80)]
         [2e-05, 0.01001, 0.02, 0.02, 0.002, 0.0002]
     """
-    return _lr_scheduler(*_solver(cfg))
+    return _lr_scheduler(*settings.solver_of(cfg))
 
 
 def _lr_scheduler(where: str, solver: Config) -> Callable[[float], Schedule]:
     max_iter = solver["MAX_ITER"]
     length = min(solver["WARMUP_ITERS"] / max_iter, 1.0)
-    scheduler = _choice(where, solver, "LR_SCHEDULER_NAME", _FACTORS)(where, solver)
-    method = _choice(where, solver, "WARMUP_METHOD", {"linear": "linear", "constant": "constant"})
+    scheduler = settings.choice(where, solver, "LR_SCHEDULER_NAME", _FACTORS)(where, solver)
+    method = settings.choice(where, solver, "WARMUP_METHOD", {"linear": "linear", "constant": "constant"})
     return LRMultiplier(
         WarmupParamScheduler(scheduler, solver["WARMUP_FACTOR"], length, method, solver["RESCALE_INTERVAL"]), max_iter
     )
@@ -188,7 +161,7 @@ def recipe(cfg: str | Path | Config, *, steps_per_epoch: int | None = None, worl
         >>> [round(float(recipe.hyperparameters["lr"](step)), 6) for step in (0, 1000, 60000, 80000)]
         [2e-05, 0.02, 0.002, 0.0002]
     """
-    where, solver = _solver(cfg)
+    where, solver = settings.solver_of(cfg)
     solver, scaled = _scaled(solver, world_size)
     lr = _lr_scheduler(where, solver)
     base, factor = solver["BASE_LR"], solver["BIAS_LR_FACTOR"]
@@ -250,162 +223,10 @@ def _clip_value(where: str, solver: Config) -> float | None:
     clip = solver["CLIP_GRADIENTS"]
     if not clip["ENABLED"]:
         return None
-    kind = _choice(f"{where}: CLIP_GRADIENTS", clip, "CLIP_TYPE", {"value": "value", "norm": "norm"})
+    kind = settings.choice(f"{where}: CLIP_GRADIENTS", clip, "CLIP_TYPE", {"value": "value", "norm": "norm"})
     if kind == "norm":
         raise ValueError(
             f"{where}: CLIP_GRADIENTS.CLIP_TYPE 'norm' clips each parameter by a norm of its own, which a Recipe does "
             "not have; set ENABLED to False, and CLIP_VALUE as recipe.replace(clip_norm=...) to clip all together"
         )
     return clip["CLIP_VALUE"]
-
-
-# Reading
-
-
-def _solver(cfg: str | Path | Config) -> tuple[str, dict[str, Any]]:
-    """What to call it in errors, and SOLVER with its defaults, checked."""
-    if isinstance(cfg, str | Path):
-        path = Path(cfg)
-        where, given = f"{path}: SOLVER", _read_file(path, ())
-    elif isinstance(cfg, Mapping):
-        where, given = "SOLVER", cfg.get("SOLVER", {} if cfg.keys() & {"MODEL", "DATASETS"} else cfg)
-    else:
-        raise TypeError(f"expected a path to a YAML file or a dict, got {cfg!r}")
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{where} must hold names and values, got {given!r}")
-    _fields.check_names(where, given, DEFAULTS)
-    return where, {name: _READERS[name](f"{where}: {name}", given.get(name, DEFAULTS[name])) for name in DEFAULTS}
-
-
-def _read_file(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    """SOLVER of a file, over that of the files it is based on."""
-    here = path.resolve()
-    chain = (*below, here)
-    if here in below:
-        raise ValueError(f"{below[0]} is based on itself: {' -> '.join(file.name for file in chain)}")
-    if len(chain) > _LONGEST_CHAIN:
-        raise ValueError(f"{below[0]} is based on more than {_LONGEST_CHAIN} files")
-    content = _fields.read_yaml(path)
-    bases = content.get("_BASE_", [])
-    merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases if isinstance(bases, list) else [bases]:
-        if not isinstance(base, str) or "://" in base:
-            raise ValueError(f"{path}: _BASE_ must name files, got {base!r}")
-        merged = _merged(merged, _read_file(here.parent / Path(base).expanduser(), chain))
-    solver = content.get("SOLVER") or {}
-    if not isinstance(solver, dict):
-        raise TypeError(f"{path}: SOLVER must hold names and values, got {solver!r}")
-    return _merged(merged, solver)
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Settings, and those of CLIP_GRADIENTS and AMP, one by one."""
-
-    def one(name: str) -> Any:
-        old, new = base.get(name), over[name]
-        return {**old, **new} if isinstance(old, dict) and isinstance(new, dict) else new
-
-    return {**base, **{name: one(name) for name in over}}
-
-
-def _spelt(where: str, value: Any) -> Any:
-    """What a text such as ``"(60000, 80000)"`` or ``"5e-4"`` spells, without executing it; other texts as they are."""
-    if not isinstance(value, str):
-        return value
-    if len(value) > 10_000:
-        raise ValueError(f"{where}: the text has {len(value)} characters")
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return value
-
-
-def _number(low: float = 0.0) -> Callable[[str, Any], float]:
-    return lambda where, value: _fields.within(where, _fields.as_number(where, value), low, float("inf"))
-
-
-def _count(least: int) -> Callable[[str, Any], int]:
-    return lambda where, value: _fields.as_count(where, value, least)
-
-
-def _positive(where: str, value: Any) -> float:
-    number = _fields.as_number(where, value)
-    if number <= 0:
-        raise ValueError(f"{where} must be positive, got {value!r}")
-    return number
-
-
-def _gamma(where: str, value: Any) -> float:
-    if not 0 < _fields.as_number(where, value) <= 1:
-        raise ValueError(f"{where} must be in (0, 1], got {value!r}")
-    return _fields.as_number(where, value)
-
-
-def _flag(where: str, value: Any) -> bool:
-    value = _spelt(where, value)
-    if not isinstance(value, bool):
-        raise TypeError(f"{where} must be true or false, got {value!r}")
-    return value
-
-
-def _text(where: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{where} must be a text, got {value!r}")
-    return value
-
-
-def _counts(where: str, value: Any) -> tuple[int, ...]:
-    value = _spelt(where, value)
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"{where} must be a list of iterations, got {value!r}")
-    return tuple(_fields.as_count(f"{where}[{i}]", item, 0) for i, item in enumerate(value))
-
-
-def _number_or_none(where: str, value: Any) -> float | None:
-    value = _spelt(where, value)
-    return None if value is None else _number()(where, value)
-
-
-def _settings(readers: Mapping[str, Callable[[str, Any], Any]], defaults: Config) -> Callable[[str, Any], Any]:
-    def read(where: str, value: Any) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            raise TypeError(f"{where} must hold names and values, got {value!r}")
-        _fields.check_names(where, value, readers)
-        return {name: readers[name](f"{where}.{name}", value.get(name, defaults[name])) for name in readers}
-
-    return read
-
-
-def _choice(where: str, values: Config, name: str, allowed: Mapping[str, Any]) -> Any:
-    if values[name] not in allowed:
-        raise ValueError(f"{where}: {name} must be one of {', '.join(allowed)}, got {values[name]!r}")
-    return allowed[values[name]]
-
-
-_READERS: dict[str, Callable[[str, Any], Any]] = {
-    "LR_SCHEDULER_NAME": _text,
-    "MAX_ITER": _count(1),
-    "BASE_LR": _positive,
-    "BASE_LR_END": _number(),
-    "MOMENTUM": _number(),
-    "NESTEROV": _flag,
-    "WEIGHT_DECAY": _number(),
-    "WEIGHT_DECAY_NORM": _number(),
-    "GAMMA": _gamma,
-    "STEPS": _counts,
-    "NUM_DECAYS": _count(1),
-    "WARMUP_FACTOR": _number(),
-    "WARMUP_ITERS": _count(0),
-    "WARMUP_METHOD": _text,
-    "RESCALE_INTERVAL": _flag,
-    "CHECKPOINT_PERIOD": _count(1),
-    "IMS_PER_BATCH": _count(1),
-    "REFERENCE_WORLD_SIZE": _count(0),
-    "BIAS_LR_FACTOR": _number(),
-    "WEIGHT_DECAY_BIAS": _number_or_none,
-    "CLIP_GRADIENTS": _settings(
-        {"ENABLED": _flag, "CLIP_TYPE": _text, "CLIP_VALUE": _positive, "NORM_TYPE": _positive},
-        DEFAULTS["CLIP_GRADIENTS"],
-    ),
-    "AMP": _settings({"ENABLED": _flag}, DEFAULTS["AMP"]),
-}
