@@ -17,8 +17,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 import jaxsched
 from jaxsched import groups as grouping
@@ -75,7 +75,7 @@ class _Place(NamedTuple):
 def _written(where: _Place, value: Any) -> Any:
     if value is None or isinstance(value, bool | str):
         return value
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         raise TypeError(f"{where} is traced: write a recipe outside jit, where its numbers are known")
     if is_host_number(value):
         number = value.item() if hasattr(value, "item") else value

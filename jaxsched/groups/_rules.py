@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -77,6 +77,7 @@ def as_rules(rules: Rules | None) -> tuple[Rule, ...]:
     if rules is None:
         return BY_ROLE
     result = []
+    rule: Any
     for i, rule in enumerate(rules):
         if isinstance(rule, str) or not isinstance(rule, tuple) or len(rule) not in (2, 3):
             raise TypeError(f"rules[{i}] must be a pair (match, group name) such as ('head/**', 'head'), got {rule!r}")

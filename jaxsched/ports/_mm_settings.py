@@ -76,7 +76,7 @@ class Settings:
 
         With a default for the first, at most one.
         """
-        values = self.number(one, None), self.number(other, None)
+        values: tuple[Any, Any] = self.number(one, None), self.number(other, None)
         if values == (None, None) and default is not None:
             values = default, None
         if (values[0] is None) == (values[1] is None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from jaxsched.ports import _mmconfig_calls as calls
 from jaxsched.ports._mmconfig_calls import CannotTell, elements, joined, scalar
@@ -73,7 +73,7 @@ class Expressions:
             raise Known(value)
         return value
 
-    def fail(self, node: ast.AST, reason: str) -> Any:
+    def fail(self, node: ast.AST, reason: str) -> NoReturn:
         raise ConfigError(reason, self.file, getattr(node, "lineno", None))
 
     def unreadable(self, node: ast.AST, reason: str) -> Unreadable:
@@ -187,6 +187,7 @@ class Expressions:
         return result
 
     def on_BoolOp(self, node: ast.BoolOp) -> Any:
+        value = None
         for operand in node.values:
             value = self.known(operand)
             if bool(value) is isinstance(node.op, ast.Or):

@@ -82,5 +82,5 @@ def compare(op: ast.cmpop, left: Any, right: Any) -> bool:
     if isinstance(op, (ast.Is, ast.IsNot)) and not (left is None or right is None):
         raise CannotTell("`is` is only supported with None")
     if left is not None and right is not None:
-        scalar(left), scalar(right)
+        left, right = scalar(left), scalar(right)
     return COMPARISONS[type(op)](left, right)

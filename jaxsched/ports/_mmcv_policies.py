@@ -151,7 +151,7 @@ def _step(context: Context) -> Curve:
     at = list(accumulate(step, max)) if isinstance(step, list) else None
 
     def curve(base: float) -> Schedule:
-        stairs = step_decay(base, step, gamma) if at is None else multi_step(base, at, gamma)
+        stairs = step_decay(base, whole[0], gamma) if at is None else multi_step(base, at, gamma)
         return stairs if least is None else maximum(stairs, least)
 
     return curve

@@ -11,6 +11,7 @@ Each scheduler counts *ticks*: steps, or epochs. It acts while ``begin <= tick <
 
 from __future__ import annotations
 
+import functools
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
@@ -94,6 +95,9 @@ class Scheduler:
         return schedule if self.tick == 1 else per_epoch(schedule, self.tick)
 
 
+Lead = Callable[[int], float]
+
+
 def compose(schedulers: Sequence[Scheduler], base: float, steps: int) -> Schedule:
     """The number at each of ``steps`` steps, from ``base`` on."""
     bases = {}
@@ -111,7 +115,7 @@ def compose(schedulers: Sequence[Scheduler], base: float, steps: int) -> Schedul
 
     parts: list[Any] = [product(base, *(one.on_steps(one.factor, steps) for one in factors)) if factors else base]
     at = [0]
-    lead: Callable[[int], float] = lambda step: base * _product_at(factors, step)  # noqa: E731
+    lead = _lead(lambda step: base, factors)
     for one in courses:
         form = one.course(lead(max(one.first - 1, 0)), bases[id(one)])  # type: ignore[misc]
         still = not any(other.moves(one.start + 1, one.first) for other in acting if other is not one)
@@ -124,14 +128,25 @@ def compose(schedulers: Sequence[Scheduler], base: float, steps: int) -> Schedul
         parts.append(schedule)
         at.append(since)
 
-        def lead(step: int, one: Scheduler = one, form: Form = form, since: int = since) -> float:
-            return form.at(one.clock(step)) * _product_at(factors, step) / _product_at(factors, since)
+        lead = _lead(functools.partial(_at, one, form), factors, since)
 
     while len(at) > 1 and at[1] == 0:
         del parts[0], at[1]
     if len(parts) > 1:
         return piecewise(parts, at=at[1:])
     return parts[0] if isinstance(parts[0], Schedule) else constant(parts[0])
+
+
+def _at(one: Scheduler, form: Form, step: int) -> float:
+    return form.at(one.clock(step))
+
+
+def _lead(
+    course: Callable[[int], float], factors: Sequence[Scheduler], since: int | None = None
+) -> Callable[[int], float]:
+    """The number at a step: that of a course, times what the factors have become ``since``."""
+    before = 1.0 if since is None else _product_at(factors, since)
+    return lambda step: course(step) * _product_at(factors, step) / before
 
 
 def _product_at(factors: Sequence[Scheduler], step: int) -> float:

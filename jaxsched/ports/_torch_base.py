@@ -18,8 +18,8 @@ import numpy as np
 
 from jaxsched.ports._shapes import shifted
 from jaxsched.schedules import Schedule
+from jaxsched.schedules._arguments import argument_checks
 from jaxsched.schedules._checks import count, is_host_number, number, positive, whole_length
-from jaxsched.schedules._schedule import _argument_checks
 
 Rule = Callable[[float, int], float]
 """From the learning rate so far and the step to the learning rate at that step, on the host; step 0 is construction."""
@@ -43,7 +43,7 @@ class Scheduler:
     """The arguments that may be lists."""
 
     def __post_init__(self) -> None:
-        checks = _argument_checks(type(self))  # type: ignore[arg-type]
+        checks = argument_checks(type(self))  # type: ignore[arg-type]
         for field in dataclasses.fields(self):
             value, check = getattr(self, field.name), checks.get(field.name, lambda _, value: value)
             try:

@@ -11,8 +11,7 @@ import numpy as np
 
 from jaxsched.ports._torch_base import LastEpoch, Rule, Scheduler, WholeLength, host_base
 from jaxsched.ports._torch_schedulers import ReduceLROnPlateau
-from jaxsched.schedules import Schedule, product, sequential, table
-from jaxsched.schedules._checks import milestones
+from jaxsched.schedules import Schedule, _checks, product, sequential, table
 
 
 def _members(name: str, value: Any) -> tuple[Scheduler, ...]:
@@ -91,7 +90,7 @@ class SequentialLR(_Composed):
         Array([0.5 , 0.75, 1.  , 0.5 , 0.25], dtype=float32)
     """
 
-    milestones: Annotated[Sequence[int], milestones]
+    milestones: Annotated[Sequence[int], _checks.milestones]
     last_epoch: LastEpoch = -1
     steps: WholeLength | None = None
 

@@ -53,20 +53,15 @@ def lint_sample(seen: Sample, params: Any = None) -> Findings:
 
 
 def _of_parameters(seen: Sample, params: Any) -> Iterator[Finding]:
+    try:
+        parameter_table(params, seen.recipe.rules)
+    except ValueError as error:
+        yield Finding("rules-do-not-fit", "error", str(error), "The recipe cannot be built for these parameters.")
+    # what a rule that matches nothing leaves to be looked at; a parameter in no group leaves nothing
     optional = [grouping.Rule(rule.match, rule.group, True) for rule in seen.recipe.rules]
-    for rules in (seen.recipe.rules, optional):
-        try:
-            table = parameter_table(params, rules)
-        except ValueError as error:
-            if rules is optional:
-                yield Finding(
-                    "rules-do-not-fit", "error", str(error), "The recipe cannot be built for these parameters."
-                )
-            else:
-                misfit = str(error)
-            continue
-        if rules is optional:
-            yield Finding("rules-do-not-fit", "error", misfit, "The recipe cannot be built for these parameters.")
-        for rule in dict.fromkeys(PARAMETER_RULES.values()):
-            yield from rule(seen, table)
+    try:
+        table = parameter_table(params, optional)
+    except ValueError:
         return
+    for rule in dict.fromkeys(PARAMETER_RULES.values()):
+        yield from rule(seen, table)

@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 from jaxsched.schedules import Schedule
 
@@ -106,7 +106,7 @@ def parts(value: Any, clock: Clock | None = None) -> Iterator[tuple[Schedule, Cl
 
 def number(value: Any) -> float | None:
     """A number of any kind that the host knows, or None."""
-    if isinstance(value, jax.core.Tracer) or value is None or isinstance(value, str | bool | Schedule):
+    if isinstance(value, Tracer) or value is None or isinstance(value, str | bool | Schedule):
         return None
     if hasattr(value, "dtype"):
         return float(value) if np.ndim(value) == 0 and np.issubdtype(value.dtype, np.number) else None
@@ -115,7 +115,7 @@ def number(value: Any) -> float | None:
 
 def numbers(value: Any) -> list[float]:
     """The numbers in a sequence or array; none where there is something else."""
-    if isinstance(value, jax.core.Tracer) or value is None or isinstance(value, str):
+    if isinstance(value, Tracer) or value is None or isinstance(value, str):
         return []
     found = [number(item) for item in value] if hasattr(value, "__len__") and np.ndim(value) == 1 else []
     return [item for item in found if item is not None]

@@ -51,7 +51,7 @@ def _arguments(value: Schedule, steps_per_epoch: int | None, unit: str, inside: 
     parameters = inspect.signature(value.maker).parameters
     for i, (name, argument) in enumerate(value.arguments.items()):
         parameter = parameters[name]
-        if argument is None or (isinstance(argument, bool | str | tuple) and argument == parameter.default):
+        if argument is None or (type(argument) in (bool, str, tuple) and argument == parameter.default):
             continue
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             yield from (written(item, steps_per_epoch, inside, width) for item in argument)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxsched.schedules import _checks
 from jaxsched.schedules._checks import Real
@@ -65,7 +66,7 @@ class LogRate:
     def __repr__(self) -> str:
         if self.value is not None:
             return repr(self.value)
-        if isinstance(self.high, jax.core.Tracer):
+        if isinstance(self.high, Tracer):
             return f"<traced {self.high.aval.str_short()}>"
         log = np.asarray(self.high, np.float64) + np.asarray(self.low, np.float64)
         return repr(float(self)) if log.ndim == 0 else repr(np.exp(log).tolist())

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxsched.schedules._checks import Real, Whole, length, positive
 from jaxsched.schedules._schedule import real
@@ -45,7 +46,7 @@ class Ratio:
         return float(self.value) if self.value is not None else float(np.asarray(self.over) / np.asarray(self.under))
 
     def __repr__(self) -> str:
-        if isinstance(self.over, jax.core.Tracer):
+        if isinstance(self.over, Tracer):
             return f"<traced {self.over.aval.str_short()}>"
         return repr(float(self)) if np.ndim(self.over) == 0 else repr(np.divide(self.over, self.under).tolist())
 

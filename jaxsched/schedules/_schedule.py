@@ -6,21 +6,19 @@ arguments: it can be called, printed, compared, hashed, pickled, changed, and it
 
 from __future__ import annotations
 
-import collections.abc
-import difflib
 import functools
 import inspect
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Concatenate, ParamSpec, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxsched.schedules import _checks
+from jaxsched.schedules._arguments import checked
 
 P = ParamSpec("P")
 
@@ -208,9 +206,10 @@ def composition(function: Callable[P, Schedule]) -> Callable[P, Schedule]:
 
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
-        arguments = _checked_arguments(function, signature, args, kwargs, None)
+        arguments = checked(function, signature, args, kwargs, _check_value)
         star = _variadic(make)
-        return function(*(arguments.pop(star) if star else ()), **arguments)
+        call: Callable[..., Schedule] = function
+        return call(*(arguments.pop(star) if star else ()), **arguments)
 
     return make
 
@@ -226,86 +225,10 @@ def _curry(
 
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
-        return Schedule(make, _checked_arguments(function, signature, args, kwargs, check_all))
+        return Schedule(make, checked(function, signature, args, kwargs, _check_value, check_all))
 
     make.__signature__ = signature  # type: ignore[attr-defined]
     return make
-
-
-def _checked_arguments(
-    function: Callable[..., Any],
-    signature: inspect.Signature,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    check_all: Callable[..., None] | None,
-) -> dict[str, Any]:
-    """All arguments by name, defaults included, each in the canonical form that its check gives it."""
-    name = function.__name__
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise TypeError(_explain_call(name, signature, kwargs, error)) from None
-    bound.apply_defaults()
-    checks = _argument_checks(function)
-    arguments: dict[str, Any] = {}
-    try:
-        for parameter, argument in bound.arguments.items():
-            check = checks.get(parameter, _check_value)
-            if signature.parameters[parameter].kind is inspect.Parameter.VAR_POSITIONAL:
-                arguments[parameter] = tuple(check(f"{parameter}[{i}]", x) for i, x in enumerate(argument))
-            else:
-                arguments[parameter] = check(parameter, argument)
-        if check_all:
-            check_all(**arguments)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from None
-    return arguments
-
-
-def _explain_call(name: str, signature: inspect.Signature, kwargs: Mapping[str, Any], error: Exception) -> str:
-    known = list(signature.parameters)
-    problems = []
-    for given in kwargs:
-        if given not in known:
-            close = difflib.get_close_matches(given, known, n=1)
-            problems.append(f"there is no argument {given!r}" + (f"; did you mean {close[0]!r}?" if close else "."))
-    text = ", ".join(str(p.replace(annotation=inspect.Parameter.empty)) for p in signature.parameters.values())
-    return f"{name}: {' '.join(problems) or f'{error}.'} It is called as {name}({text})."
-
-
-@functools.cache
-def _argument_checks(function: Callable[..., Any]) -> dict[str, Callable[[str, Any], Any]]:
-    """The check of each parameter, from its annotation. Cached: the annotations of a function do not change."""
-    checks: dict[str, Callable[[str, Any], Any]] = {}
-    for name, hint in typing.get_type_hints(function, include_extras=True).items():
-        options = typing.get_args(hint) if isinstance(hint, types.UnionType | typing._UnionGenericAlias) else (hint,)  # type: ignore[attr-defined]
-        for option in options:
-            for extra in getattr(option, "__metadata__", ()):
-                if callable(extra):
-                    checks[name] = _optional(extra) if types.NoneType in options else extra
-        if hint in (str, bool):
-            checks[name] = functools.partial(_check_type, hint)
-        elif typing.get_origin(hint) is collections.abc.Callable:
-            checks[name] = _check_callable
-    return checks
-
-
-def _optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    return lambda name, value: None if value is None else check(name, value)
-
-
-def _check_type(wanted: type, name: str, value: Any) -> Any:
-    if isinstance(value, np.bool_):
-        value = bool(value)
-    if not isinstance(value, wanted):
-        raise TypeError(f"{name} must be a {wanted.__name__}, got {value!r}")
-    return value
-
-
-def _check_callable(name: str, value: Any) -> Any:
-    if not callable(value):
-        raise TypeError(f"{name} must be a function, got {value!r}")
-    return value
 
 
 def _check_value(name: str, value: Any) -> Any:
@@ -325,7 +248,8 @@ Value = Annotated[float | jax.Array | Schedule | Callable[[Any], Any], _check_va
 
 def value_at(value: Any, step: ArrayLike) -> jax.Array:
     """The value at ``step`` of a number, a `Schedule` or any other function of the step."""
-    return real(value(step)) if callable(value) else real(value)
+    function: Callable[[ArrayLike], Any] | None = value if callable(value) else None
+    return real(value if function is None else function(step))
 
 
 def stack(schedules: Sequence[Schedule]) -> Schedule:
@@ -397,7 +321,7 @@ def _text(value: Any) -> str:
         return f"<{value.size} values>"
     if isinstance(value, np.ndarray):
         return repr(value.tolist())
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return f"<traced {value.aval.str_short()}>"
     if isinstance(value, jax.Array):
         return repr(np.asarray(value).tolist()) if value.size <= 6 else f"<{value.size} values>"
