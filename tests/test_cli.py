@@ -1,5 +1,6 @@
 """The command, through typer's runner and as a process."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,11 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import jaxsched as js
 from jaxsched.cli._app import app
-from jaxsched.cli._source import recognise
+from jaxsched.cli._given import OPTIONS
+from jaxsched.cli._source import Given, recognise
 
 HYP = """\
 lr0: 0.01
@@ -219,3 +222,11 @@ def test_importing_jaxsched_imports_no_extra_and_no_port():
         "print(sorted(wrong | {m for m in sys.modules if m.startswith('jaxsched.ports.') and '._' not in m}))"
     )
     assert process("-c", code).stdout.strip() == "[]"
+
+
+def test_every_command_takes_what_is_said_beside_a_file():
+    """The options are those of `Given`: one for each field, and none of a field that is not there."""
+    fields = {field.name for field in dataclasses.fields(Given)} - {"strict"}
+    assert set(OPTIONS) == fields
+    for command in typer.main.get_command(app).commands.values():
+        assert fields <= {parameter.name for parameter in command.params}, command.name

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from jaxsched import __version__
 from jaxsched.cli._curve import curve
+from jaxsched.cli._given import options_for_given
 from jaxsched.cli._source import KINDS, Given, read
 from jaxsched.report._curves import values_at
 from jaxsched.report._explain import Explanation, explain_sample
@@ -43,19 +44,6 @@ As = Annotated[
     str | None,
     typer.Option("--as", metavar="KIND", help=f"What the file is, if not told by its content: {', '.join(KINDS)}."),
 ]
-StepsPerEpoch = Annotated[int | None, typer.Option("--steps-per-epoch", "-s", min=1, help="Batches in an epoch.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", "-e", min=1, help="Epochs, where the file does not say.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Images in a batch, all devices.")]
-Images = Annotated[
-    int | None, typer.Option(min=1, help="Images of the training set; with the batch size in place of steps per epoch.")
-]
-Classes = Annotated[int | None, typer.Option(min=1, help="Classes of the data set (Ultralytics, optimizer=auto).")]
-Optimizer = Annotated[str | None, typer.Option(help="SGD, Adam or AdamW (YOLOv5, Ultralytics).")]
-CosLr = Annotated[bool | None, typer.Option("--cos-lr", help="Half a cosine in place of a line (YOLOv5, Ultralytics).")]
-Outputs = Annotated[
-    str | None,
-    typer.Option(help="Which axis of a kernel is the outputs, last (Flax; the default) or first (Ultralytics' MuSGD)."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
 
@@ -75,21 +63,9 @@ def _main(
 
 
 @app.command()
-def show(
-    file: File,
-    kind: As = None,
-    steps_per_epoch: StepsPerEpoch = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    images: Images = None,
-    classes: Classes = None,
-    optimizer: Optimizer = None,
-    cos_lr: CosLr = None,
-    outputs: Outputs = None,
-    as_json: Json = False,
-) -> None:
+@options_for_given
+def show(file: File, *, kind: As = None, given: Given, as_json: Json = False) -> None:
     """What a recipe will do: hyperparameters, values at the moments that matter, a small curve, what looks wrong."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs)
     with _errors():
         seen = sample(read(file, given, kind))
         explanation, findings = explain_sample(seen), lint_sample(seen)
@@ -102,21 +78,9 @@ def show(
 
 
 @app.command()
-def lint(
-    file: File,
-    kind: As = None,
-    steps_per_epoch: StepsPerEpoch = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    images: Images = None,
-    classes: Classes = None,
-    optimizer: Optimizer = None,
-    cos_lr: CosLr = None,
-    outputs: Outputs = None,
-    as_json: Json = False,
-) -> None:
+@options_for_given
+def lint(file: File, *, kind: As = None, given: Given, as_json: Json = False) -> None:
     """What looks wrong with a recipe. Exit status 1 if there is an error."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs)
     with _errors():
         findings = lint_sample(sample(read(file, given, kind)))
         if as_json:
@@ -128,25 +92,19 @@ def lint(
 
 
 @app.command()
+@options_for_given
 def plot(
     files: Files,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The picture, .png or .svg; beside you, named like the file, where left out."),
     ] = None,
+    *,
     kind: As = None,
-    steps_per_epoch: StepsPerEpoch = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    images: Images = None,
-    classes: Classes = None,
-    optimizer: Optimizer = None,
-    cos_lr: CosLr = None,
-    outputs: Outputs = None,
+    given: Given,
     log: Annotated[bool | None, typer.Option("--log/--linear", help="The scale of lr; chosen where left out.")] = None,
 ) -> None:
     """Draw lr, momentum and weight decay of each group over the steps."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs)
     with _errors():
         from jaxsched._plot import plot as draw  # here: matplotlib takes a second to import
 
@@ -158,23 +116,18 @@ def plot(
 
 
 @app.command()
+@options_for_given
 def diff(
     a: File,
     b: Annotated[Path, typer.Argument(help="Another.", show_default=False)],
+    *,
     kind: As = None,
-    steps_per_epoch: StepsPerEpoch = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    images: Images = None,
-    classes: Classes = None,
-    optimizer: Optimizer = None,
-    cos_lr: CosLr = None,
-    outputs: Outputs = None,
+    given: Given,
     rtol: Annotated[float, typer.Option(help="Numbers differ if further apart than this, relatively.")] = 1e-6,
     as_json: Json = False,
 ) -> None:
     """What differs between two recipes, at which steps, by how much. Exit status 1 if anything does."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs, strict=False)
+    given = dataclasses.replace(given, strict=False)
     with _errors():
         from jaxsched._diff import diff as compare
 
@@ -188,23 +141,17 @@ def diff(
 
 
 @app.command()
+@options_for_given
 def convert(
     file: File,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to write; to the terminal if left out.")
     ] = None,
+    *,
     kind: As = None,
-    steps_per_epoch: StepsPerEpoch = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    images: Images = None,
-    classes: Classes = None,
-    optimizer: Optimizer = None,
-    cos_lr: CosLr = None,
-    outputs: Outputs = None,
+    given: Given,
 ) -> None:
     """Write a recipe as JSON, to be read by js.Recipe.from_json without its original."""
-    given = Given(steps_per_epoch, epochs, batch_size, images, classes, optimizer, cos_lr, outputs)
     with _errors():
         text = read(file, given, kind).to_json()
         if out is None:
