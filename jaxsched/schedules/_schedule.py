@@ -248,8 +248,8 @@ Value = Annotated[float | jax.Array | Schedule | Callable[[Any], Any], _check_va
 
 def value_at(value: Any, step: ArrayLike) -> jax.Array:
     """The value at ``step`` of a number, a `Schedule` or any other function of the step."""
-    function: Callable[[ArrayLike], Any] | None = value if callable(value) else None
-    return real(value if function is None else function(step))
+    found: Any = value(step) if callable(value) else value
+    return real(found)
 
 
 def stack(schedules: Sequence[Schedule]) -> Schedule:
