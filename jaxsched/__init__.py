@@ -140,6 +140,7 @@ else:  # each name is imported when it is first used: importing jaxsched costs n
     }
     _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
     _MODULES = ("groups", "optimizers", "ports", "recipe", "report", "schedules", "transforms")
+    __all__ = (*_HOMES, *_MODULES)
 
     def __getattr__(name):
         if name in _MODULES:
@@ -150,7 +151,7 @@ else:  # each name is imported when it is first used: importing jaxsched costs n
         return value
 
     def __dir__():
-        return sorted({*globals(), *_HOMES, *_MODULES})
+        return sorted({*globals(), *__all__})
 
 
 __version__ = "0.1.0"

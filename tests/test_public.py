@@ -50,6 +50,12 @@ def test_type_checkers_see_the_names_that_are_there():
         assert getattr(js, name) is getattr(home, name), name
 
 
+def test_a_star_brings_all_of_them():
+    brought: dict = {}
+    exec("from jaxsched import *", brought)
+    assert {*MADE["public_names"](js), "ports", "schedules"} <= set(brought)
+
+
 def test_importing_jaxsched_imports_nothing_else():
     """Not even jax: what that costs, and the garbage collection that its import leaves due, is for who uses it."""
     report = "import sys; before = set(sys.modules); import jaxsched; print(*(set(sys.modules) - before))"
