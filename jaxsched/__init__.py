@@ -16,7 +16,7 @@ if _typing.TYPE_CHECKING:
     from jaxsched._diff import diff as diff
     from jaxsched._greedy import GreedyState as GreedyState
     from jaxsched._greedy import greedy as greedy
-    from jaxsched._metric import plateau_state as plateau_state
+    from jaxsched._metric import metric_state as metric_state
     from jaxsched._metric import report_metric as report_metric
     from jaxsched._plateau import PlateauState as PlateauState
     from jaxsched._plateau import plateau as plateau
@@ -116,7 +116,7 @@ else:  # each name is imported when it is first used: importing jaxsched costs n
     _NAMES = {
         "_diff": "Difference Differences diff",
         "_greedy": "GreedyState greedy",
-        "_metric": "plateau_state report_metric",
+        "_metric": "metric_state report_metric",
         "_plateau": "PlateauState plateau",
         "_plot": "plot",
         "groups": "BY_ROLE Condition Parameter Rule contains glob labels mask ndim parameters role roles",

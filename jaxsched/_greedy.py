@@ -84,7 +84,7 @@ def greedy(
         >>> for loss in (3.0, 2.0, 1.0):
         ...     updates, state = tx.update(params, state, params)
         ...     state = js.report_metric(state, loss)
-        >>> float(js.plateau_state(state)["weight"]["lr"].value)
+        >>> float(js.metric_state(state)["weight"]["lr"].value)
         0.20000000298023224
     """
     del step, factor, patience, threshold, relative, maximize, cooldown, warmup, floor, ceiling, least_change, window

@@ -57,7 +57,7 @@ def report_metric(opt_state: Any, metric: ArrayLike) -> Any:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> state = js.sgd(lr=js.plateau(0.1, patience=0)).init({"kernel": jnp.ones(2)})
         >>> state = js.report_metric(js.report_metric(state, 1.0), 2.0)
-        >>> round(float(js.plateau_state(state)["weight"]["lr"].value), 7)
+        >>> round(float(js.metric_state(state)["weight"]["lr"].value), 7)
         0.01
     """
     from jaxsched.optimizers._state import OptimizerState, states  # here: that file is written with this one
@@ -91,8 +91,10 @@ def _reported(by_group: Mapping[str, States], metric: jax.Array) -> dict[str, di
     return moved
 
 
-def plateau_state(opt_state: Any) -> dict[str, dict[str, State]]:
-    """For each group and hyperparameter that is a `plateau` or `greedy` its state: value, best metric, counts.
+def metric_state(opt_state: Any) -> dict[str, dict[str, State]]:
+    """The state of each hyperparameter that follows a metric, by group: its value, the best metric, counts.
+
+    That of a `plateau` is a `PlateauState`, that of a `greedy` a `GreedyState`.
 
     Args:
         opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`.
@@ -100,7 +102,7 @@ def plateau_state(opt_state: Any) -> dict[str, dict[str, State]]:
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> state = js.sgd(lr=js.plateau(0.1)).init({"kernel": jnp.ones(2)})
-        >>> int(js.plateau_state(js.report_metric(state, jnp.nan))["weight"]["lr"].bad)
+        >>> int(js.metric_state(js.report_metric(state, jnp.nan))["weight"]["lr"].bad)
         1
     """
     from jaxsched.optimizers._state import OptimizerState, states  # here: that file is written with this one
@@ -163,7 +165,7 @@ def refresh(values: Mapping[str, Any], states: States) -> dict[str, State]:
     begun = start(values)
     if set(begun) != set(states) or not all(alike(states[name], state) for name, state in begun.items()):
         raise ValueError(
-            f"the plateaus of the optimizer are {sorted(begun)}, but the state has {sorted(states)}, or they are not "
+            f"the hyperparameters that follow a metric are {sorted(begun)}, but the state has {sorted(states)}, or they are not "
             "alike: it was made by another optimizer; make it anew with init"
         )
     return {name: states[name]._replace(settings=state.settings) for name, state in begun.items()}

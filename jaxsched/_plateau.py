@@ -77,7 +77,7 @@ def plateau(
         >>> for loss in (3.0, 3.0, 3.0):
         ...     updates, state = tx.update(params, state, params)
         ...     state = js.report_metric(state, loss)
-        >>> float(js.plateau_state(state)["weight"]["lr"].value)
+        >>> float(js.metric_state(state)["weight"]["lr"].value)
         0.05000000074505806
     """
     del step, factor, patience, threshold, relative, maximize, cooldown, floor, least_change, since, until

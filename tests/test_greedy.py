@@ -15,7 +15,7 @@ DOUBLING = dict(factor=0.5, patience=0, floor=0.25, ceiling=8.0)
 
 
 def lr_state(opt_state, group="weight"):
-    return js.plateau_state(opt_state)[group]["lr"]
+    return js.metric_state(opt_state)[group]["lr"]
 
 
 @jax.jit

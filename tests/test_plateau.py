@@ -27,7 +27,7 @@ def reported(metrics, base=1.0, **settings):
 
 
 def lr_state(opt_state, group="weight"):
-    return js.plateau_state(opt_state)[group]["lr"]
+    return js.metric_state(opt_state)[group]["lr"]
 
 
 def test_the_report_after_patience_is_spent_reduces():

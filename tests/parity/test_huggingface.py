@@ -179,7 +179,7 @@ def compare_greedy(kwargs, metrics, dtype, rtol):
         of_group = {f"{i}": dict(lr=make(base)) for i, (make, base) in enumerate(zip(makes, BASES, strict=True))}
         params = {f"{i}": np.ones((), dtype) for i in range(2)}
         begun = js.sgd(rules=[("0", "0"), ("1", "1")], groups=of_group).init(params)
-        states = js.plateau_state(follow(begun, np.asarray(metrics, dtype)))
+        states = js.metric_state(follow(begun, np.asarray(metrics, dtype)))
         for group in range(2):
             state = states[f"{group}"]["lr"]
             np.testing.assert_allclose(state.value, np.asarray(lrs)[:, group], rtol=rtol, atol=0)

@@ -27,7 +27,7 @@ def ours(definitions, metrics, dtype):
     groups = {f"{i}": dict(lr=lr) for i, lr in enumerate(definitions)}
     params = {f"{i}": jnp.ones((), dtype) for i in range(len(definitions))}
     states = follow(js.sgd(rules=rules, groups=groups).init(params), jnp.asarray(metrics, dtype))
-    return [js.plateau_state(states)[f"{i}"]["lr"] for i in range(len(definitions))]
+    return [js.metric_state(states)[f"{i}"]["lr"] for i in range(len(definitions))]
 
 
 def optimizer(bases=BASES):

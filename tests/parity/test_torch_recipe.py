@@ -281,7 +281,7 @@ def test_half_in_torch_and_half_in_jax_is_as_all_in_torch(name):
         for path, value in jax.tree_util.tree_leaves_with_path(params):
             np.testing.assert_allclose(value, _at(wanted, path), rtol=1e-9, atol=1e-11, err_msg=str(path))
         if plateau:
-            mine = js.plateau_state(state)
+            mine = js.metric_state(state)
             assert float(mine["0"]["lr"].value) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
             assert optimizer.param_groups[0]["lr"] < 0.1, "it has been reduced"
             assert int(mine["0"]["lr"].bad) == scheduler.num_bad_epochs

@@ -328,6 +328,6 @@ def test_plateau_follows_the_scheduler():
     for metric in [1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]:
         theirs.step(metric)
         state = js.report_metric(state, metric)
-        mine = js.plateau_state(state)["weight"]["lr"]
+        mine = js.metric_state(state)["weight"]["lr"]
         assert float(mine.value) == pytest.approx(theirs_on.param_groups[0]["lr"], rel=1e-6)
         assert (int(mine.bad), int(mine.cooldown)) == (theirs.num_bad_epochs, theirs.cooldown_counter)

@@ -218,9 +218,9 @@ def test_the_state_of_a_plateau_is_carried_to_every_group():
     theirs = dict(best=0.25, num_bad_epochs=2, cooldown_counter=0, last_epoch=9)
     state = t.load_state(tx.init(PARAMS), state_dict(momentum_buffer=BUFFERS), PLACES, scheduler_state_dict=theirs)
     for group in ("weight", "bias"):
-        found = js.plateau_state(state)[group]["lr"]
+        found = js.metric_state(state)[group]["lr"]
         assert (float(found.best), int(found.bad), int(found.reports)) == (0.25, 2, 9)
-        assert float(js.plateau_state(js.report_metric(state, 0.3))[group]["lr"].value) == pytest.approx(0.01)
+        assert float(js.metric_state(js.report_metric(state, 0.3))[group]["lr"].value) == pytest.approx(0.01)
 
 
 def test_what_was_loaded_does_not_change_when_torch_goes_on():
