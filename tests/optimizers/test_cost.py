@@ -110,3 +110,26 @@ def test_as_many_kernels_over_arrays_as_the_bare_update_and_every_buffer_reused(
     assert kernels(mine) == kernels(theirs) > 0
     arrays = sum(leaf.size * 4 for leaf in jax.tree.leaves(params))
     assert mine.memory_analysis().alias_size_in_bytes >= 2 * arrays  # parameters and momentum, in place
+
+
+def test_norms_of_many_small_arrays_are_summed_as_one():
+    small = {f"layer{i}": {"bias": jnp.full(16, float(i))} for i in range(40)}
+    program = jax.jit(js.group_norms).lower(small).compile().as_text()
+    assert len(re.findall(r"\breduce\(", program)) < 10
+    expected = np.sqrt(16 * sum(i * i for i in range(40)))
+    np.testing.assert_allclose(js.group_norms(small)["bias"]["param_norm"], expected, rtol=1e-6)
+
+
+def test_norms_of_large_small_half_complex_and_empty_arrays():
+    random = np.random.default_rng(0)
+    kernels = {
+        "a": random.normal(size=(128, 64)),
+        "b": random.normal(size=(3, 5)).astype(np.float16),
+        "c": random.normal(size=(7, 2)) + 1j * random.normal(size=(7, 2)),
+        "d": np.zeros((0, 3)),
+    }
+    params = {name: {"kernel": jnp.asarray(kernel)} for name, kernel in kernels.items()}
+    norms = js.group_norms(params)["weight"]["param_norm"]
+    expected = np.sqrt(sum(np.sum(np.abs(kernel.astype(np.complex128)) ** 2) for kernel in kernels.values()))
+    assert norms.dtype == jnp.float32
+    np.testing.assert_allclose(norms, expected, rtol=1e-6)
