@@ -121,7 +121,9 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
         def loss_of(params: Any) -> Any:
             model = nnx.merge(graph, params, stats, copy=True)
             raw = model(batch["image"].astype(dtype) / 255, train=True)
-            return detection_loss(raw, batch["boxes"], batch["classes"], gains)[0], nnx.as_pure(nnx.state(model, nnx.BatchStat))
+            return detection_loss(raw, batch["boxes"], batch["classes"], gains)[0], nnx.as_pure(
+                nnx.state(model, nnx.BatchStat)
+            )
 
         return jax.grad(loss_of, has_aux=True)(params)
 
@@ -156,8 +158,9 @@ def torch_parts(
 ) -> dict[str, Callable[[], Any]]:
     """The same in torch."""
     import torch
-    from torch_detector import Trainer
-    from torch_detector import YOLOv5 as Network
+
+    from benchmarks.torch_detector import Trainer
+    from benchmarks.torch_detector import YOLOv5 as Network
 
     gpu = torch.cuda.is_available()
     device = "cuda" if gpu else "cpu"
