@@ -1,0 +1,83 @@
+"""Batch norm and SiLU with a gradient of their own, against the same written plainly; pooling and strides likewise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from examples.detector import norm
+from examples.detector.model import convolve, max_pool
+
+
+def inputs(dtype, parts=2):
+    random = np.random.default_rng(0)
+    x = random.normal(3.0, 2.0, (parts, 4, 5, 6, 7))
+    return tuple(jnp.asarray(a, dtype) for a in (x, *random.normal(1.0, 0.5, (3, 7)), random.normal(size=x.shape)))
+
+
+def plain(x, scale, bias):
+    mean, var = x.mean(norm.AXES, keepdims=True), x.var(norm.AXES, keepdims=True)
+    return jax.nn.silu((x - mean) / jnp.sqrt(var + norm.EPSILON) * scale + bias), mean, var
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 2e-5)])  # some 100 roundings, cancelling
+def test_value_moments_and_gradient_are_those_of_the_plain_formula(dtype, rtol):
+    with jax.enable_x64(dtype == "float64"):
+        x, scale, bias, about, cotangent = inputs(dtype)
+        with jax.default_matmul_precision("highest"):
+            ours, pull = jax.vjp(lambda *a: norm.norm_silu(*a, about), x, scale, bias)
+            want, pull_plain = jax.vjp(plain, x, scale, bias)
+        zeros = jax.tree.map(jnp.zeros_like, ours[1:])
+        got, expected = (ours, pull((cotangent, *zeros))), (want, pull_plain((cotangent, *zeros)))
+        for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(jnp.abs(b).max()))
+
+
+def test_parts_of_a_batch_do_not_see_each_other():
+    x, scale, bias, about, _ = inputs("float32")
+    together = norm.norm_silu(x, scale, bias, about)[0]
+    apart = jnp.concatenate([norm.norm_silu(x[i : i + 1], scale, bias, about)[0] for i in range(2)])
+    np.testing.assert_allclose(together, apart, rtol=1e-5, atol=1e-6)
+
+
+def test_half_precision_in_and_out_with_moments_in_full():
+    x, scale, bias, about, cotangent = inputs("float32")
+    (y, mean, var), pull = jax.vjp(lambda *a: norm.norm_silu(*a, about), x.astype(jnp.bfloat16), scale, bias)
+    of_x, of_scale, _ = pull((cotangent.astype(jnp.bfloat16), jnp.zeros_like(mean), jnp.zeros_like(var)))
+    assert (y.dtype, of_x.dtype) == (jnp.bfloat16, jnp.bfloat16)
+    assert {mean.dtype, var.dtype, of_scale.dtype} == {jnp.dtype("float32")}
+    rounded = plain(x.astype(jnp.bfloat16).astype(jnp.float32), scale, bias)[0]
+    np.testing.assert_allclose(y.astype(jnp.float32), rounded, rtol=2**-8, atol=2**-8 * 1e-3)  # one rounding
+
+
+def test_a_constant_channel_gives_its_bias_and_no_nan():
+    x = jnp.full((1, 4, 8, 8, 1), 1e4)
+    y, _, var = norm.norm_silu(x, jnp.ones(1), jnp.zeros(1), jnp.zeros(1))
+    assert float(var.min()) >= 0
+    assert np.isfinite(np.asarray(y)).all()
+    of_x = jax.grad(lambda x: norm.norm_silu(x, jnp.ones(1), jnp.zeros(1), jnp.zeros(1))[0].sum())(x)
+    assert np.isfinite(np.asarray(of_x)).all()
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(1, 1, 0), (6, 2, 2), (3, 2, 1), (3, 1, 1)])
+def test_each_kind_of_convolution_is_the_convolution(size, stride, padding):
+    random = np.random.default_rng(1)
+    x, kernel = jnp.asarray(random.normal(size=(2, 16, 12, 3))), jnp.asarray(random.normal(size=(size, size, 3, 5)))
+    plainly = lambda x, kernel: jax.lax.conv_general_dilated(  # noqa: E731
+        x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    want, pull_plain = jax.vjp(plainly, x, kernel)
+    got, pull = jax.vjp(lambda x, kernel: convolve(x, kernel, stride, padding), x, kernel)
+    cotangent = jnp.asarray(random.normal(size=want.shape), want.dtype)
+    for a, b in zip((got, *pull(cotangent)), (want, *pull_plain(cotangent)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))  # sums of a few hundred
+
+
+def test_pooling_is_the_maximum_and_the_first_of_equals_has_the_gradient():
+    x = jnp.asarray(np.random.default_rng(2).integers(0, 4, (2, 6, 7, 3)), jnp.float32)
+    window = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 5, 5, 1), (1, 1, 1, 1), "SAME")
+    np.testing.assert_array_equal(max_pool(x), window)
+    row = jnp.asarray([1.0, 2.0, 2.0, 0.0]).reshape(1, 1, 4, 1)
+    gradient = jax.grad(lambda x: max_pool(x, 3).sum())(row)
+    np.testing.assert_array_equal(gradient.ravel(), [0, 3, 1, 0])
