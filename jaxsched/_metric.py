@@ -165,8 +165,8 @@ def refresh(values: Mapping[str, Any], states: States) -> dict[str, State]:
     begun = start(values)
     if set(begun) != set(states) or not all(alike(states[name], state) for name, state in begun.items()):
         raise ValueError(
-            f"the hyperparameters that follow a metric are {sorted(begun)}, but the state has {sorted(states)}, or they "
-            "are not alike: it was made by another optimizer; make it anew with init"
+            f"the hyperparameters that follow a metric are {sorted(begun)}, but the state has {sorted(states)}, or "
+            "they are not alike: it was made by another optimizer; make it anew with init"
         )
     return {name: states[name]._replace(settings=state.settings) for name, state in begun.items()}
 
