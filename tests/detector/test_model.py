@@ -75,7 +75,14 @@ def shapes_of(classes, size):
 
 @pytest.mark.parametrize(
     ("classes", "size", "count"),
-    [(10, "n", 1_777_447), (80, "n", 1_872_157), (80, "s", 7_235_389), (80, "m", 21_190_557)],
+    [
+        (10, "n", 1_777_447),
+        (80, "n", 1_872_157),
+        (80, "s", 7_235_389),
+        (80, "m", 21_190_557),
+        (80, "l", 46_563_709),
+        (80, "x", 86_749_405),
+    ],
 )
 def test_sizes_have_yolov5s_parameters(classes, size, count):
     assert parameter_count(shapes_of(classes, size)) == count
