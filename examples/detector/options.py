@@ -58,9 +58,9 @@ class Options:
     body_rate: float = 1.0
     """Learning rate of all but the head, as a multiple of the head's; 0.1 to 0.2 is usual for fine-tuning."""
     freeze: tuple[str, ...] = ()
-    """Paths of parameters not to train, such as 'backbone/**'."""
+    """Paths of parameters not to train, such as 'backbone/**'; as in YOLOv5, batch norm's statistics go on moving."""
     log_ratios: bool = False
-    """Log the norm of the update over the norm of the parameters, for each group."""
+    """Log the norm of the update over the norm of the parameters, for each group ("ratio/GROUP")."""
 
     evaluate_every: int = 5
     """Epochs between evaluations on the validation images; the last epoch is always evaluated."""
@@ -75,7 +75,14 @@ class Options:
     shard_optimizer: bool = False
     """Spread the optimizer's state over the devices instead of keeping a copy on each."""
     distributed: bool = False
-    """Join the other processes of this run (jax.distributed), each started with this option."""
+    """Join the other processes of this run (jax.distributed), each started with this option and the same others."""
+    coordinator: str | None = None
+    """With --distributed, host:port of process 0, reachable from all; none: found by jax from the cluster (Slurm, Open
+    MPI, Kubernetes, Cloud TPU), as are the next two."""
+    processes: int | None = None
+    """With --distributed, how many processes the run has, over all hosts."""
+    process: int | None = None
+    """With --distributed, the number of this process: 0 to processes - 1, each once."""
     compilation_cache: Path | None = Path("runs/compiled")
     """Folder of compiled programs, so that the next run starts at once."""
     tensorboard: bool = False
@@ -91,6 +98,14 @@ class Options:
             raise ValueError(
                 f"--body-rate is {self.body_rate}; it must be above 0 (use --freeze to train the head alone)."
             )
+        cluster = {name: getattr(self, name) for name in ("coordinator", "processes", "process")}
+        given = [f"--{name}" for name, value in cluster.items() if value is not None]
+        if given and not self.distributed:
+            raise ValueError(f"{' '.join(given)}: of use with --distributed only. Add it, or leave them out.")
+        if given and len(given) < len(cluster):
+            raise ValueError(f"only {' '.join(given)} given; give --coordinator, --processes and --process, or none.")
+        if given and not 0 <= self.process < self.processes:  # type: ignore[operator]
+            raise ValueError(f"--process is {self.process}; it must be from 0 to --processes - 1.")
 
     @property
     def multiples(self) -> tuple[float, float]:

@@ -79,7 +79,7 @@ def train(options: Options) -> Evaluation | None:
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns of what is meant to be so
     asked = Asked()
     if options.distributed:
-        jax.distributed.initialize()
+        jax.distributed.initialize(options.coordinator, options.processes, options.process)
     if options.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.absolute()))
     first = jax.process_index() == 0
@@ -129,7 +129,8 @@ def train(options: Options) -> Evaluation | None:
     @jax.jit
     def detect(params: Any, stats: Any, pixels: jax.Array) -> Any:
         network = nnx.merge(graph, params, stats, copy=True)
-        return detections(decode(network(pixels.astype(dtype) / 255)))
+        raw = network(pixels.astype(dtype) / 255)
+        return detections(decode([level.astype(jnp.float32) for level in raw]))  # bfloat16 knows 256 places in a row
 
     # Where the run stands.
     options.out.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from examples.detector.pictures import read_log
+from examples.detector.scenes import scenes
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("devices_script.py")
 
@@ -52,11 +55,35 @@ def test_eight_devices_give_the_losses_of_one(one):
     assert abs(other / one - 1).max() > 1e-3
 
 
-@pytest.mark.slow_process
-def test_two_processes_give_the_losses_of_one(one):
+def free_address():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.mark.slow_process
+def test_two_processes_of_the_command_line_are_one_run(tmp_path):
+    scenes(tmp_path / "scenes", {"train": 24, "val": 4})
+    common = ["--data", tmp_path / "scenes", "--width", "0.125", "--image-size", "64", "--batch-size", "8",
+              "--epochs", "2", "--compilation-cache", "None"]  # fmt: skip
+
+    def command(*more):
+        words = [sys.executable, "-m", "examples.detector.train", *map(str, (*common, *more))]
+        return subprocess.Popen(words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    cluster = ["--distributed", "--coordinator", free_address(), "--processes", 2]
+    both = [command("--out", tmp_path / "two", *cluster, "--process", k) for k in range(2)]
+    for process in (*both, command("--out", tmp_path / "one")):
+        errors = process.communicate(timeout=400)[1]
+        assert process.returncode == 0, errors[-3000:]
+    one, two = (read_log(tmp_path / out / "log.csv")["loss"] for out in ("one", "two"))
+    assert len(one) == len(two) == 6
+    np.testing.assert_allclose(two, one, rtol=RTOL)
+
+
+@pytest.mark.slow_process
+def test_two_processes_give_the_losses_of_one(one):
+    address = free_address()
     processes = [start("processes", address, str(index)) for index in range(2)]
     for found in map(result, processes):
         assert found["whole"]["devices"] == 2

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from tensorboardX.proto import event_pb2
 
 import jaxsched as js
 from examples.detector.checkpoint import Checkpoints
@@ -21,6 +23,7 @@ from examples.detector.fine_tune import frozen, head_and_body, start_from
 from examples.detector.from_torch import flat_state
 from examples.detector.model import YOLOv5
 from examples.detector.options import HYP, Options, read_hyp
+from examples.detector.pictures import read_log
 from examples.detector.scenes import scenes
 from examples.detector.train import Stopper, train
 
@@ -48,8 +51,13 @@ def arguments(options):
         value = getattr(options, field.name)
         if value != field.default:
             name = field.name.replace("_", "-")
-            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+            words += [f"--{name}", *(() if value is True else value if isinstance(value, tuple) else (str(value),))]
     return [sys.executable, "-m", "examples.detector.train", *words]
+
+
+def log(out):
+    """The columns of a log; empty fields are nan."""
+    return read_log(out / "log.csv")
 
 
 def final_state(out):
@@ -64,7 +72,7 @@ def final_state(out):
 @pytest.fixture(scope="module")
 def whole(data):
     """A run that nobody disturbs."""
-    evaluation = train(options(data, "whole", log_ratios=True))
+    evaluation = train(options(data, "whole", log_ratios=True, tensorboard=True))
     return evaluation, data / "whole"
 
 
@@ -85,6 +93,33 @@ def test_a_run_leaves_what_a_person_can_judge(whole):
         logged = np.array([float(r[f"lr/{group}"]) for r in rows])
         np.testing.assert_allclose(logged[applied], curves["lr"][applied], rtol=1e-6)
         assert all(float(r[f"ratio/{group}"]) >= 0 for r in rows)
+
+
+def events(out):
+    """Every scalar in a folder's TensorBoard files: (name, step) to value."""
+    found = {}
+    for file in (out / "tensorboard").iterdir():
+        content, place = file.read_bytes(), 0
+        while place < len(content):  # a record is its length, a checksum, the data, a checksum
+            (length,) = struct.unpack_from("<Q", content, place)
+            event = event_pb2.Event.FromString(content[place + 12 : place + 12 + length])
+            found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+            place += length + 16
+    return found
+
+
+def test_tensorboard_has_the_numbers_of_the_csv(whole):
+    columns, board = log(whole[1]), events(whole[1])
+    want = {
+        (name, int(step)): np.float32(value)
+        for name, values in columns.items()
+        if name not in ("step", "epoch")
+        for step, value in zip(columns["step"], values, strict=True)
+        if np.isfinite(value)
+    }
+    assert {name.split("/")[0] for name, _ in want} >= {"loss", "box", "lr", "momentum", "ratio", "map50", "map"}
+    # TensorBoard holds float32; "waited" is rounded in both. The rest are the same floats.
+    assert {key: np.float32(value) for key, value in board.items()} == want
 
 
 def killed(data, out, at, **changes):
@@ -224,6 +259,22 @@ def test_a_wrong_hyp_is_refused(tmp_path, line, words):
 def test_numbers_that_yaml_takes_for_words_are_numbers(tmp_path):
     (tmp_path / "hyp.yaml").write_text("weight_decay: 5e-4")
     assert read_hyp(tmp_path / "hyp.yaml") == {"weight_decay": 5e-4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"process": 0}, "--process: of use with --distributed only"),
+        ({"distributed": True, "coordinator": "a:1", "processes": 2}, "only --coordinator --processes given"),
+        (
+            {"distributed": True, "coordinator": "a:1", "processes": 2, "process": 2},
+            "--process is 2; it must be from 0",
+        ),
+    ],
+)
+def test_a_wrong_cluster_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        Options(**changes)
 
 
 @pytest.mark.parametrize(
