@@ -56,7 +56,7 @@ def train(run, epochs, data, say=print):
         held_out = loss_of(run["params"], images[1200:], labels[1200:])
         # The state of the plateau lives in the optimizer's state: reported to here, checkpointed below.
         run["opt_state"] = js.report_metric(run["opt_state"], held_out)
-        plateau = js.plateau_state(run["opt_state"])["weight"]["lr"]
+        plateau = js.metric_state(run["opt_state"])["weight"]["lr"]
         say(f"epoch {epoch:2}  held out {float(held_out):.4f}  lr {float(plateau.value):.4f}  bad {int(plateau.bad)}")
     return run
 
