@@ -6,7 +6,8 @@ network, by path: what `--weights` reads) and ``progress`` (small JSON: where th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +52,30 @@ class Checkpoints:
     ) -> None:
         """Begin to save; training may go on (and reuse the state's buffers) at once."""
         state, weights = jax.tree.map(jnp.copy, (named(state), dict(weights)))
-        self.manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                weights=ocp.args.StandardSave(weights),
-                progress=ocp.args.JsonSave(progress),
-            ),
-            metrics=None if fitness is None else {"fitness": float(fitness)},
-            force=True,
-        )
+        with self.written():
+            self.manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    weights=ocp.args.StandardSave(weights),
+                    progress=ocp.args.JsonSave(progress),
+                ),
+                metrics=None if fitness is None else {"fitness": float(fitness)},
+                force=True,
+            )
+
+    @contextlib.contextmanager
+    def written(self) -> Iterator[None]:
+        """What goes wrong inside, or went wrong in the background, as one error that says what is left."""
+        try:
+            yield
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            whole = [int(p.name) for p in self.folder.glob("*") if p.name.isdigit()]
+            left = f"that of step {max(whole)} is whole: then go on with --resume" if whole else "there is none before"
+            raise OSError(
+                f"a checkpoint could not be written to {self.folder} ({reason}). Make room on the disk; {left}."
+            ) from error
 
     def last(self) -> int | None:
         """The step of the last checkpoint."""
@@ -95,8 +110,9 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait until all is written."""
-        self.manager.wait_until_finished()
-        self.manager.close()
+        with self.written():
+            self.manager.wait_until_finished()
+            self.manager.close()
 
 
 def abstract(x: jax.Array) -> jax.ShapeDtypeStruct:

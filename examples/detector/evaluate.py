@@ -24,6 +24,7 @@ CONFIDENCE = 0.001
 OVERLAP = 0.6
 DETECTIONS = 300
 SHOWN = 0.25  # confidence from which a detection is drawn, and counted in the confusion matrix
+SHOWN_OVERLAP = 0.45  # the overlap by which drawn boxes of one class are one, as in YOLOv5's detect.py
 
 
 def overlaps(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -52,27 +53,52 @@ def suppress(corners: jax.Array, overlap: float) -> jax.Array:
     return jax.lax.while_loop(lambda s: s[1], decide, (jnp.ones(n, bool), jnp.asarray(True)))[0]
 
 
-def detections(decoded: jax.Array, candidates: int = 1024) -> tuple[jax.Array, jax.Array, jax.Array]:
+Found = tuple[jax.Array, jax.Array, jax.Array]
+
+
+def detections(
+    decoded: jax.Array,
+    candidates: int = 1024,
+    *,
+    confidence: float = CONFIDENCE,
+    overlap: float = OVERLAP,
+    every_class: bool = True,
+) -> Found:
     """Decoded predictions ``[batch, N, 5 + classes]`` to the detections of each image, best first.
+
+    Args:
+        decoded: what `decode` gives.
+        candidates: how many (box, class) pairs of an image suppression sees.
+        confidence: a detection's score is above it.
+        overlap: boxes of one class that overlap by more are one.
+        every_class: each class of a box is a detection; otherwise the best class alone.
 
     Returns:
         corners ``[batch, D, 4]`` in pixels of the network's input, scores ``[batch, D]`` (0 where there is no
         detection), classes ``[batch, D]``.
     """
 
-    def of_image(p: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def of_image(p: jax.Array) -> Found:
         classes = p.shape[1] - 5
-        scores = (p[:, 4:5] * p[:, 5:]).reshape(-1)
+        scores = p[:, 4:5] * p[:, 5:]
+        if not every_class:
+            scores = jnp.where(jnp.arange(classes) == scores.argmax(1)[:, None], scores, 0)
+        scores = scores.reshape(-1)
         best, where = jax.lax.top_k(scores, min(candidates, scores.size))
         box, label = p[where // classes, :4], where % classes
         corners = jnp.concatenate([box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2], -1)
         # Boxes of different classes never overlap when each class has a plane of its own.
         plane = label[:, None] * (corners.max() - corners.min() + 1)
-        score = jnp.where(suppress(corners + plane, OVERLAP) & (best > CONFIDENCE), best, 0)
+        score = jnp.where(suppress(corners + plane, overlap) & (best > confidence), best, 0)
         kept, order = jax.lax.top_k(score, min(DETECTIONS, score.size))
         return corners[order], kept, label[order]
 
     return jax.vmap(of_image)(decoded)
+
+
+def to_draw(decoded: jax.Array) -> Found:
+    """The detections that a person is shown, as YOLOv5's detect.py chooses them: the best class of each box."""
+    return detections(decoded, confidence=SHOWN, overlap=SHOWN_OVERLAP, every_class=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,12 +132,11 @@ class Evaluation:
         return "\n".join(lines + [f"{name[:16]:>16} {n:>7} {a:>9.3f} {b:>13.3f}" for name, n, a, b in rows])
 
 
-def evaluate(
-    detect: Callable[[np.ndarray], tuple[jax.Array, jax.Array, jax.Array]],
-    dataset: Dataset,
-    batches: Iterable[Mapping[str, Any]],
-) -> Evaluation:
-    """Run `detect` (images uint8 to `detections`) over validation batches and score it."""
+def find(
+    detect: Callable[[np.ndarray], Found], dataset: Dataset, batches: Iterable[Mapping[str, Any]]
+) -> tuple[np.ndarray, ...]:
+    """What `detect` (images uint8 to `detections`) finds in each image, ``[n, 6]``: corners, score, class;
+    nothing in images that `batches` lack."""
     found: list[np.ndarray] = [np.zeros((0, 6))] * len(dataset)
     for batch in batches:
         corners, scores, classes = map(np.asarray, detect(batch["image"]))
@@ -123,7 +148,7 @@ def evaluate(
             limit = (*dataset.sizes[index], *dataset.sizes[index])
             box = ((corners[k, :n] - (left, top, left, top)) / factor).clip(0, limit)
             found[index] = np.concatenate([box, scores[k, :n, None], classes[k, :n, None]], 1)
-    return score(dataset, tuple(found))
+    return tuple(found)
 
 
 def score(dataset: Dataset, found: tuple[np.ndarray, ...]) -> Evaluation:

@@ -62,17 +62,16 @@ def training_batch(batch: Mapping[str, np.ndarray], names: Sequence[str], path: 
     save(figure, path)
 
 
-def predictions(dataset: Dataset, evaluation: Evaluation, path: Path) -> None:
-    """Predicted boxes (with their confidence) over true ones (dashed, white) on validation images."""
+def predictions(dataset: Dataset, found: Sequence[np.ndarray], path: Path) -> None:
+    """Boxes `found` (with their confidence) over true ones (dashed, white) on the first images."""
     count = min(TILES, len(dataset))
     figure, axes = tiles(count, f"Predictions from confidence {SHOWN}; the true boxes are dashed")
     for index, axis in zip(range(count), axes, strict=False):
         axis.imshow(dataset.pixels(index))
         for corners in corners_of(dataset, index):
             draw_box(axis, corners, "", "white", dashed=True)
-        for *corners, score, c in evaluation.found[index]:
-            if score >= SHOWN:
-                draw_box(axis, corners, f"{dataset.names[int(c)]} {score:.2f}", COLOURS[int(c) % 10])
+        for *corners, score, c in found[index]:
+            draw_box(axis, corners, f"{dataset.names[int(c)]} {score:.2f}", COLOURS[int(c) % 10])
     save(figure, path)
 
 

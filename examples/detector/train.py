@@ -11,10 +11,12 @@ import math
 import signal
 import time
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 from flax import nnx
 
@@ -24,7 +26,7 @@ from examples.detector.augment import Augmentation
 from examples.detector.checkpoint import Checkpoints
 from examples.detector.data import Dataset, read_folder
 from examples.detector.devices import Devices
-from examples.detector.evaluate import Evaluation, detections, evaluate
+from examples.detector.evaluate import Evaluation, detections, find, score, to_draw
 from examples.detector.fine_tune import frozen, head_and_body, start_from
 from examples.detector.from_torch import flat_state
 from examples.detector.journal import Journal
@@ -127,10 +129,10 @@ def train(options: Options) -> Evaluation | None:
     )
 
     @jax.jit
-    def detect(params: Any, stats: Any, pixels: jax.Array) -> Any:
+    def predict(params: Any, stats: Any, pixels: jax.Array) -> jax.Array:
         network = nnx.merge(graph, params, stats, copy=True)
         raw = network(pixels.astype(dtype) / 255)
-        return detections(decode([level.astype(jnp.float32) for level in raw]))  # bfloat16 knows 256 places in a row
+        return decode([level.astype(jnp.float32) for level in raw])  # bfloat16 has but 256 places in a row
 
     # Where the run stands.
     options.out.mkdir(parents=True, exist_ok=True)
@@ -154,8 +156,12 @@ def train(options: Options) -> Evaluation | None:
         checkpoints.save(done, state, weights, progress, fitness)
         journal.write()
 
+    def found(select: Any, batches: Any) -> tuple[np.ndarray, ...]:
+        network, select = partial(predict, *jax.device_get(averaged(state))), jax.jit(select)
+        return find(lambda pixels: select(network(pixels)), held_out, batches)
+
     def judge() -> Evaluation:
-        return evaluate(partial(detect, *jax.device_get(averaged(state))), held_out, held_out_batches)
+        return score(held_out, found(detections, held_out_batches))
 
     evaluation = judge() if start == steps else None
     for number in range(start, steps):
@@ -185,7 +191,7 @@ def train(options: Options) -> Evaluation | None:
         say(f"asked to end after step {done}; go on with --resume")
         return None
     if first:
-        pictures.predictions(held_out, evaluation, options.out / "predictions.png")
+        pictures.predictions(held_out, found(to_draw, islice(held_out_batches, 1)), options.out / "predictions.png")
         pictures.confusion(evaluation, held_out.names, options.out / "confusion.png")
         pictures.precision_recall(evaluation, held_out.names, options.out / "precision_recall.png")
         pictures.losses(journal.path, options.out / "losses.png")
@@ -202,7 +208,7 @@ def main() -> None:
     """The command line; what is wrong with the input is said in a line."""
     try:
         train(tyro.cli(Options, description=Options.__doc__))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from examples.detector import pictures
 from examples.detector.data import Dataset
-from examples.detector.evaluate import corners_of, detections, overlaps, score, suppress
+from examples.detector.evaluate import corners_of, detections, overlaps, score, suppress, to_draw
 
 
 def greedy(corners, overlap):
@@ -46,6 +46,18 @@ def test_detections_are_sorted_and_suppressed_within_a_class_only():
     np.testing.assert_allclose(scores[0, :4], [0.9, 0.5, 0.3, 0], rtol=1e-6)
     assert classes[0, :3].tolist() == [0, 1, 1]
     np.testing.assert_allclose(corners[0, 0], [40, 40, 60, 60])
+
+
+def test_a_drawn_object_has_one_box_of_its_best_class():
+    # Two guesses at one object, of which each leans to another class second; half of the first box, and a faint one.
+    decoded = jnp.asarray(
+        [[[50, 50, 20, 20, 1, 0.9, 0.3], [51, 50, 20, 20, 1, 0.8, 0.4], [55, 50, 20, 20, 1, 0.7, 0.1],
+          [10, 10, 5, 5, 0.3, 0.0, 0.8]]]
+    )  # fmt: skip
+    assert (np.asarray(detections(decoded)[1][0]) > 0.25).sum() == 3  # what evaluation counts
+    _, scores, classes = to_draw(decoded)
+    np.testing.assert_allclose(scores[0, :2], [0.9, 0], rtol=1e-6)
+    assert classes[0, 0] == 0
 
 
 @pytest.fixture(scope="module")

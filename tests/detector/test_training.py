@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import random
+import re
+import resource
 import signal
 import struct
 import subprocess
@@ -25,7 +27,7 @@ from examples.detector.model import YOLOv5
 from examples.detector.options import HYP, Options, read_hyp
 from examples.detector.pictures import read_log
 from examples.detector.scenes import scenes
-from examples.detector.train import Stopper, train
+from examples.detector.train import Stopper, main, train
 
 ROOT = Path(__file__).parents[2]
 TINY = {"width": 0.125, "depth": 0.33, "image_size": 64, "batch_size": 8, "epochs": 3, "evaluate_every": 2}
@@ -122,6 +124,48 @@ def test_tensorboard_has_the_numbers_of_the_csv(whole):
     assert {key: np.float32(value) for key, value in board.items()} == want
 
 
+def test_bfloat16_computes_and_float32_remembers(data, whole):
+    evaluation = train(options(data, "bf16", bf16=True))
+    assert 0 <= evaluation.map50 <= 1
+    arrays = final_state(data / "bf16")[1]
+    assert {a.dtype for a in arrays.values() if a.dtype.kind == "f"} == {np.dtype(np.float32)}
+    assert not [name for name, a in arrays.items() if a.dtype.kind not in "fiub"]
+    ours, single = log(data / "bf16"), log(whole[1])
+    # Each of some 60 layers in a row rounds to within 2^-8; errors of either sign add up as their root: 2^-8 sqrt(60).
+    # Over the first epoch the parameters hardly move (warm-up), so that this holds for all of it.
+    difference = np.abs(ours["loss"] / single["loss"] - 1)[:5]
+    assert difference.max() < 2**-8 * 60**0.5
+    assert difference.max() > 2**-20  # float32's would be below
+
+
+def test_fine_tuning_from_the_command_line(data, whole, monkeypatch):
+    chosen = options(data, "tuned", weights=whole[1], body_rate=0.1, freeze=("backbone/**",), log_ratios=True,
+                     tensorboard=True)  # fmt: skip
+    monkeypatch.setattr(sys, "argv", arguments(chosen)[2:])
+    main()
+    checkpoints = Checkpoints(whole[1] / "checkpoints", read_only=True)
+    before, after = checkpoints.weights(), final_state(chosen.out)[1]
+    checkpoints.close()
+    kept = {path: np.array_equal(after[f"params/{path}"], value) for path, value in before.items()
+            if f"params/{path}" in after}  # fmt: skip
+    assert {path for path, same in kept.items() if same} == {path for path in kept if path.startswith("backbone/")}
+    # YOLOv5 freezes by requires_grad alone: batch norm stays in training mode, and its statistics move.
+    moved = [not np.array_equal(after[f"stats/{path}"], value) for path, value in before.items()
+             if f"stats/{path}" in after and path.startswith("backbone/")]  # fmt: skip
+    assert moved
+    assert all(moved)
+
+    columns = log(chosen.out)
+    for group in ("weight", "bias"):
+        np.testing.assert_allclose(columns[f"lr/body_{group}"], 0.1 * columns[f"lr/{group}"], rtol=1e-6)
+    assert "lr/body_norm" in columns
+    assert not columns["ratio/frozen"].any()
+    ratio_names = {f"ratio/{g}" for g in ("frozen", "weight", "bias", "body_weight", "body_bias", "body_norm")}
+    assert {name for name in columns if name.startswith("ratio/")} == ratio_names
+    assert {name for name, _ in events(chosen.out)} >= ratio_names
+    assert all(columns[name].any() for name in ratio_names - {"ratio/frozen"})
+
+
 def killed(data, out, at, **changes):
     """Start the run in another process and send SIGKILL when `at` returns."""
     chosen = options(data, out, log_ratios=True, **changes)
@@ -186,6 +230,22 @@ def test_a_checkpoint_of_another_network_is_refused_and_kept(data, whole):
         train(options(data, "whole", width=0.25, resume=True))
     after = final_state(whole[1])[1]
     assert all(np.array_equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.slow_process
+def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(data, whole):
+    chosen = dataclasses.replace(killed(data, "full", after_checkpoint(5, 0.0)), resume=True)
+    at, before = final_state(chosen.out)
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731  # no file may grow more
+    process = subprocess.run(arguments(chosen), cwd=ROOT, preexec_fn=limit, capture_output=True, text=True, timeout=400)
+    assert process.returncode == 1
+    said = rf"^error: a checkpoint could not be written to .*Make room on the disk; that of step {at} is whole"
+    assert re.search(said, process.stderr, re.MULTILINE), process.stderr
+    step, after = final_state(chosen.out)
+    assert step == at
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert train(chosen) is not None
+    assert final_state(chosen.out)[0] == final_state(whole[1])[0]
 
 
 def test_resuming_nothing_is_refused(data):
