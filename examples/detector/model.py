@@ -43,20 +43,9 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0)
         x = x.reshape(n, h // 2, 2, w // 2, 2, inputs).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, -1)
         kernel = kernel.reshape(3, 2, 3, 2, inputs, outputs).transpose(0, 2, 1, 3, 4, 5).reshape(3, 3, -1, outputs)
         stride = padding = 1
-    if stride > 1 and jax.default_backend() == "cpu":  # whose gradient of a convolution with a stride is slow
-        seen = patches(x, size, stride, padding)
-        return (seen.reshape(-1, seen.shape[-1]) @ kernel.reshape(-1, outputs)).reshape(*seen.shape[:-1], -1)
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-
-
-def patches(x: jax.Array, size: int, stride: int, padding: int) -> jax.Array:
-    """What the kernel sees at each of its places: ``[batch, rows, columns, size * size * channels]``."""
-    padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    rows, columns = (1 + stride * ((length - size) // stride) for length in padded.shape[1:3])  # from first to last
-    shifts = [(i, j) for i in range(size) for j in range(size)]
-    return jnp.concatenate([padded[:, i : i + rows : stride, j : j + columns : stride] for i, j in shifts], -1)
 
 
 class Convolution(nnx.Module):
