@@ -25,15 +25,15 @@ import jaxsched as js
 class Options:
     """Train one network at many peak learning rates at once."""
 
-    rates: int = 32
+    rates: int = 64
     """How many peak learning rates to try, evenly spaced in their logarithm."""
     lowest: float = 1e-3
     """The lowest peak learning rate."""
     highest: float = 10.0
     """The highest peak learning rate."""
-    steps: int = 1000
+    steps: int = 5000
     """Length of each training, in updates."""
-    batch_size: int = 64
+    batch_size: int = 16
     """Images in a batch."""
     out: Path | None = Path("runs/lr_sweep.png")
     """Where to put the picture; none: nowhere."""
@@ -52,12 +52,12 @@ def digits() -> tuple[jax.Array, jax.Array]:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    return jnp.asarray(data.images.reshape(-1, 64) / 16, jnp.float32), jnp.asarray(data.target)
+    return jnp.asarray(data.images.reshape(-1, 64) / 16), jnp.asarray(data.target)
 
 
 def start(key: jax.Array) -> dict[str, Any]:
     keys = jax.random.split(key, 2)
-    shapes = {"hidden": (64, 64), "out": (64, 10)}
+    shapes = {"hidden": (64, 32), "out": (32, 10)}
     return {
         name: {"kernel": jax.random.normal(k, shape) * (2 / shape[0]) ** 0.5, "bias": jnp.zeros(shape[1])}
         for k, (name, shape) in zip(keys, shapes.items(), strict=True)
@@ -86,7 +86,7 @@ def train(recipe: js.Recipe, order: jax.Array, x: jax.Array, y: jax.Array) -> ja
 
 def stacked(recipes: list[js.Recipe]) -> js.Recipe:
     """Many recipes of one form as one, each number an array of theirs."""
-    return jax.tree.map(lambda *numbers: jnp.stack([jnp.asarray(n) for n in numbers]), *recipes)
+    return jax.tree.map(lambda *numbers: np.stack(numbers), *recipes)
 
 
 def main(options: Options) -> np.ndarray:
