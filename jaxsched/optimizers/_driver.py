@@ -137,7 +137,9 @@ def lift(
         numbers = evaluate(state.count if step is None else as_step(step), leaves, plateau)
         count = optax.safe_increment(state.count)
         total = jnp.maximum(count + state.earlier, count)  # a sum beyond int32 is negative
-        prepared = rule.prepare(Hypers(**numbers, **state.shared, count=total)) if rule.prepare else {}
+        prepared: Mapping[str, jax.Array] = state.shared
+        if rule.prepare and active:
+            prepared = rule.prepare(Hypers(**numbers, **state.shared, count=total))
         of_group = dict(zip(active, _by_group({**numbers, **prepared}, len(active)), strict=True))
 
         def one(i: int, group: str) -> tuple[jax.Array, Slots]:

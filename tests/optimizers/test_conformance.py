@@ -51,6 +51,15 @@ def test_every_optimizer_has_a_row():
     assert public - others == set(RULES)
 
 
+@every
+def test_with_everything_frozen_nothing_moves(name):
+    tx = make(name, rules=[("**", "all")], groups={"all": None})
+    before = tx.init(PARAMS)
+    updates, after = tx.update(GRADIENTS, before, PARAMS)
+    chex.assert_trees_all_equal(updates, jax.tree.map(jnp.zeros_like, PARAMS))
+    chex.assert_trees_all_equal(after._replace(count=before.count), before)
+
+
 def run(tx, loss, params, steps):
     @jax.jit
     def train(params):
