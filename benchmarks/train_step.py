@@ -4,13 +4,15 @@
     python benchmarks/train_step.py --size s --image-size 640 --batch-size 64 --bf16 --torch   # on a GPU
 
 Times are medians in milliseconds over whole cycles of gradient accumulation, after compilation, with the batch in
-memory. The two are measured in turns, so that whatever else the machine does falls on both.
+memory. The two are measured in turns, so that whatever else the machine does falls on both. What updates cost is shown
+twice: called alone, with the hand-over of all its arrays, and as what it adds to the gradients.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import re
 import statistics
 import sys
@@ -51,7 +53,7 @@ class Options:
     """Compute in bfloat16 (torch: autocast)."""
     torch: bool = False
     """Measure the same in torch too: on a GPU with channels-last and torch.compile."""
-    cycles: int = 10
+    cycles: int = 20
     """Cycles of accumulation to measure."""
     kernels: bool = False
     """Print the fused kernels of the compiled step."""
@@ -79,53 +81,69 @@ def main(o: Options) -> None:
         parts |= torch_parts(o, image, boxes, classes, gains, accumulate)
     times = in_turns(parts, o.cycles, accumulate)
 
+    median = statistics.median
     for side in ("jax", "torch"):
         if f"{side}: whole step" not in times:
             continue
-        whole = times[f"{side}: whole step"]
+        each = times[f"{side}: whole step"]
+        whole = median(each)
         print(f"\n{side}: {whole:.1f} ms a step, {o.batch_size / whole * 1e3:.0f} images a second")
-        for name, ms in times.items():
-            if name.startswith(side) and name != f"{side}: whole step":
-                print(f"  {name.split(': ')[1]:<44} {ms:8.2f} ms {ms / whole:7.1%}")
+        without = times[f"{side}: forward, loss and backward"]
+        shown = {name: median(ms) for name, ms in times.items() if name.startswith(side)}
+        del shown[f"{side}: whole step"]
+        shown[f"{side}: what the update adds to the step"] = median(a - b for a, b in zip(each, without, strict=True))
+        for name, ms in shown.items():
+            print(f"  {name.split(': ')[1]:<44} {ms:8.2f} ms {ms / whole:7.1%}")
     if o.torch:
-        print(f"\njax / torch: {times['jax: whole step'] / times['torch: whole step']:.2f}")
+        ratios = [a / b for a, b in zip(times["jax: whole step"], times["torch: whole step"], strict=True)]
+        print(f"\njax / torch: {median(ratios):.2f}")
     if o.kernels:
-        print_kernels(jax_step(o, gains, accumulate)[0], jax_step(o, gains, accumulate)[1], batch)
+        step, state, _ = jax_step(o, gains, jax_recipe(o, accumulate).build())
+        print_kernels(step, state, batch)
 
 
-def jax_step(o: Options, gains: Gains, accumulate: int) -> tuple[Any, Any, Any, Any]:
-    """The compiled-to-be step, its state, the transformation and the structure of the model."""
+def jax_recipe(o: Options, accumulate: int) -> js.Recipe:
+    """YOLOv5's after warm-up: an update every `accumulate` batches."""
     hyp = dict(read_hyp(HYP).items()) | {"warmup_epochs": 0.0}
     recipe = js.ports.yolov5.recipe(hyp, epochs=100, steps_per_epoch=1000, batch_size=o.batch_size)
-    # As after warm-up: an update every `accumulate` batches.
-    recipe = recipe.replace(accumulate=js.Accumulate(accumulate, drop_at_epoch_end=True))
-    tx = recipe.build()
+    return recipe.replace(accumulate=js.Accumulate(accumulate, drop_at_epoch_end=True))
+
+
+def jax_step(o: Options, gains: Gains, tx: optax.GradientTransformationExtraArgs) -> tuple[Any, Any, Any]:
+    """The step, to be compiled, its state and the structure of the model."""
     graph, state = initial_state(YOLOv5(10, *SIZES[o.size], rngs=nnx.Rngs(0)), tx)
     dtype = jnp.bfloat16 if o.bf16 else jnp.float32
-    return jax.jit(training_step(graph, tx, gains, dtype=dtype), donate_argnums=0), state, recipe, graph
+    return jax.jit(training_step(graph, tx, gains, dtype=dtype), donate_argnums=0), state, graph
 
 
 def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str, Callable[[], Any]]:
     """Functions that each do one step's worth of work."""
-    step, state, recipe, graph = jax_step(o, gains, accumulate)
+    recipe = jax_recipe(o, accumulate)
     dtype = jnp.bfloat16 if o.bf16 else jnp.float32
-    held = {"state": state}
-    params, stats = jax.tree.map(jnp.copy, (state.params, state.stats))
+    step, state, graph = jax_step(o, gains, recipe.build())
+    params = jax.tree.map(jnp.copy, state.params)
+    held = {"state": state, "stats": jax.tree.map(jnp.copy, state.stats), "gradients": jax.tree.map(jnp.copy, params)}
 
     def whole() -> Any:
         held["state"], metrics = step(held["state"], batch)
         return metrics["loss"]
 
-    @jax.jit
-    def gradients(params: Any, stats: Any) -> Any:
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def differentiate(stats: Any, before: Any, params: Any) -> Any:
+        del before  # its memory is the result's
+
         def loss_of(params: Any) -> Any:
             model = nnx.merge(graph, params, stats, copy=True)
             raw = model(batch["image"].astype(dtype) / 255, train=True)
-            return detection_loss(raw, batch["boxes"], batch["classes"], gains)[0], nnx.as_pure(
-                nnx.state(model, nnx.BatchStat)
-            )
+            loss, _ = detection_loss(raw, batch["boxes"], batch["classes"], gains)
+            return loss, nnx.as_pure(nnx.state(model, nnx.BatchStat))
 
-        return jax.grad(loss_of, has_aux=True)(params)
+        (loss, stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
+        return stats, gradients, loss
+
+    def gradients() -> Any:
+        held["stats"], held["gradients"], loss = differentiate(held["stats"], held["gradients"], params)
+        return loss
 
     def updating(tx: optax.GradientTransformation) -> Callable[[], Any]:
         def update(params: Any, state: Any, grads: Any) -> Any:
@@ -146,7 +164,7 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
 
     return {
         "jax: whole step": whole,
-        "jax: forward, loss and backward": lambda: gradients(params, stats),
+        "jax: forward, loss and backward": gradients,
         "jax: recipe (gather, clip, groups, EMA)": updating(recipe.build()),
         "jax: recipe without EMA": updating(recipe.replace(ema=None).build()),
         "jax: bare optax.sgd, no groups, each batch": updating(optax.sgd(0.01, 0.937, nesterov=True)),
@@ -206,8 +224,8 @@ def torch_parts(
     }
 
 
-def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) -> dict[str, float]:
-    """Median time in ms of one call of each, over whole cycles, one after the other in each cycle."""
+def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) -> dict[str, list[float]]:
+    """Time in ms of one call of each in each cycle of accumulation, one after the other in each."""
     for run in parts.values():
         for _ in range(2 * accumulate):
             jax.block_until_ready(run())
@@ -218,7 +236,7 @@ def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) 
             for _ in range(accumulate):
                 jax.block_until_ready(run())
             times[name].append((time.perf_counter() - began) / accumulate * 1e3)
-    return {name: statistics.median(each) for name, each in times.items()}
+    return times
 
 
 def print_kernels(step: Any, state: Any, batch: Any) -> None:
