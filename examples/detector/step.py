@@ -36,7 +36,12 @@ def initial_state(model: nnx.Module, tx: optax.GradientTransformationExtraArgs) 
 
 
 def training_step(
-    graph: Any, tx: optax.GradientTransformationExtraArgs, gains: Gains, *, dtype: Any = jnp.float32, labels: Any = None
+    graph: Any,
+    tx: optax.GradientTransformationExtraArgs,
+    gains: Gains,
+    *,
+    dtype: Any = jnp.float32,
+    ratios_of: js.Recipe | None = None,
 ) -> Step:
     """The step as a pure function, not yet compiled.
 
@@ -45,7 +50,7 @@ def training_step(
         tx: what a recipe's ``build`` gives.
         gains: of the loss.
         dtype: of the computation inside the network.
-        labels: the group of each parameter; where given, the metrics hold ``ratio``: by group, the norm of the update
+        ratios_of: a recipe; where given, the metrics hold ``ratio``: for each of its groups, the norm of the update
             over the norm of the parameters.
     """
 
@@ -59,21 +64,10 @@ def training_step(
         (loss, (parts, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, state.stats, batch)
         updates, opt = tx.update(grads, state.opt, state.params)
         metrics = {"loss": loss, "parts": parts, "hyper": js.hyperparams(opt), "applied": js.applied(opt)}
-        if labels is not None:
-            metrics["ratio"] = ratios(labels, updates, state.params)
+        if ratios_of:
+            norms = js.group_norms(state.params, updates=updates, rules=ratios_of.rules)
+            metrics["ratio"] = {group: norm["update_ratio"] for group, norm in norms.items()}
         params = optax.apply_updates(state.params, updates)
         return TrainState(params, stats, js.average(opt, state.average, stats), opt), metrics
 
     return step
-
-
-def ratios(labels: Any, updates: Any, params: Any) -> dict[str, jax.Array]:
-    """By group, the norm of the update over the norm of the parameters."""
-    groups = jax.tree.leaves(labels)
-
-    def norms(tree: Any) -> dict[str, jax.Array]:
-        leaves = jax.tree.leaves(tree)
-        return {g: optax.tree.norm([x for x, of in zip(leaves, groups, strict=True) if of == g]) for g in set(groups)}
-
-    above, below = norms(updates), norms(params)
-    return {g: above[g] / below[g] for g in sorted(above)}

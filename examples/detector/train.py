@@ -121,9 +121,8 @@ def train(options: Options) -> Evaluation | None:
     places = devices.of_state(state)
     state = jax.device_put(state, places)
     gains = Gains.from_hyp(hyp, classes=len(images.names), image_size=options.image_size)
-    labels = js.labels(state.params, recipe.rules) if options.log_ratios else None
     step = jax.jit(
-        training_step(graph, tx, gains, dtype=dtype, labels=labels),
+        training_step(graph, tx, gains, dtype=dtype, ratios_of=recipe if options.log_ratios else None),
         donate_argnums=0,
         out_shardings=(places, devices.whole),
     )

@@ -2,11 +2,15 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
+from examples.detector.augment import Augmentation
 from examples.detector.data import read_folder
+from examples.detector.loader import training_batches
+from examples.detector.loss import Gains, detection_loss
 from examples.detector.scenes import scenes
 
 
@@ -137,6 +141,19 @@ def test_yolo_is_read(yolo):
     assert data.classes[0].tolist() == [1, 0]
     np.testing.assert_allclose(data.boxes[0][0], [0.5, 0.25, 0.2, 0.1], rtol=1e-6)
     assert len(data.boxes[1]) == 0  # no label file: no boxes
+
+
+@pytest.mark.parametrize("label", ["", "\n", "  \n\n"])
+def test_an_empty_label_file_is_an_image_without_boxes(yolo, label):
+    data = read_folder(yolo(label), "val")
+    assert [boxes.shape for boxes in data.boxes] == [(0, 4), (0, 4)]
+    assert [classes.shape for classes in data.classes] == [(0,), (0,)]
+    batch = next(iter(training_batches(data, Augmentation(), size=64, batch_size=2, epochs=1, seed=0)))
+    assert (batch["classes"] == -1).all()
+    raw = [jnp.zeros((2, 3, n, n, 7)) for n in (8, 4, 2)]
+    value, parts = detection_loss(raw, batch["boxes"], batch["classes"], Gains())
+    assert np.isfinite(value)
+    assert float(parts[0]) == float(parts[2]) == 0 < float(parts[1])  # nothing but "no object here" to learn
 
 
 @pytest.mark.parametrize(

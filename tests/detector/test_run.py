@@ -119,6 +119,17 @@ def relative(got, want):
     return np.abs(got - want) / np.abs(want)
 
 
+def test_a_step_gives_the_types_that_it_takes():
+    """Else it would be compiled a second time at the second step."""
+    hyp = recorded_json("train_run")["hyp_as_read"]
+    recipe = js.ports.yolov5.recipe(hyp, epochs=EPOCHS, steps_per_epoch=BATCHES, batch_size=BATCH)
+    tx = recipe.build()
+    graph, state = initial_state(YOLOv5(10, *PICO, rngs=nnx.Rngs(0)), tx)
+    after, _ = jax.eval_shape(training_step(graph, tx, Gains()), state, next(batches("float32")))
+    types = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)  # noqa: E731
+    assert types(after) == types(state)
+
+
 @both
 @pytest.mark.parametrize("name", WARM)
 def test_the_loss_follows_yolov5_over_all_iterations(name, precision):
