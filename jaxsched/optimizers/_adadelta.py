@@ -80,4 +80,4 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return -h.lr * delta, {"square_avg": square, "acc_delta": moved(slots["acc_delta"], jnp.square(delta), h.rho)}
 
 
-_ADADELTA = UpdateRule("adadelta", _update, _slots)
+_ADADELTA = UpdateRule("adadelta", _update, _slots, averages=("rho",))

@@ -135,4 +135,4 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return h.step_size * mean / (jnp.sqrt(square) / h.root_correction + h.eps), new
 
 
-_ADAM = UpdateRule("adam", _update, _slots, _prepare)
+_ADAM = UpdateRule("adam", _update, _slots, _prepare, averages=("betas",))

@@ -82,8 +82,8 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     del param
     beta1, beta2 = h.betas
     mean = moved(slots["exp_avg"], gradient, beta1)
-    largest = jnp.maximum(beta2 * slots["exp_inf"], jnp.abs(gradient) + h.eps)
+    largest = jnp.maximum(beta2.old * slots["exp_inf"], jnp.abs(gradient) + h.eps)
     return h.step_size * mean / largest, {"exp_avg": mean, "exp_inf": largest}
 
 
-_ADAMAX = UpdateRule("adamax", _update, _slots, _prepare)
+_ADAMAX = UpdateRule("adamax", _update, _slots, _prepare, averages=("betas",))

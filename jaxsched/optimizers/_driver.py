@@ -49,6 +49,8 @@ class UpdateRule(NamedTuple):
     [groups], and no options."""
     shared: Mapping[str, float] = {}
     """What groups keep from step to step, and its start. ``prepare`` finds it in ``h``, and returns the next."""
+    averages: tuple[str, ...] = ()
+    """The hyperparameters that say what an average keeps of itself: in ``h`` they are `Shares`."""
     weight_decay: str = "coupled"
     """"coupled": added to the gradient. "decoupled": the parameter shrinks by ``lr * weight_decay`` first. "own": the
     rule does it itself. Where there is an option ``decoupled_weight_decay``, that decides."""
@@ -84,10 +86,10 @@ def lift(
         wide = any(_compute_dtype(leaf) in (jnp.float64, jnp.complex128) for leaf in leaves)
         dtype = jnp.dtype(jnp.float64 if wide else jnp.float32)
         present = [plateaus.resolve(values, plateau.get(name, {})) for name, values in active.items()]
-        return hyper.evaluate(present, step, dtype)
+        return hyper.evaluate(present, step, dtype, rule.averages)
 
     def report(numbers: hyper.Values) -> hyper.Values:
-        return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), numbers)
+        return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), hyper.values_of(numbers))
 
     def init(params: Any) -> OptimizerState:
         leaves, structure = _flatten(params)

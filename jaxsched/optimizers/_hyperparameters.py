@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxsched.optimizers._moving import Shares
 from jaxsched.schedules import Schedule, Value, value_at
 from jaxsched.schedules._checks import is_host_number, number
 
@@ -121,19 +122,30 @@ def _suggest(name: str, known: tuple[str, ...]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def evaluate(by_group: Sequence[Values], step: ArrayLike, dtype: Any) -> Values:
+def evaluate(by_group: Sequence[Values], step: ArrayLike, dtype: Any, averages: Sequence[str] = ()) -> Values:
     """The numbers in force at ``step``: by name one for all groups, [], or one for each, [groups]; without options.
 
-    Schedules of one kind are evaluated together, so that many groups cost as much as one, to trace and to run.
+    Those named in ``averages`` are `Shares`. Schedules of one kind are evaluated together, so that many groups cost as
+    much as one, to trace and to run.
     """
     names = [name for name, value in by_group[0].items() if not is_option(value)] if by_group else []
 
-    def row(cells: Sequence[Any]) -> Any:
+    def row(name: str, cells: Sequence[Any]) -> Any:
         if isinstance(cells[0], tuple):
-            return tuple(row(items) for items in zip(*cells, strict=True))
-        return None if cells[0] is None else _row(cells, step, dtype)
+            return tuple(row(name, items) for items in zip(*cells, strict=True))
+        if cells[0] is None:
+            return None
+        found = _row(cells, step, dtype)
+        return Shares(found, _rest(cells, found)) if name in averages else found
 
-    return {name: row([values[name] for values in by_group]) for name in names}
+    return {name: row(name, [values[name] for values in by_group]) for name in names}
+
+
+def values_of(numbers: Values) -> Values:
+    """What `evaluate` found, without what is left to 1."""
+    return jax.tree.map(
+        lambda x: x.old if isinstance(x, Shares) else x, numbers, is_leaf=lambda x: isinstance(x, Shares)
+    )
 
 
 def _row(cells: Sequence[Any], step: ArrayLike, dtype: Any) -> jax.Array:
@@ -148,6 +160,16 @@ def _row(cells: Sequence[Any], step: ArrayLike, dtype: Any) -> jax.Array:
     order = [place[cell if is_host_number(cell) else id(cell)] for cell in cells]
     found = values[0] if len(values) == 1 else jnp.concatenate(values)
     return found if order == list(range(len(found))) else found[np.asarray(order)]
+
+
+def _rest(cells: Sequence[Any], found: jax.Array) -> jax.Array:
+    """``1 - found``; of a number, what float64 leaves, rounded once."""
+    cells = cells if found.ndim else cells[:1]
+    known = [is_host_number(cell) for cell in cells]
+    if not any(known):
+        return 1 - found
+    rest = np.asarray([1 - cell if own else 0 for cell, own in zip(cells, known, strict=True)], found.dtype)
+    return jnp.asarray(rest.reshape(found.shape)) if all(known) else jnp.where(np.asarray(known), rest, 1 - found)
 
 
 def _kind(cell: Any) -> Any:

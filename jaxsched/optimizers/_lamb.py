@@ -111,8 +111,8 @@ def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     beta1, beta2 = h.betas
-    mean = beta1 * slots["exp_avg"] + (1 - beta1 if h.grad_averaging else 1) * gradient
-    square = beta2 * slots["exp_avg_sq"] + (1 - beta2) * jnp.square(gradient)
+    mean = beta1.old * slots["exp_avg"] + (beta1.new if h.grad_averaging else 1) * gradient
+    square = beta2.old * slots["exp_avg_sq"] + beta2.new * jnp.square(gradient)
     of_mean, of_root = (h.mean_gathered, h.root_gathered) if h.bias_correction else (1, 1)
     direction = mean / of_mean / (jnp.sqrt(square) / of_root + h.eps)
     if h.decay != "none":
@@ -131,4 +131,4 @@ def _trust(param: jax.Array, direction: jax.Array, h: Hypers) -> jax.Array:
     return jnp.minimum(ratio, 1) if h.trust_clip else ratio
 
 
-_LAMB = UpdateRule("lamb", _update, _slots, _prepare, weight_decay="own")
+_LAMB = UpdateRule("lamb", _update, _slots, _prepare, averages=("betas",), weight_decay="own")

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 
-def moved(average: jax.Array, value: jax.Array, beta: jax.Array) -> jax.Array:
+class Shares(NamedTuple):
+    r"""Of an average that moves: what it keeps of itself, :math:`\beta`, and what it takes of a value, the rest.
+
+    Both, since :math:`1 - \beta` of a float32 is that of another beta: with 0.999 it is off by 1.3e-5 of itself.
+    """
+
+    old: jax.Array
+    new: jax.Array
+
+
+def moved(average: jax.Array, value: jax.Array, shares: Shares) -> jax.Array:
     r"""The average after ``value``: :math:`a + (1 - \beta)(x - a)`."""
-    return average + (1 - beta) * (value - average)
+    return average + shares.new * (value - average)
 
 
-def gathered(beta: jax.Array, count: jax.Array) -> jax.Array:
+def gathered(shares: Shares, count: jax.Array) -> jax.Array:
     r"""How much weight ``count`` values have in an average that started at 0: :math:`1 - \beta^t`.
 
     Not by that formula, which cancels: in float32, with a beta of 0.999, it is off by 3e-5 at the second step.
     """
-    return -jnp.expm1(count * jnp.log1p(-(1 - beta)))
+    return -jnp.expm1(count * jnp.log1p(-shares.new))

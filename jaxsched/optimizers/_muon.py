@@ -209,7 +209,7 @@ _RATIOS = {
 def _direction(gradient: jax.Array, buffer: jax.Array, h: Hypers) -> tuple[jax.Array, jax.Array]:
     """The momentum's direction and its buffer, an average that starts at 0."""
     buffer = moved(buffer, gradient, h.momentum)
-    return moved(gradient, buffer, 1 - h.momentum) if h.nesterov else buffer, buffer
+    return gradient + h.momentum.old * (buffer - gradient) if h.nesterov else buffer, buffer
 
 
 def _update_muon(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
@@ -235,8 +235,8 @@ def _update_musgd(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers
         moved_by = -h.lr * h.muon * _RATIOS[None](*turned.shape[-2:]) * update
         share = h.sgd
     gradient = gradient + h.weight_decay * (param + moved_by)
-    buffer = new["momentum"] = h.momentum * slots["momentum"] + gradient
-    direction = gradient + h.momentum * buffer if h.nesterov else buffer
+    buffer = new["momentum"] = h.momentum.old * slots["momentum"] + gradient
+    direction = gradient + h.momentum.old * buffer if h.nesterov else buffer
     return moved_by - h.lr * share * direction, new
 
 
@@ -261,6 +261,13 @@ def _no_kernel(shape: tuple[int, ...], dtype: Any, values: Values) -> str | None
 
 
 _MUON = UpdateRule(
-    "muon", _update_muon, lambda values: {"momentum": zeros}, weight_decay="decoupled", refuses=_no_matrix
+    "muon",
+    _update_muon,
+    lambda values: {"momentum": zeros},
+    averages=("momentum",),
+    weight_decay="decoupled",
+    refuses=_no_matrix,
 )
-_MUSGD = UpdateRule("musgd", _update_musgd, _musgd_slots, weight_decay="own", refuses=_no_kernel)
+_MUSGD = UpdateRule(
+    "musgd", _update_musgd, _musgd_slots, averages=("momentum",), weight_decay="own", refuses=_no_kernel
+)

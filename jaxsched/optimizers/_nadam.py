@@ -85,7 +85,7 @@ def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     beta1, beta2 = h.betas
 
     def momentum(t: jax.Array) -> jax.Array:
-        return beta1 * (1 - 0.5 * 0.96 ** (t * h.momentum_decay))
+        return beta1.old * (1 - 0.5 * 0.96 ** (t * h.momentum_decay))
 
     count = h.count.astype(h.lr.dtype)  # which does not overflow
     now, then = momentum(count), momentum(count + 1)
@@ -107,4 +107,4 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return (h.of_gradient * gradient + h.of_mean * mean) / root, {"exp_avg": mean, "exp_avg_sq": square}
 
 
-_NADAM = UpdateRule("nadam", _update, _slots, _prepare, shared={"mu_product": 1.0})
+_NADAM = UpdateRule("nadam", _update, _slots, _prepare, shared={"mu_product": 1.0}, averages=("betas",))

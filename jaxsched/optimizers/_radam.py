@@ -11,7 +11,7 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
-from jaxsched.optimizers._moving import gathered, moved
+from jaxsched.optimizers._moving import Shares, gathered, moved
 
 
 def radam(
@@ -83,7 +83,7 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 
 def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     beta1, beta2 = h.betas
-    longest = 2 / (1 - beta2) - 1
+    longest = 2 / beta2.new - 1
     length = 2 * _mean_age(beta2, h.count) - 1
     certain = length > 5
     length = jnp.where(certain, length, 5)  # no root of a negative number, for the gradient's sake
@@ -96,16 +96,16 @@ def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     }
 
 
-def _mean_age(beta: jax.Array, count: jax.Array) -> jax.Array:
+def _mean_age(shares: Shares, count: jax.Array) -> jax.Array:
     r"""The mean age, from 1, of the values in a moving average: :math:`1 / (1 - \beta) - t \beta^t / (1 - \beta^t)`.
 
     In float32 that difference is all rounding error at first: summed while there are few values.
     """
-    ages = jnp.arange(1, 65, dtype=beta.dtype)
-    weights = jnp.where(ages <= count, beta[..., None] ** (ages - 1), 0)
+    ages = jnp.arange(1, 65, dtype=shares.old.dtype)
+    weights = jnp.where(ages <= count, shares.old[..., None] ** (ages - 1), 0)
     few = (ages * weights).sum(-1) / weights.sum(-1)
-    share = gathered(beta, count)
-    return jnp.where(count <= len(ages), few, 1 / (1 - beta) - count * (1 - share) / share)
+    share = gathered(shares, count)
+    return jnp.where(count <= len(ages), few, 1 / shares.new - count * (1 - share) / share)
 
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
@@ -117,4 +117,4 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return step * mean, {"exp_avg": mean, "exp_avg_sq": square}
 
 
-_RADAM = UpdateRule("radam", _update, _slots, _prepare)
+_RADAM = UpdateRule("radam", _update, _slots, _prepare, averages=("betas",))

@@ -86,7 +86,7 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
-    square = h.alpha * slots["square_avg"] + (1 - h.alpha) * jnp.square(gradient)
+    square = moved(slots["square_avg"], jnp.square(gradient), h.alpha)
     new = {**slots, "square_avg": square}
     if h.centered:
         mean = new["grad_avg"] = moved(slots["grad_avg"], gradient, h.alpha)
@@ -97,4 +97,4 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return -h.lr * direction, new
 
 
-_RMSPROP = UpdateRule("rmsprop", _update, _slots)
+_RMSPROP = UpdateRule("rmsprop", _update, _slots, averages=("alpha",))

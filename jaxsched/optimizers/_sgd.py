@@ -115,7 +115,7 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 
 def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     return {
-        "gain": jnp.where(h.count == 1, 1, 1 - h.dampening),  # the buffer starts as the gradient itself
+        "gain": jnp.where(h.count == 1, 1, h.dampening.new),  # the buffer starts as the gradient itself
         "corrected_lr": h.lr / gathered(h.momentum, h.count),
     }
 
@@ -125,12 +125,12 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     if "momentum" not in slots:
         return -h.lr * gradient, slots
     dampened = h.form == "torch" and not h.nesterov
-    gain = {"torch": h.gain if dampened else 1, "classic": h.lr, "average": 1 - h.momentum}[h.form]
-    buffer = h.momentum * slots["momentum"] + gain * gradient
-    direction = h.momentum * buffer + gain * gradient if h.nesterov else buffer
+    gain = {"torch": h.gain if dampened else 1, "classic": h.lr, "average": h.momentum.new}[h.form]
+    buffer = h.momentum.old * slots["momentum"] + gain * gradient
+    direction = h.momentum.old * buffer + gain * gradient if h.nesterov else buffer
     if h.form == "classic":
         return -direction, {"momentum": buffer}
     return -(h.corrected_lr if h.bias_correction else h.lr) * direction, {"momentum": buffer}
 
 
-_SGD = UpdateRule("sgd", _update, _slots, _prepare)
+_SGD = UpdateRule("sgd", _update, _slots, _prepare, averages=("momentum", "dampening"))

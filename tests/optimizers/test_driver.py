@@ -89,6 +89,29 @@ def test_one_compilation_for_many_values():
     assert traces == 1
 
 
+def test_an_average_takes_one_minus_beta_to_the_last_digit():
+    """As far as the host knows beta; 1 minus the float32 next to 0.9999 is off by 1.6e-4 of itself."""
+    exact, rounded = np.float32(1 - 0.9999), 1 - np.float32(0.9999)
+    assert exact != rounded
+    changing = js.linear(0.9999, 0.9999, 10)
+
+    def taken(beta, **groups):
+        """By group what the average of squares, 0 at first, has after a gradient of 1."""
+        tx = js.adam(betas=(0.9, beta), groups={name: dict(betas=(0.9, other)) for name, other in groups.items()})
+        state = tx.update(ONES, tx.init(PARAMS), PARAMS)[1]
+        assert all(group["betas"][1] == np.float32(0.9999) for group in js.hyperparams(state).values())
+        squares = state.slots["exp_avg_sq"]
+        return {"weight": squares["conv"]["kernel"], "norm": squares["bn"]["scale"], "bias": squares["bn"]["bias"]}
+
+    for got, expected in (
+        (taken(0.9999), dict(weight=exact, norm=exact, bias=exact)),
+        (taken(changing), dict(weight=rounded, norm=rounded, bias=rounded)),
+        (taken(0.9999, norm=changing, bias=jnp.float32(0.9999)), dict(weight=exact, norm=rounded, bias=rounded)),
+    ):
+        for group, square in got.items():
+            np.testing.assert_array_equal(square, np.full_like(square, expected[group]), err_msg=group)
+
+
 def test_a_sweep_is_a_vmap():
     peaks = [0.1, 0.2]
     lrs = js.stack([js.cosine(peak, 100) for peak in peaks])

@@ -64,13 +64,13 @@ class Row(NamedTuple):
     start: float
     """The scale of the parameters at first."""
     sparse: bool
-    float32: float
-    """How far off we may be in float32, as a share of the distance travelled."""
+    exact: bool
+    """Whether our float32 is held against torch's float64, its own float32 being off by almost what is allowed."""
 
 
-def case(name, theirs, *, lr=0.1, change=None, shapes=VECTORS, start=0.0, sparse=False, float32=1e-5, **kwargs):
+def case(name, theirs, *, lr=0.1, change=None, shapes=VECTORS, start=0.0, sparse=False, exact=False, **kwargs):
     label = "-".join([name, *(f"{k}={v}" for k, v in kwargs.items()), *(["changing"] if change else [])])
-    row = Row(name, theirs, kwargs, lr, change, shapes, start, sparse, float32)
+    row = Row(name, theirs, kwargs, lr, change, shapes, start, sparse, exact)
     return pytest.param(row, id=label.replace(" ", ""))
 
 
@@ -85,8 +85,8 @@ CASES = [
     case("adagrad", o.Adagrad),
     case("adagrad", o.Adagrad, lr_decay=0.1, initial_accumulator_value=0.01, eps=1e-3, maximize=True, **DECAY),
     case("rmsprop", o.RMSprop, lr=0.01),
-    # float32: the deviation is a difference of squares, off by 9e-6 in torch too
-    case("rmsprop", o.RMSprop, lr=0.01, centered=True, alpha=0.9, float32=2e-5, **DECAY),
+    # one deviation is a difference of squares that almost cancel: torch's float32 is off by 8.6e-6, ours by 7.3e-6
+    case("rmsprop", o.RMSprop, lr=0.01, centered=True, alpha=0.9, exact=True, **DECAY),
     case("rmsprop", o.RMSprop, lr=0.01, change="momentum", momentum=0.9, maximize=True, **DECAY),
     case("rmsprop", o.RMSprop, lr=0.01, centered=True, momentum=0.5, eps=1e-4),
     case("adadelta", o.Adadelta, lr=1.0),
@@ -102,8 +102,7 @@ CASES = [
     case("nadam", o.NAdam, lr=0.01),
     case("nadam", o.NAdam, lr=0.01, momentum_decay=0.05, change="betas", betas=(0.9, 0.99), maximize=True, **DECAY),
     case("nadam", o.NAdam, lr=0.01, decoupled_weight_decay=True, eps=1e-3, **DECAY),
-    # float32: 1 - 0.999 is off by 1.3e-5 where the beta is a float32, and the rectification is its root
-    case("radam", o.RAdam, lr=0.01, float32=2e-5),
+    case("radam", o.RAdam, lr=0.01),
     case("radam", o.RAdam, lr=0.01, betas=(0.8, 0.9), eps=1e-3, maximize=True, **DECAY),
     case("radam", o.RAdam, lr=0.01, betas=(0.9, 0.5), decoupled_weight_decay=True, **DECAY),
     case("asgd", o.ASGD, lr=0.05),
@@ -208,8 +207,9 @@ def follow_ours(row, dtype, **extra):
 def compare(row, dtype, tolerance, **extra):
     with jax.enable_x64(dtype == np.float64):
         mine = follow_ours(row, dtype, **extra)
+    original = torch.float64 if row.exact else getattr(torch, dtype.__name__)
     for i, scale in enumerate(SCALES):
-        for k, values in follow_theirs(row, scale, getattr(torch, dtype.__name__)).items():
+        for k, values in follow_theirs(row, scale, original).items():
             travelled = np.abs(values - starts(row.shapes, row.start)[k]).max()
             if travelled == 0:  # in float32: steps below the parameters' last digit
                 assert dtype == np.float32
@@ -238,7 +238,7 @@ def in_dtype(row, dtype):
 
 @pytest.mark.parametrize("row", CASES)
 def test_float32(row):
-    compare(row, np.float32, row.float32, **in_dtype(row, np.float32))
+    compare(row, np.float32, 1e-5, **in_dtype(row, np.float32))
 
 
 @pytest.mark.parametrize("row", CASES)
