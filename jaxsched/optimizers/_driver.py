@@ -127,7 +127,7 @@ def lift(
         return OptimizerState(count, dict.fromkeys(active, ()), numbers, shared, slots, plateau, earlier)
 
     def update(
-        updates: Any, state: OptimizerState, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
+        updates: Any, state: Any, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
     ) -> tuple[Any, OptimizerState]:
         del extra
         if params is None:
@@ -137,7 +137,7 @@ def lift(
         slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
         numbers = evaluate(state.count if step is None else as_step(step), leaves, plateau)
-        count = optax.safe_increment(state.count)
+        count = jnp.asarray(optax.safe_increment(state.count))
         total = jnp.maximum(count + state.earlier, count)  # a sum beyond int32 is negative
         prepared: Mapping[str, jax.Array] = state.shared
         if rule.prepare and active:

@@ -100,7 +100,7 @@ def lbfgs(
 
     def update(
         updates: Any,
-        state: OptimizerState,
+        state: Any,
         params: Any = None,
         *,
         value: ArrayLike | None = None,
@@ -229,7 +229,7 @@ def _remember(memory: _Memory, gradient: jax.Array) -> _Memory:
         moves=pushed(memory.moves, move),
         kept=jnp.where(usable, jnp.minimum(memory.kept + 1, len(memory.moves)), memory.kept),
         scale=jnp.where(usable, curvature / (change @ change), memory.scale),
-        iterations=optax.safe_increment(memory.iterations),
+        iterations=jnp.asarray(optax.safe_increment(memory.iterations)),
     )
 
 

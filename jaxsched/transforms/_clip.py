@@ -41,7 +41,7 @@ def clip_norm(max_norm: Value) -> optax.GradientTransformationExtraArgs:
 
     def update(
         updates: Any,
-        state: optax.ScaleByScheduleState,
+        state: Any,
         params: Any = None,
         *,
         step: ArrayLike | None = None,

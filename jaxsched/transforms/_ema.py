@@ -51,13 +51,13 @@ def ema(decay: Value) -> optax.GradientTransformationExtraArgs:
         copy = jax.tree.map(lambda p: jnp.array(p, dtype=wide(p)), params)
         return EmaState(jnp.zeros((), jnp.int32), value_at(decay, 0), copy)
 
-    def update(updates: Any, state: EmaState, params: Any = None, **extra: Any) -> tuple[Any, EmaState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, EmaState]:
         del extra
         if params is None:
             raise ValueError("ema: update needs the parameters: tx.update(gradients, opt_state, params)")
         now = value_at(decay, state.count)
         average = _average(state.average, optax.apply_updates(params, updates), now)
-        return updates, EmaState(optax.safe_increment(state.count), now, average)
+        return updates, EmaState(jnp.asarray(optax.safe_increment(state.count)), now, average)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

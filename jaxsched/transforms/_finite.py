@@ -27,7 +27,7 @@ def skip_nonfinite(inner: optax.GradientTransformation) -> optax.GradientTransfo
         >>> float(updates["w"]), int(js.skipped(state))
         (0.0, 1)
     """
-    return optax.apply_if_finite(inner, max_consecutive_errors=MAX_STEP)
+    return optax.with_extra_args_support(optax.apply_if_finite(inner, max_consecutive_errors=MAX_STEP))
 
 
 def skipped(opt_state: Any) -> jax.Array:
