@@ -1,0 +1,67 @@
+"""Momentum with the learning rate inside, as Keras writes it, live in float64, both changing at each step."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxsched as js
+
+keras = pytest.importorskip("keras")
+
+STEPS = 64
+TIME = np.arange(STEPS)
+LR = np.where(TIME < 20, 0.1, np.where(TIME < 45, 0.03, 0.07)) * (1 - TIME / 100)
+MOMENTUM = 0.95 - 0.35 * np.abs(np.sin(TIME / 10))
+NOISE = np.random.default_rng(0).normal(size=(STEPS, 5))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def in_float64():
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx(before)
+
+
+def follow_theirs(nesterov):
+    variable = keras.Variable(np.zeros(5), dtype="float64")
+    optimizer = keras.optimizers.SGD(learning_rate=float(LR[0]), momentum=float(MOMENTUM[0]), nesterov=nesterov)
+    seen = []
+    for noise, lr, momentum in zip(NOISE, LR, MOMENTUM, strict=True):
+        optimizer.learning_rate, optimizer.momentum = float(lr), float(momentum)
+        gradient = keras.ops.convert_to_tensor(noise) + variable.value
+        optimizer.apply([gradient], [variable])
+        seen.append(keras.ops.convert_to_numpy(variable.value).copy())
+    assert seen[0].dtype == np.float64
+    return np.stack(seen)
+
+
+def follow_ours(nesterov):
+    tx = js.sgd(lr=js.table(LR), momentum=js.table(MOMENTUM), nesterov=nesterov, form="classic")
+
+    @jax.jit
+    def run(noise):
+        def step(carry, noise):
+            params, state = carry
+            updates, state = tx.update(noise + params, state, params)
+            params = optax.apply_updates(params, updates)
+            return (params, state), params
+
+        start = jnp.zeros_like(noise[0])
+        return jax.lax.scan(step, (start, tx.init(start)), noise)[1]
+
+    with jax.enable_x64(True):
+        return np.asarray(run(jnp.asarray(NOISE)))
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_classic_momentum(nesterov):
+    expected = follow_theirs(nesterov)
+    worst = np.abs(follow_ours(nesterov) - expected).max() / np.abs(expected).max()
+    assert worst < 1e-12, f"off by {worst:.1e} of the distance travelled"
