@@ -79,9 +79,8 @@ class BatchNormSiLU(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels))
         self.mean = nnx.BatchStat(jnp.zeros(channels))
         # Not 1: YOLOv5 finds its strides by one forward pass of zeros, at torch's default momentum of 0.1.
-        self.var = nnx.BatchStat(
-            jnp.full(channels, 0.9, float)
-        )  # typed: a weak type would have the step compiled twice
+        # With its type: a weak one would have the step compiled twice.
+        self.var = nnx.BatchStat(jnp.full(channels, 0.9, float))
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         mean, var, scale, bias = self.mean[...], self.var[...], self.scale[...], self.bias[...]
