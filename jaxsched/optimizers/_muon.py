@@ -173,16 +173,22 @@ def _checked_outputs(optimizer: str, outputs: str) -> str:
 
 def _orthogonal(matrix: jax.Array, divisor: jax.Array, coefficients: Any, steps: int, dtype: Any) -> jax.Array:
     """The matrix with singular values of about 1. ``divisor`` is at least the largest of them."""
-    a, b, c = coefficients
+    a, b, c = (jnp.asarray(number, matrix.dtype) for number in coefficients)  # as they are: not rounded to dtype
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.astype(dtype) / divisor.astype(dtype)
+    x = _rounded(_rounded(matrix, dtype) / _rounded(divisor, dtype).astype(matrix.dtype), dtype)
     x = x.T if tall else x
     product = functools.partial(jnp.matmul, preferred_element_type=matrix.dtype)  # rounded once, as torch's addmm is
     for _ in range(steps):
-        gram = product(x, x.T).astype(dtype)
-        polynomial = (b * gram + c * product(gram, gram)).astype(dtype)
-        x = (a * x + product(polynomial, x)).astype(dtype)
+        gram = _rounded(product(x, x.T), dtype)
+        polynomial = _rounded(b * gram + c * product(gram, gram), dtype)
+        x = _rounded(a * x + product(polynomial, x), dtype)
     return (x.T if tall else x).astype(matrix.dtype)
+
+
+def _rounded(x: jax.Array, dtype: Any) -> jax.Array:
+    """In ``dtype``. A mere ``astype`` there and back XLA leaves out, and is then not where torch is."""
+    kind = jnp.finfo(dtype)
+    return jax.lax.reduce_precision(x, kind.nexp, kind.nmant).astype(dtype)
 
 
 def _whole(x: jax.Array) -> jax.Array:
@@ -196,7 +202,8 @@ def _spread(x: jax.Array, like: jax.Array) -> jax.Array:
 
 
 def _norm(matrix: jax.Array, dtype: Any) -> jax.Array:
-    return jnp.linalg.norm(matrix.astype(dtype).astype(matrix.dtype))
+    norm = jnp.linalg.norm(_rounded(matrix, dtype).astype(matrix.dtype))
+    return _rounded(norm, dtype).astype(matrix.dtype)  # as torch's is, before an epsilon comes to it
 
 
 _RATIOS = {
@@ -229,7 +236,8 @@ def _update_musgd(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers
         in_torch = _torch_axes(direction.ndim) if h.outputs == "last" else tuple(range(direction.ndim))
         turned = _whole(direction).transpose(in_torch)
         matrix = turned.reshape(turned.shape[0], -1)
-        update = _orthogonal(matrix, _norm(matrix, h.ns_dtype) + 1e-7, COEFFICIENTS, STEPS, h.ns_dtype)
+        divisor = _norm(matrix, h.ns_dtype) + _rounded(jnp.asarray(1e-7, matrix.dtype), h.ns_dtype)
+        update = _orthogonal(matrix, divisor, COEFFICIENTS, STEPS, h.ns_dtype)
         update = update.reshape(turned.shape).transpose([in_torch.index(i) for i in range(direction.ndim)])
         update = _spread(update, gradient)
         moved_by = -h.lr * h.muon * _RATIOS[None](*turned.shape[-2:]) * update

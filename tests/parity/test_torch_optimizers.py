@@ -248,8 +248,10 @@ def test_float64(row):
 
 @pytest.mark.parametrize("row", [c for c in CASES if c.values[0].name == "muon" or "use_muon" in c.values[0].kwargs])
 def test_newton_schulz_in_bfloat16(row):
-    # eight bits of mantissa: 2e-3 each rounding, of which each step has some twenty; the two above show the rest exact
-    compare(row, np.float32, 4e-2)
+    # Rounded where torch rounds, all but a few steps are the same to 6e-7. In those a last digit of float32 tips the
+    # rounding of the momentum, or of a sum, to the next bfloat16: an entry is off by 2**-8, and the iterations enlarge
+    # that. Allowed is what an eighth of one of the 64 steps comes to; with roundings left out it is five times as much.
+    compare(row, np.float32, 1 / 8 / STEPS)
 
 
 def test_musgd_of_a_flax_convolution_is_that_of_torch():
