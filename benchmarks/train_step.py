@@ -98,7 +98,7 @@ def main(o: Options) -> None:
         ratios = [a / b for a, b in zip(times["jax: whole step"], times["torch: whole step"], strict=True)]
         print(f"\njax / torch: {median(ratios):.2f}")
     if o.kernels:
-        step, state, _ = jax_step(o, gains, jax_recipe(o, accumulate).build())
+        step, state, _ = jax_step(o, gains, jax_recipe(o, accumulate))
         print_kernels(step, state, batch)
 
 
@@ -109,24 +109,32 @@ def jax_recipe(o: Options, accumulate: int) -> js.Recipe:
     return recipe.replace(accumulate=js.Accumulate(accumulate, drop_at_epoch_end=True))
 
 
-def jax_step(o: Options, gains: Gains, tx: optax.GradientTransformationExtraArgs) -> tuple[Any, Any, Any]:
+def jax_step(o: Options, gains: Gains, recipe: js.Recipe, ratios: bool = False) -> tuple[Any, Any, Any]:
     """The step, to be compiled, its state and the structure of the model."""
+    tx = recipe.build()
     graph, state = initial_state(YOLOv5(10, *SIZES[o.size], rngs=nnx.Rngs(0)), tx)
     dtype = jnp.bfloat16 if o.bf16 else jnp.float32
-    return jax.jit(training_step(graph, tx, gains, dtype=dtype), donate_argnums=0), state, graph
+    step = training_step(graph, tx, gains, dtype=dtype, ratios_of=recipe if ratios else None)
+    return jax.jit(step, donate_argnums=0), state, graph
 
 
 def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str, Callable[[], Any]]:
     """Functions that each do one step's worth of work."""
     recipe = jax_recipe(o, accumulate)
     dtype = jnp.bfloat16 if o.bf16 else jnp.float32
-    step, state, graph = jax_step(o, gains, recipe.build())
-    params = jax.tree.map(jnp.copy, state.params)
-    held = {"state": state, "stats": jax.tree.map(jnp.copy, state.stats), "gradients": jax.tree.map(jnp.copy, params)}
+    _, state, graph = jax_step(o, gains, recipe)
+    params = state.params
+    held = {"stats": state.stats, "gradients": jax.tree.map(jnp.copy, params)}
 
-    def whole() -> Any:
-        held["state"], metrics = step(held["state"], batch)
-        return metrics["loss"]
+    def whole(ratios: bool = False) -> Callable[[], Any]:
+        step, state, _ = jax_step(o, gains, recipe, ratios)
+        held = {"state": state}
+
+        def once() -> Any:
+            held["state"], metrics = step(held["state"], batch)
+            return metrics["loss"]
+
+        return once
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def differentiate(stats: Any, before: Any, params: Any) -> Any:
@@ -163,7 +171,8 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
         return once
 
     return {
-        "jax: whole step": whole,
+        "jax: whole step": whole(),
+        "jax: with the ratios of its groups": whole(ratios=True),
         "jax: forward, loss and backward": gradients,
         "jax: recipe (gather, clip, groups, EMA)": updating(recipe.build()),
         "jax: recipe without EMA": updating(recipe.replace(ema=None).build()),
