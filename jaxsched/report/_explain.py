@@ -53,6 +53,8 @@ class Explanation:
     batches_to_an_update: tuple[int, int]
     """The fewest and the most."""
     images_to_an_update: tuple[int, int] | None
+    nominal_batch_size: int | None
+    """Images to an update that the learning rates are meant for."""
     accumulate: str
     clip: str
     ema: str
@@ -138,6 +140,7 @@ def explain_sample(seen: Sample, params: Any = None) -> Explanation:
         batch_size=recipe.batch_size,
         batches_to_an_update=(least, most),
         images_to_an_update=(least * recipe.batch_size, most * recipe.batch_size) if recipe.batch_size else None,
+        nominal_batch_size=recipe.nominal_batch_size,
         accumulate=_accumulation(recipe, least, most),
         clip=_clipping(recipe),
         ema="" if recipe.ema is None else f"decay {written(recipe.ema)}, by update",

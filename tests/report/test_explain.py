@@ -104,6 +104,7 @@ def test_accumulation_and_effective_batch():
     explanation = js.explain(YOLO)
     assert explanation.batches_to_an_update == (1, 4)
     assert explanation.images_to_an_update == (16, 64)
+    assert explanation.nominal_batch_size == 64
 
 
 def test_parameters_that_do_not_fit_are_an_error():
