@@ -211,19 +211,29 @@ def test_vmap_sweeps_a_recipe_in_one_trace(name):
 
 @every
 def test_gradient_with_respect_to_the_learning_rate(name):
-    """Through two updates, against a difference: what meta-learning needs."""
+    """Through two updates, against a central difference in float64: what meta-learning needs."""
+    in_float64 = {"ns_dtype": "float64"} if "ns_dtype" in RULES[name] else {}
 
     def after(lr):
-        tx = make(name, lr=lr)
-        params, state = PARAMS, tx.init(PARAMS)
+        tx = make(name, lr=lr, **in_float64)
+        params = jax.tree.map(lambda p: p.astype(jnp.float64), PARAMS)
+        state = tx.init(params)
         for _ in range(2):
             updates, state = tx.update(jax.tree.map(lambda p: 0.1 * p + 0.05, params), state, params)
             params = optax.apply_updates(params, updates)
         return sum(jnp.sum(p) for p in jax.tree.leaves(params))
 
-    slope = jax.jit(jax.grad(after))(0.05)
-    difference = (after(0.051) - after(0.049)) / 0.002
-    np.testing.assert_allclose(slope, difference, rtol=2e-2, atol=1e-3)
+    # With a step of share * lr the difference leaves out a part share**2, and gets the rounding of the values, eps /
+    # share. At the cube root of eps both are eps**(2/3) = 4e-11 of value / lr, times the third derivative's factor or
+    # the number of roundings: 10 of them.
+    eps, lr = np.finfo(np.float64).eps, 0.05
+    share = eps ** (1 / 3)
+    with jax.enable_x64(True):
+        rates = lr * jnp.array([1 - share, 1, 1 + share])
+        values, slopes = map(np.asarray, jax.jit(jax.vmap(jax.value_and_grad(after)))(rates))
+    difference = (values[2] - values[0]) / (2 * share * lr)
+    assert abs(slopes[1]) > 1e-2
+    np.testing.assert_allclose(slopes[1], difference, rtol=0, atol=10 * eps ** (2 / 3) * abs(values[1]) / lr)
 
 
 @every
