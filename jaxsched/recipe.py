@@ -52,7 +52,7 @@ class Recipe:
     """
 
     optimizer: str
-    """The name of one of ``jaxsched.optimizers``."""
+    """The name of one of ``jaxsched.optimizers``; of all but ``lbfgs``, which has no groups."""
     hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Its arguments, for all groups."""
     groups: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
@@ -81,9 +81,8 @@ class Recipe:
     """For a field, or ``group.hyperparameter``, where its number came from."""
 
     def __post_init__(self) -> None:
-        maker = getattr(optimizers, self.optimizer, None) if isinstance(self.optimizer, str) else None
-        if not callable(maker) or not {"groups", "rules"} <= inspect.signature(maker).parameters.keys():
-            raise ValueError(f"Recipe: optimizer must be a name in jaxsched.optimizers, got {self.optimizer!r}")
+        if not _takes_groups(self.optimizer):
+            raise ValueError(_refusal(self.optimizer))
         for name in ("hyperparameters", "groups", "origin"):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(f"Recipe: {name} must be a dict, got {getattr(self, name)!r}")
@@ -212,6 +211,21 @@ def _tupled(values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _takes_groups(name: Any) -> bool:
+    maker = getattr(optimizers, name, None) if isinstance(name, str) else None
+    return callable(maker) and {"groups", "rules"} <= inspect.signature(maker).parameters.keys()
+
+
+def _refusal(name: Any) -> str:
+    known = tuple(filter(_takes_groups, dir(optimizers)))
+    text = f"Recipe: optimizer must be one of {', '.join(known)}, got {name!r}"
+    if not isinstance(name, str):
+        return text
+    if callable(getattr(optimizers, name, None)):
+        return f"{text}; js.{name} has no groups, and so no place in a recipe: call it yourself"
+    return text + hyper._suggest(name, known)
 
 
 class _Remarks:

@@ -34,6 +34,19 @@ def test_a_number_out_of_its_range(make, message):
 
 
 @pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        ("lbfgs", "one of adadelta, .*, got 'lbfgs'; js.lbfgs has no groups, and so no place in a recipe: call it"),
+        ("lambs", "one of adadelta, .*, got 'lambs'; did you mean 'lamb'"),
+        (("sgd",), r"one of adadelta, .*, got \('sgd',\)"),
+    ],
+)
+def test_an_optimizer_that_a_recipe_does_not_take(optimizer, message):
+    with pytest.raises(ValueError, match=f"Recipe: optimizer must be {message}"):
+        js.Recipe(optimizer)
+
+
+@pytest.mark.parametrize(
     ("tx", "message"),
     [
         (js.muon(), r"muon: parameter 'b' is no real matrix: float32 with shape \(2,\); give it another optimizer"),
