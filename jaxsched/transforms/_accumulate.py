@@ -87,7 +87,7 @@ def accumulate(
         )
 
     def update(
-        updates: Any, state: AccumulateState, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
+        updates: Any, state: Any, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
     ) -> tuple[Any, AccumulateState]:
         at = state.step if step is None else as_step(step)
         keep = state.gathered > 0
@@ -110,7 +110,7 @@ def accumulate(
 
         new, inner_state = jax.lax.cond(due, apply, wait, gradients, state.inner)
         return new, AccumulateState(
-            step=optax.safe_increment(at),
+            step=jnp.asarray(optax.safe_increment(at)),
             last=jnp.where(due, at, state.last),
             gathered=jnp.where(due, 0, gathered),
             applied=due,
