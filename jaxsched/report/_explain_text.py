@@ -33,7 +33,8 @@ def _head(e: Explanation) -> str:
             lines[0] += f" = {epochs(e.steps, e.steps_per_epoch)} epochs of {e.steps_per_epoch}"
     batch = f"{e.batch_size} images" if e.batch_size else ""
     meant = f"{e.nominal_batch_size} images to an update" if e.nominal_batch_size else ""
-    for name, text in (("batch", batch), ("meant for", meant), ("accumulate", e.accumulate), ("clip", e.clip), ("average", e.ema)):
+    said = {"batch": batch, "meant for": meant, "accumulate": e.accumulate, "clip": e.clip, "average": e.ema}
+    for name, text in said.items():
         if text:
             lines.append(f"  {name:10}  {text}")
     return "\n".join(lines)
