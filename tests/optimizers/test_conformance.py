@@ -98,6 +98,9 @@ def test_jit_is_eager_and_keeps_the_structure(name):
     chex.assert_trees_all_close(eager, jitted, rtol=1e-5, atol=1e-7)
     chex.assert_trees_all_equal_shapes_and_dtypes(eager[1], state)
     chex.assert_trees_all_equal_shapes_and_dtypes(eager[0], PARAMS)
+    # Or the step would be compiled anew when it meets its own result.
+    weak = [[x.weak_type for x in jax.tree.leaves(tree)] for tree in ((PARAMS, state), jitted)]
+    assert weak[0] == weak[1]
     assert float(js.hyperparams(jitted[1])["weight"]["lr"]) == pytest.approx(0.1)
 
 
