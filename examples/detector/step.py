@@ -32,7 +32,7 @@ def initial_state(model: nnx.Module, tx: optax.GradientTransformationExtraArgs) 
     several milliseconds sooner than with as many `nnx.Variable`."""
     graph, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
     params, stats = nnx.as_pure(params), nnx.as_pure(stats)
-    return graph, TrainState(params, stats, jax.tree.map(jnp.copy, stats), tx.init(params))
+    return graph, TrainState(params, stats, jax.tree.map(jnp.copy, stats), jax.jit(tx.init)(params))
 
 
 def training_step(

@@ -84,6 +84,7 @@ def train(options: Options) -> Evaluation | None:
         jax.distributed.initialize(options.coordinator, options.processes, options.process)
     if options.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.absolute()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # drawing a network is a hundred small ones
     first = jax.process_index() == 0
     say = print if first else lambda *_: None
 
