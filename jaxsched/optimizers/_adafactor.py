@@ -105,8 +105,8 @@ def _rms(x: jax.Array) -> jax.Array:
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     eps1, eps2 = h.eps
-    if eps1 is None:
-        eps1 = jnp.finfo(h.dtype).eps
+    smallest = jnp.finfo(h.dtype).eps
+    eps1 = smallest if eps1 is None else jnp.where(jnp.isnan(eps1), smallest, eps1)
     square = jnp.square(gradient)
     if gradient.ndim < 2:
         variance = slots["variance"] + h.new_share * (square - slots["variance"])

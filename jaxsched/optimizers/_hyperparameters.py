@@ -57,6 +57,24 @@ LIMITS: Limits = {
 """What torch asks of its hyperparameters."""
 
 
+SWITCH = (False, True)
+OPTIONS: Mapping[str, tuple[bool | str | None, ...]] = {
+    **dict.fromkeys(("maximize", "nesterov", "amsgrad", "centered", "decoupled_weight_decay"), SWITCH),
+    **dict.fromkeys(("bias_correction", "grad_averaging", "trust_clip", "always_adapt", "use_muon"), SWITCH),
+    "form": ("torch", "classic", "average"),
+    "adjust_lr_fn": (None, "original", "match_rms_adamw"),
+    "outputs": ("first", "last"),
+    "ns_dtype": ("bfloat16", "float16", "float32", "float64"),
+}
+"""What is fixed when the optimizer is made, and what it may be."""
+
+LENGTHS: Mapping[str, int] = {"betas": 2, "etas": 2, "step_sizes": 2, "ns_coefficients": 3, "adafactor: eps": 2}
+"""Of the hyperparameters that are tuples; with the optimizer's name where only one has it so."""
+
+OPTIONAL = ("eps[0]", "max_grad_norm")
+"""What may be None."""
+
+
 def is_option(value: Any) -> bool:
     """Whether a value is fixed when the optimizer is made, rather than evaluated at each step."""
     return value is None or isinstance(value, bool | str)
@@ -66,19 +84,32 @@ def check(optimizer: str, name: str, value: Any, limits: Limits = LIMITS) -> Any
     """``value`` in its canonical form.
 
     Raises:
-        TypeError: If it is no number, schedule, or pair of them.
-        ValueError: If it is a number out of the range of the hyperparameter ``name``.
+        TypeError: If it is no number, schedule, or tuple of them, as the hyperparameter ``name`` asks for.
+        ValueError: If it is a number out of its range, an option that there is not, or a tuple of another length.
     """
-    if isinstance(value, tuple | list):
-        return tuple(None if item is None and name == "eps" else check(optimizer, name, item, limits) for item in value)
-    if isinstance(value, Schedule) or callable(value) or (is_option(value) and name not in limits):
+    if name in OPTIONS:
+        if not is_option(value) or value not in OPTIONS[name]:
+            raise ValueError(f"{optimizer}: {name} must be one of {', '.join(map(repr, OPTIONS[name]))}, got {value!r}")
         return value
+    length = LENGTHS.get(name, LENGTHS.get(f"{optimizer}: {name}"))
+    if length is None:
+        return _check_number(optimizer, name, value, limits)
+    if not isinstance(value, tuple | list) or len(value) != length:
+        raise ValueError(f"{optimizer}: {name} must be a tuple of {length} numbers, got {value!r}")
+    return tuple(_check_number(optimizer, f"{name}[{i}]", item, limits) for i, item in enumerate(value))
+
+
+def _check_number(optimizer: str, name: str, value: Any, limits: Limits) -> Any:
+    if value is None and name in OPTIONAL:
+        return None
     if is_host_number(value):
-        allowed, words = limits.get(name, (lambda _: True, ""))
+        allowed, words = limits.get(name.partition("[")[0], (lambda _: True, ""))
         if not allowed(value):
             raise ValueError(f"{optimizer}: {name} must be {words}, got {value!r}")
         return number(f"{optimizer}: {name}", value)
-    if hasattr(value, "dtype"):
+    if hasattr(value, "dtype") and np.shape(value):
+        raise TypeError(f"{optimizer}: {name} must be one number, got an array of shape {np.shape(value)}")
+    if isinstance(value, Schedule) or callable(value) or hasattr(value, "dtype"):
         return value
     raise TypeError(f"{optimizer}: {name} must be a number or a function of the step, got {value!r}")
 
@@ -92,6 +123,8 @@ def by_group(
         ValueError: If ``groups`` names a group that no rule makes, or a hyperparameter that is not known.
     """
     groups = groups or {}
+    if not isinstance(groups, Mapping):
+        raise TypeError(f"{optimizer}: groups must be a dict, from a group's name to what it overrides, got {groups!r}")
     for group, overrides in groups.items():
         if group not in names:
             raise ValueError(
@@ -124,6 +157,7 @@ def _suggest(name: str, known: tuple[str, ...]) -> str:
 
 def evaluate(by_group: Sequence[Values], step: ArrayLike, dtype: Any, averages: Sequence[str] = ()) -> Values:
     """The numbers in force at ``step``: by name one for all groups, [], or one for each, [groups]; without options.
+    A part of a pair may be None: that is None if all groups have it, and else NaN.
 
     Those named in ``averages`` are `Shares`. Schedules of one kind are evaluated together, so that many groups cost as
     much as one, to trace and to run.
@@ -133,8 +167,9 @@ def evaluate(by_group: Sequence[Values], step: ArrayLike, dtype: Any, averages: 
     def row(name: str, cells: Sequence[Any]) -> Any:
         if isinstance(cells[0], tuple):
             return tuple(row(name, items) for items in zip(*cells, strict=True))
-        if cells[0] is None:
+        if all(cell is None for cell in cells):
             return None
+        cells = [np.nan if cell is None else cell for cell in cells]
         found = _row(cells, step, dtype)
         return Shares(found, _rest(cells, found)) if name in averages else found
 

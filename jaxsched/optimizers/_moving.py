@@ -19,8 +19,13 @@ class Shares(NamedTuple):
 
 
 def moved(average: jax.Array, value: jax.Array, shares: Shares) -> jax.Array:
-    r"""The average after ``value``: :math:`a + (1 - \beta)(x - a)`."""
-    return average + shares.new * (value - average)
+    r"""The average after ``value``: :math:`a + (1 - \beta)(x - a)`.
+
+    Or, which is the same, :math:`x + \beta (a - x)`: from the nearer end, as ``torch.lerp`` does, so that little of a
+    large average is left in a small one.
+    """
+    change = value - average
+    return jnp.where(shares.new < 0.5, average + shares.new * change, value - shares.old * change)
 
 
 def gathered(shares: Shares, count: jax.Array) -> jax.Array:

@@ -36,6 +36,7 @@ def rmsprop(
 
     If ``centered``, :math:`v_t - \bar g_t^2` is under the root, with :math:`\bar g_t = \alpha \bar g_{t-1} + (1 -
     \alpha)\, g_t`. The averages start at 0 and are not corrected. The learning rate stays outside the momentum.
+    Where :math:`\mu_t` is 0, :math:`b_{t-1}` waits.
 
     Args:
         lr: Learning rate :math:`\eta`, >= 0.
@@ -93,7 +94,8 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
         square = square - jnp.square(mean)
     direction = gradient / (jnp.sqrt(square) + h.eps)
     if "momentum" in slots:
-        direction = new["momentum"] = h.momentum * slots["momentum"] + direction
+        direction = h.momentum * slots["momentum"] + direction
+        new["momentum"] = jnp.where(h.momentum == 0, slots["momentum"], direction)
     return -h.lr * direction, new
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,15 +58,21 @@ def rprop(
         >>> round(float(updates["kernel"][0]), 6)
         -0.1
     """
-    if all(map(is_host_number, etas)) and not 0 < etas[0] < 1 < etas[1]:  # type: ignore[operator]
-        raise ValueError(f"rprop: etas must be one between 0 and 1 and one above 1, got {etas!r}")
     defaults = {
         "lr": lr,
         "etas": etas,
         "step_sizes": step_sizes,
         "maximize": maximize,
     }
-    return lift(_RPROP, defaults, groups, rules)
+    tx = lift(_RPROP, defaults, groups, rules)
+    for own in (defaults, *(groups or {}).values()):
+        _check((own or {}).get("etas"))
+    return tx
+
+
+def _check(etas: Any) -> None:
+    if etas is not None and all(map(is_host_number, etas)) and not 0 < etas[0] < 1 < etas[1]:
+        raise ValueError(f"rprop: etas must be one between 0 and 1 and one above 1, got {etas!r}")
 
 
 def _slots(values: Values) -> Mapping[str, SlotStart]:

@@ -13,8 +13,6 @@ from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, li
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values, is_zero
 from jaxsched.optimizers._moving import gathered
 
-FORMS = ("torch", "classic", "average")
-
 
 def sgd(
     lr: Hyperparameter = 1e-3,
@@ -35,7 +33,8 @@ def sgd(
 
     - ``"torch"``: :math:`b_1 = g_1,\; b_t = \mu_t\, b_{t-1} + (1 - \tau_t)\, g_t,\; p_t = p_{t-1} - \eta_t\, b_t`.
       The learning rate stays outside the buffer, so a change of it acts on past gradients too, at once. The first
-      step is not dampened.
+      step is not dampened (in torch the first with a momentum). Where :math:`\mu_t` is 0, :math:`b_{t-1}` waits and
+      :math:`p_t = p_{t-1} - \eta_t\, g_t`.
     - ``"classic"``: :math:`b_t = \mu_t\, b_{t-1} + \eta_t\, g_t,\; p_t = p_{t-1} - b_t`, as in Caffe and older texts
       (:math:`v = \mu v - \eta g,\; w = w + v`). Each gradient keeps the learning rate of its own step.
     - ``"average"``: :math:`b_t = \mu_t\, b_{t-1} + (1 - \mu_t)\, g_t,\; p_t = p_{t-1} - \eta_t\, b_t`, with
@@ -45,16 +44,16 @@ def sgd(
     :math:`\eta_t\, g_t + \mu_t b_t`, :math:`(1 - \mu_t)\, g_t + \mu_t b_t`.
 
     When they are the same trajectory, Nesterov's form included: classic is torch's for a constant lr, whatever the
-    momentum does. Average with :math:`\eta_t` is torch's with :math:`(1 - \mu)\, \eta_t` for a constant momentum,
-    whatever the lr does, and with ``bias_correction`` never. Torch's with a dampening of :math:`\mu` is the average
-    but for its first step. Without momentum all are one.
+    momentum does short of 0. Average with :math:`\eta_t` is torch's with :math:`(1 - \mu)\, \eta_t` for a constant
+    momentum, whatever the lr does, and with ``bias_correction`` never. Torch's with a dampening of :math:`\mu` is the
+    average but for its first step. Without momentum all are one.
 
     Args:
         lr: Learning rate :math:`\eta`, >= 0.
         momentum: :math:`\mu`, >= 0. The number 0 in all groups keeps no buffer.
         dampening: :math:`\tau`; of torch's form only.
         weight_decay: :math:`\lambda`, >= 0; added to the gradient before the momentum.
-        nesterov: Nesterov's momentum; needs a momentum and no dampening.
+        nesterov: Nesterov's momentum; needs a momentum (a group may set its own to 0) and no dampening.
         maximize: Climb instead.
         form: "torch", "classic" or "average".
         bias_correction: Of the average, for its start at 0.
@@ -89,20 +88,19 @@ def sgd(
         "form": form,
         "bias_correction": bias_correction,
     }
-    for values in (defaults, *({**defaults, **v} for v in (groups or {}).values() if v)):
+    tx = lift(_SGD, defaults, groups, rules)
+    by_group = [defaults, *({**defaults, **own} for own in (groups or {}).values() if own)]
+    for values in by_group:
         _check(values)
-    return lift(_SGD, defaults, groups, rules)
+    if any(values["nesterov"] for values in by_group) and all(is_zero(values["momentum"]) for values in by_group):
+        raise ValueError(f"sgd: nesterov needs a momentum, got momentum={momentum!r}")
+    return tx
 
 
 def _check(values: Values) -> None:
     form, dampening = values["form"], values["dampening"]
-    if form not in FORMS:
-        raise ValueError(f"sgd: form must be one of {', '.join(map(repr, FORMS))}, got {form!r}")
-    if values["nesterov"] and (is_zero(values["momentum"]) or not is_zero(dampening)):
-        raise ValueError(
-            f"sgd: nesterov needs a momentum and no dampening, got momentum={values['momentum']!r} and "
-            f"dampening={dampening!r}"
-        )
+    if values["nesterov"] and not is_zero(dampening):
+        raise ValueError(f"sgd: nesterov goes without dampening, got dampening={dampening!r}")
     if form != "torch" and not is_zero(dampening):
         raise ValueError(f"sgd: only torch's form has a dampening, got dampening={dampening!r} and form={form!r}")
     if form != "average" and values["bias_correction"]:
@@ -115,7 +113,8 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 
 def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     return {
-        "gain": jnp.where(h.count == 1, 1, h.dampening.new),  # the buffer starts as the gradient itself
+        # the buffer starts as the gradient itself, and is not there without momentum
+        "gain": jnp.where((h.count == 1) | (h.momentum.old == 0), 1, h.dampening.new),
         "corrected_lr": h.lr / gathered(h.momentum, h.count),
     }
 
@@ -130,6 +129,8 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     direction = h.momentum.old * buffer + gain * gradient if h.nesterov else buffer
     if h.form == "classic":
         return -direction, {"momentum": buffer}
+    if h.form == "torch":
+        buffer = jnp.where(h.momentum.old == 0, slots["momentum"], buffer)
     return -(h.corrected_lr if h.bias_correction else h.lr) * direction, {"momentum": buffer}
 
 

@@ -13,7 +13,7 @@ import jaxsched as js
         (lambda: js.adagrad(initial_accumulator_value=-0.1), r"initial_accumulator_value must be >= 0"),
         (lambda: js.rmsprop(alpha=-0.5), r"rmsprop: alpha must be >= 0"),
         (lambda: js.adadelta(rho=1.5), r"adadelta: rho must be in \[0, 1\], got 1.5"),
-        (lambda: js.adamax(betas=(0.9, 1.0)), r"adamax: betas must be in \[0, 1\), got 1.0"),
+        (lambda: js.adamax(betas=(0.9, 1.0)), r"adamax: betas\[1\] must be in \[0, 1\), got 1.0"),
         (lambda: js.nadam(momentum_decay=-1), r"nadam: momentum_decay must be >= 0"),
         (lambda: js.radam(eps=-1e-8), r"radam: eps must be >= 0"),
         (lambda: js.adafactor(d=0.5), r"adafactor: d must be >= 1"),
@@ -21,9 +21,12 @@ import jaxsched as js
         (lambda: js.lamb(max_grad_norm=0.0), r"lamb: max_grad_norm must be > 0"),
         (lambda: js.muon(adjust_lr_fn="none"), r"muon: adjust_lr_fn must be one of None, 'original'"),
         (lambda: js.muon(ns_steps=100), r"muon: ns_steps must be a whole number from 0 to 99, got 100"),
-        (lambda: js.muon(ns_coefficients=(1.0, 2.0)), r"muon: ns_coefficients must be three numbers"),
-        (lambda: js.musgd(outputs="middle"), r"musgd: outputs must be 'first' or 'last', got 'middle'"),
+        (lambda: js.muon(ns_coefficients=(1.0, 2.0)), r"muon: ns_coefficients must be a tuple of 3 numbers"),
+        (lambda: js.musgd(outputs="middle"), r"musgd: outputs must be one of 'first', 'last', got 'middle'"),
         (lambda: js.rprop(etas=(1.2, 0.5)), r"rprop: etas must be"),
+        (lambda: js.rprop(groups={"bias": dict(etas=(1.2, 0.5))}), r"rprop: etas must be"),
+        (lambda: js.sgd(momentum=0.9, nesterov=True, dampening=0.1), r"sgd: nesterov goes without dampening"),
+        (lambda: js.sgd(groups={"bias": dict(nesterov=True)}), r"sgd: nesterov needs a momentum"),
         (lambda: js.sgd(lr=float("nan")), r"sgd: lr must be"),
         (lambda: js.sgd(momentum=float("inf")), r"sgd: momentum must be finite"),
     ],
@@ -31,6 +34,35 @@ import jaxsched as js
 def test_a_number_out_of_its_range(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: js.adam(betas=0.9), r"adam: betas must be a tuple of 2 numbers, got 0.9"),
+        (lambda: js.adam(betas=(0.9,)), r"adam: betas must be a tuple of 2 numbers, got \(0.9,\)"),
+        (lambda: js.adafactor(eps=1e-3), r"adafactor: eps must be a tuple of 2 numbers, got 0.001"),
+        (lambda: js.adafactor(eps=(None, None)), r"adafactor: eps\[1\] must be a number or a function of the step"),
+        (lambda: js.adam(eps=(1e-8, 1e-8)), r"adam: eps must be a number or a function of the step, got \(1e-08"),
+        (lambda: js.sgd(lr=(0.1, 0.2)), r"sgd: lr must be a number or a function of the step, got \(0.1, 0.2\)"),
+        (lambda: js.sgd(lr=jnp.ones(2)), r"sgd: lr must be one number, got an array of shape \(2,\)"),
+        (lambda: js.sgd(momentum=0.9, dampening="0.1"), r"sgd: dampening must be a number .* got '0.1'"),
+        (lambda: js.asgd(t0=None), r"asgd: t0 must be a number or a function of the step, got None"),
+        (lambda: js.sgd(momentum=0.9, nesterov=1), r"sgd: nesterov must be one of False, True, got 1"),
+        (lambda: js.adam(groups={"bias": dict(amsgrad="no")}), r"adam: amsgrad must be one of False, True, got 'no'"),
+        (lambda: js.musgd(groups={"bias": dict(outputs="middle")}), r"musgd: outputs must be one of 'first', 'last'"),
+        (lambda: js.sgd(groups=[("bias", {})]), r"sgd: groups must be a dict, from a group's name"),
+        (lambda: js.sgd(groups={"bias": 0.1}), r"sgd: groups\['bias'\] must be a dict of hyperparameters, or None"),
+    ],
+)
+def test_a_value_of_another_kind(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_what_may_be_none():
+    assert js.Recipe("lamb", dict(max_grad_norm=None)).by_group()["bias"]["max_grad_norm"] is None
+    assert js.Recipe("adafactor").by_group()["bias"]["eps"][0] is None
 
 
 @pytest.mark.parametrize(

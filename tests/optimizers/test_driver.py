@@ -226,7 +226,7 @@ def test_nothing_to_read_is_an_error():
     [
         (lambda: js.sgd(lr=-0.1), r"sgd: lr must be >= 0, got -0.1"),
         (lambda: js.sgd(momentum=-1), r"sgd: momentum must be >= 0, got -1"),
-        (lambda: js.adam(betas=(1.0, 0.9)), r"adam: betas must be in \[0, 1\), got 1.0"),
+        (lambda: js.adam(betas=(1.0, 0.9)), r"adam: betas\[0\] must be in \[0, 1\), got 1.0"),
         (lambda: js.sgd(nesterov=True), "nesterov needs a momentum"),
         (lambda: js.sgd(groups={"biass": {}}), r"'biass'.*did you mean 'bias'"),
         (lambda: js.sgd(groups={"bias": {"weight_decy": 0}}), r"'weight_decy'.*did you mean 'weight_decay'"),

@@ -28,6 +28,7 @@ VECTORS = {"a": (3, 4), "b": (5,)}
 MATRICES = {"a": (4, 6), "b": (6, 3)}
 LR = np.where(np.arange(STEPS) < 20, 1.0, np.where(np.arange(STEPS) < 45, 0.3, 0.7)) * (1 - np.arange(STEPS) / 200)
 MOMENTUM = 0.8 + 0.15 * np.arange(STEPS) / STEPS
+RESTING = np.where((np.arange(STEPS) < 15) | (np.arange(STEPS) > 25), MOMENTUM, 0.0)
 
 
 @functools.cache
@@ -64,14 +65,32 @@ class Row(NamedTuple):
     start: float
     """The scale of the parameters at first."""
     sparse: bool
+    second: dict
+    """What else the second group overrides."""
+    curve: np.ndarray
+    """The values of what changes."""
     exact: bool
     """Whether our float32 is held against torch's float64, its own float32 being off by almost what is allowed."""
 
 
-def case(name, theirs, *, lr=0.1, change=None, shapes=VECTORS, start=0.0, sparse=False, exact=False, **kwargs):
-    label = "-".join([name, *(f"{k}={v}" for k, v in kwargs.items()), *(["changing"] if change else [])])
-    row = Row(name, theirs, kwargs, lr, change, shapes, start, sparse, exact)
-    return pytest.param(row, id=label.replace(" ", ""))
+def case(
+    name,
+    theirs,
+    *,
+    lr=0.1,
+    change=None,
+    shapes=VECTORS,
+    start=0.0,
+    sparse=False,
+    second=None,
+    curve=MOMENTUM,
+    exact=False,
+    **kwargs,
+):
+    label = [name, *(f"{k}={v}" for k, v in kwargs.items()), *(f"second_{k}={v}" for k, v in (second or {}).items())]
+    label += [{id(MOMENTUM): "changing", id(RESTING): "resting"}[id(curve)]] if change else []
+    row = Row(name, theirs, kwargs, lr, change, shapes, start, sparse, second or {}, curve, exact)
+    return pytest.param(row, id="-".join(label).replace(" ", ""))
 
 
 o = torch.optim
@@ -82,6 +101,9 @@ CASES = [
     case("sgd", o.SGD, momentum=0.9, dampening=0.3, **DECAY),
     case("sgd", o.SGD, momentum=0.9, nesterov=True, maximize=True, **DECAY),
     case("sgd", o.SGD, change="momentum", momentum=0.9, nesterov=True),
+    case("sgd", o.SGD, momentum=0.9, nesterov=True, second=dict(momentum=0.0)),
+    case("sgd", o.SGD, momentum=0.9, dampening=0.3, second=dict(momentum=0.0)),
+    case("sgd", o.SGD, momentum=0.9, dampening=0.3, change="momentum", curve=RESTING),
     case("adagrad", o.Adagrad),
     case("adagrad", o.Adagrad, lr_decay=0.1, initial_accumulator_value=0.01, eps=1e-3, maximize=True, **DECAY),
     case("rmsprop", o.RMSprop, lr=0.01),
@@ -89,7 +111,9 @@ CASES = [
     case("rmsprop", o.RMSprop, lr=0.01, centered=True, alpha=0.9, exact=True, **DECAY),
     case("rmsprop", o.RMSprop, lr=0.01, change="momentum", momentum=0.9, maximize=True, **DECAY),
     case("rmsprop", o.RMSprop, lr=0.01, centered=True, momentum=0.5, eps=1e-4),
+    case("rmsprop", o.RMSprop, lr=0.01, momentum=0.9, change="momentum", curve=RESTING),
     case("adadelta", o.Adadelta, lr=1.0),
+    case("adadelta", o.Adadelta, lr=1.0, rho=0.0),
     case("adadelta", o.Adadelta, lr=1.0, rho=0.8, eps=1e-3, maximize=True, **DECAY),
     case("adam", o.Adam, lr=0.01),
     case("adam", o.Adam, lr=0.01, change="betas", betas=(0.9, 0.99), eps=1e-3, **DECAY),
@@ -112,6 +136,8 @@ CASES = [
     case("sparse_adam", o.SparseAdam, lr=0.01, sparse=True),
     case("sparse_adam", o.SparseAdam, lr=0.01, sparse=True, betas=(0.8, 0.9), eps=1e-3, maximize=True),
     case("adafactor", o.Adafactor, lr=0.05, start=0.1),
+    case("adafactor", o.Adafactor, lr=0.05, start=0.1, second=dict(eps=(1e-3, 1e-2))),
+    case("adafactor", o.Adafactor, lr=0.05, start=0.1, eps=(1e-3, 1e-2), second=dict(eps=(None, 1e-3))),
     case(
         "adafactor", o.Adafactor, lr=0.05, start=0.1, eps=(1e-4, 1e-2), d=2.0, beta2_decay=-0.5, maximize=True, **DECAY
     ),
@@ -151,7 +177,7 @@ def at_step(key, value, old):
 def follow_theirs(row, scale, dtype):
     """The parameters after each step; ``b`` is a second group with half the lr and no decay."""
     params = {k: torch.tensor(p, dtype=dtype, requires_grad=True) for k, p in starts(row.shapes, row.start).items()}
-    second = {"lr": 0.5 * row.lr, **({"weight_decay": 0.0} if "weight_decay" in row.kwargs else {})}
+    second = {"lr": 0.5 * row.lr, **({"weight_decay": 0.0} if "weight_decay" in row.kwargs else {}), **row.second}
     groups = [{"params": [params["a"]]}, {"params": [params["b"]], **second}]
     optimizer = row.theirs(groups, lr=row.lr, **row.kwargs)
     given = {
@@ -163,7 +189,7 @@ def follow_theirs(row, scale, dtype):
         for group, factor in zip(optimizer.param_groups, (1.0, 0.5), strict=True):
             group["lr"] = row.lr * factor * LR[i]
             if row.change:
-                group[row.change] = at_step(row.change, MOMENTUM[i], group[row.change])
+                group[row.change] = at_step(row.change, row.curve[i], group[row.change])
         for k, p in params.items():
             values, present = given[k]
             p.grad = scale * (values[i] + p.detach()) * present[i]
@@ -180,8 +206,9 @@ def follow_ours(row, dtype, **extra):
     """The parameters after each step, for each of the scales, in one compilation."""
     kwargs = dict(row.kwargs)
     if row.change:
-        kwargs[row.change] = at_step(row.change, js.table(MOMENTUM), kwargs.get(row.change))
-    second = {"lr": js.table(0.5 * row.lr * LR), **({"weight_decay": 0.0} if "weight_decay" in kwargs else {})}
+        kwargs[row.change] = at_step(row.change, js.table(row.curve), kwargs.get(row.change))
+    no_decay = {"weight_decay": 0.0} if "weight_decay" in kwargs else {}
+    second = {"lr": js.table(0.5 * row.lr * LR), **no_decay, **row.second}
     rules = [("a", "first"), ("b", "second")]
     tx = getattr(js, row.name)(lr=js.table(row.lr * LR), **kwargs, **extra, rules=rules, groups={"second": second})
     given = noise(tuple(row.shapes.items()), row.sparse)
