@@ -107,8 +107,26 @@ def test_which_steps_were_updates_can_be_seen(gather):
 def test_bad_accumulation():
     with pytest.raises(ValueError, match="every must be >= 1"):
         js.accumulate(js.sgd(), 0)
-    with pytest.raises(ValueError, match="steps_per_epoch must be >= 1"):
+    with pytest.raises(ValueError, match="steps_per_epoch must be a positive number of steps"):
         js.accumulate(js.sgd(), 2, steps_per_epoch=0)
+
+
+@pytest.mark.parametrize("value", ["1", None, True, (1.0,)])
+def test_a_number_that_is_none(value):
+    for make in (lambda v: js.accumulate(js.sgd(), v), js.clip_norm, js.ema):
+        with pytest.raises(TypeError, match="must be a number or a function of the step, got"):
+            make(value)
+
+
+@pytest.mark.parametrize("params_are", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("gradients_are", [jnp.bfloat16, jnp.float32])
+def test_accumulated_updates_leave_in_the_dtype_of_the_parameters(params_are, gradients_are):
+    tx = js.accumulate(js.sgd(lr=1.001), 2)
+    params = {"w": jnp.ones((), params_are)}
+    seen, _ = follow(tx, 2, params=params, of=lambda i: {"w": jnp.ones((), gradients_are)})
+    for (updates, _, _), expected in zip(seen, (0.0, -2.002), strict=True):
+        assert updates["w"].dtype == params_are
+        assert updates["w"] == params_are(expected)  # not by way of the gradients' dtype
 
 
 @pytest.mark.parametrize("scale", [1e-9, 0.1, 1.0, 100.0])
@@ -158,6 +176,29 @@ def test_ema_of_half_precision_is_kept_in_float32():
     params = {"w": jnp.ones((), jnp.bfloat16)}
     _, state = follow(optax.chain(js.sgd(lr=0.0), js.ema(0.999)), 2, params=params, of=lambda i: {"w": jnp.bfloat16(1)})
     assert js.averaged(state)["w"].dtype == jnp.float32
+
+
+def test_ema_takes_one_minus_its_decay_to_the_last_digit_and_copies_at_0():
+    params = {"w": jnp.zeros(())}
+    for decay, taken in ((0.9999, np.float32(1e-4)), (0.0, 1.0), (js.constant(0.25), 0.75)):
+        tx = js.ema(decay)
+        _, state = tx.update({"w": jnp.ones(())}, tx.init(params), params)
+        assert js.averaged(state)["w"] == taken
+        assert js.average(state, jnp.zeros(()), jnp.ones(())) == taken
+    large = {"w": jnp.float32(1e8)}
+    copied = js.ema(0.0)
+    _, state = copied.update({"w": jnp.float32(-1e8)}, copied.init(large)._replace(average={"w": jnp.float32(3.0)}), large)
+    assert js.averaged(state)["w"] == 0.0
+
+
+def test_ema_leaves_whole_numbers_as_they_are():
+    params = {"w": jnp.ones(2), "steps": jnp.array(3)}
+    rules = [("steps", "kept"), ("**", "all")]
+    tx = js.Recipe("sgd", rules=rules, groups={"kept": None}, ema=0.5, accumulate=js.Accumulate(2)).build()
+    before = tx.init(params)
+    _, after = jax.jit(tx.update)({"w": jnp.ones(2), "steps": jnp.array(0)}, before, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
+    assert js.averaged(after)["steps"].dtype == jnp.int32
 
 
 def test_asgds_average_is_read_as_an_ema_is():

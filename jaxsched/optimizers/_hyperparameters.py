@@ -171,7 +171,7 @@ def evaluate(by_group: Sequence[Values], step: ArrayLike, dtype: Any, averages: 
             return None
         cells = [np.nan if cell is None else cell for cell in cells]
         found = _row(cells, step, dtype)
-        return Shares(found, _rest(cells, found)) if name in averages else found
+        return Shares(found, rest(cells, found)) if name in averages else found
 
     return {name: row(name, [values[name] for values in by_group]) for name in names}
 
@@ -197,7 +197,7 @@ def _row(cells: Sequence[Any], step: ArrayLike, dtype: Any) -> jax.Array:
     return found if order == list(range(len(found))) else found[np.asarray(order)]
 
 
-def _rest(cells: Sequence[Any], found: jax.Array) -> jax.Array:
+def rest(cells: Sequence[Any], found: jax.Array) -> jax.Array:
     """``1 - found``; of a number, what float64 leaves, rounded once."""
     cells = cells if found.ndim else cells[:1]
     known = [is_host_number(cell) for cell in cells]

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxsched.optimizers._hyperparameters import check
 from jaxsched.optimizers._state import states, unboxed
 from jaxsched.schedules import Value, value_at
-from jaxsched.schedules._checks import is_host_number
+from jaxsched.schedules._checks import whole_length
 from jaxsched.schedules._schedule import as_step
 from jaxsched.transforms._widths import wide
 
@@ -40,8 +41,8 @@ def accumulate(
     """Gather the gradients of several batches, then update once; schedules go on counting batches.
 
     At each step the gradient is added. An update is due when ``step - last >= every``, ``last`` being the step of the
-    last update (-1 at first). Other steps return updates of zero. The wrapped transformation receives the step, so
-    that its schedules count batches and not updates.
+    last update (-1 at first). Other steps return updates of zero, in the dtype of the parameters as all are. The
+    wrapped transformation receives the step, so that its schedules count batches and not updates.
 
     Args:
         inner: What to apply when an update is due.
@@ -55,7 +56,7 @@ def accumulate(
         A transformation. `applied` tells whether its last call was an update.
 
     Raises:
-        ValueError: If ``every`` is a number below 1.
+        ValueError: If ``every`` is a number below 1, or ``steps_per_epoch`` is not a positive whole one.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -70,10 +71,9 @@ def accumulate(
         0.0
         -0.5
     """
-    if is_host_number(every) and every < 1:  # type: ignore[operator]
-        raise ValueError(f"accumulate: every must be >= 1 batches, got {every!r}")
-    if steps_per_epoch is not None and steps_per_epoch < 1:
-        raise ValueError(f"accumulate: steps_per_epoch must be >= 1, got {steps_per_epoch!r}")
+    check("accumulate", "every", every, {"every": (lambda value: value >= 1, ">= 1 batches")})
+    if steps_per_epoch is not None:
+        whole_length("accumulate: steps_per_epoch", steps_per_epoch)
     wrapped = optax.with_extra_args_support(inner)
 
     def init(params: Any) -> AccumulateState:
@@ -96,17 +96,18 @@ def accumulate(
         gathered = jnp.where(keep, state.gathered, 0) + 1
         gradients = jax.tree.map(lambda total, g: jnp.where(keep, total, 0) + g, state.gradients, updates)
         due = at - state.last >= value_at(every, at)
+        like = updates if params is None else params
 
         # The sum only goes in: out of a conditional it would be copied. The next step begins it anew.
         def apply(gradients: Any, inner_state: Any) -> Any:
             if mean:
                 gradients = jax.tree.map(lambda g: g / gathered.astype(g.dtype), gradients)
             new, inner_state = wrapped.update(gradients, inner_state, params, step=at, **extra)
-            return _like(new, updates), inner_state
+            return jax.tree.map(lambda x, y: x.astype(jnp.result_type(y)), new, like), inner_state
 
         def wait(gradients: Any, inner_state: Any) -> Any:
             del gradients
-            return jax.tree.map(jnp.zeros_like, updates), inner_state
+            return jax.tree.map(lambda x, y: jnp.zeros_like(x, jnp.result_type(y)), updates, like), inner_state
 
         new, inner_state = jax.lax.cond(due, apply, wait, gradients, state.inner)
         return new, AccumulateState(
@@ -119,10 +120,6 @@ def accumulate(
         )
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _like(tree: Any, other: Any) -> Any:
-    return jax.tree.map(lambda x, y: x.astype(y.dtype), tree, other)
 
 
 def applied(opt_state: Any) -> jax.Array:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxsched.optimizers._hyperparameters import check
 from jaxsched.schedules import Value, value_at
-from jaxsched.schedules._checks import is_host_number
 from jaxsched.schedules._schedule import as_step
 from jaxsched.transforms._widths import wide
 
@@ -32,8 +32,7 @@ def clip_norm(max_norm: Value) -> optax.GradientTransformationExtraArgs:
         >>> round(float(jnp.linalg.norm(clipped["w"])), 4)
         1.0
     """
-    if is_host_number(max_norm) and max_norm <= 0:  # type: ignore[operator]
-        raise ValueError(f"clip_norm: max_norm must be positive, got {max_norm!r}")
+    check("clip_norm", "max_norm", max_norm, {"max_norm": (lambda value: value > 0, "positive")})
 
     def init(params: Any) -> optax.ScaleByScheduleState:
         del params

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxsched.optimizers._hyperparameters import check, rest
+from jaxsched.optimizers._moving import Shares, moved
 from jaxsched.optimizers._state import OptimizerState, states, unboxed
 from jaxsched.schedules import Value, value_at
-from jaxsched.schedules._checks import is_host_number
 from jaxsched.transforms._accumulate import applied
 from jaxsched.transforms._widths import wide
 
@@ -20,8 +21,8 @@ class EmaState(NamedTuple):
 
     count: jax.Array  # type: ignore[assignment]
     """Updates averaged; int32 []."""
-    decay: jax.Array
-    """What the last update used; float32 []."""
+    shares: Shares
+    """What the last update kept of the average, the decay, and took of the parameters; float32 []."""
     average: Any
     """A tree like the parameters; float32 for half precision."""
 
@@ -44,30 +45,37 @@ def ema(decay: Value) -> optax.GradientTransformationExtraArgs:
         >>> float(js.averaged(state)["w"])
         0.5
     """
-    if is_host_number(decay) and not 0 <= decay <= 1:  # type: ignore[operator]
-        raise ValueError(f"ema: decay must be in [0, 1], got {decay!r}")
+    check("ema", "decay", decay, {"decay": (lambda value: 0 <= value <= 1, "in [0, 1]")})
+
+    def shares_at(count: jax.Array) -> Shares:
+        now = value_at(decay, count)
+        return Shares(now, rest([decay], now))
 
     def init(params: Any) -> EmaState:
-        copy = jax.tree.map(lambda p: jnp.array(p, dtype=wide(p)), params)
-        return EmaState(jnp.zeros((), jnp.int32), value_at(decay, 0), copy)
+        copy = jax.tree.map(lambda p: jnp.array(p, dtype=wide(p) if _moves(p) else None), params)
+        count = jnp.zeros((), jnp.int32)
+        return EmaState(count, shares_at(count), copy)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, EmaState]:
         del extra
         if params is None:
             raise ValueError("ema: update needs the parameters: tx.update(gradients, opt_state, params)")
-        now = value_at(decay, state.count)
-        average = _average(state.average, optax.apply_updates(params, updates), now)
-        return updates, EmaState(jnp.asarray(optax.safe_increment(state.count)), now, average)
+        shares = shares_at(state.count)
+        average = _average(state.average, optax.apply_updates(params, updates), shares)
+        return updates, EmaState(jnp.asarray(optax.safe_increment(state.count)), shares, average)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _average(average: Any, value: Any, decay: jax.Array) -> Any:
+def _moves(value: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(value), jnp.inexact))
+
+
+def _average(average: Any, value: Any, shares: Shares) -> Any:
     def one(old: jax.Array, new: jax.Array) -> jax.Array:
-        if not jnp.issubdtype(jnp.result_type(new), jnp.inexact):
+        if not _moves(new):
             return new
-        d = decay.astype(old.dtype)
-        return d * old + (1 - d) * new.astype(old.dtype)
+        return moved(old, new.astype(old.dtype), Shares(*(share.astype(old.dtype) for share in shares)))
 
     return jax.tree.map(one, average, value)
 
@@ -99,9 +107,9 @@ def average(opt_state: Any, average: Any, value: Any) -> Any:
         ``decay * average + (1 - decay) * value`` for floating leaves and ``value`` for others; ``average`` itself where
         the step ended in no update.
     """
-    moved = _average(average, value, jnp.asarray(unboxed(_ema_state(opt_state).decay)))
+    shares = Shares(*(jnp.asarray(unboxed(share)) for share in _ema_state(opt_state).shares))
     now = applied(opt_state)
-    return jax.tree.map(lambda new, old: jnp.where(now, new, old), moved, average)
+    return jax.tree.map(lambda new, old: jnp.where(now, new, old), _average(average, value, shares), average)
 
 
 def _ema_state(opt_state: Any) -> EmaState:

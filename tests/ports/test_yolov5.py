@@ -72,7 +72,7 @@ def test_the_built_chain_does_what_the_curves_say():
             np.testing.assert_allclose(used[group][name][steps], curves[group][name][steps], rtol=1e-6)
     assert int(state.inner[-1].count) == len(steps)  # the average moved once for each update
     expected = 0.9999 * (1 - np.exp(-len(steps) / 2000))
-    np.testing.assert_allclose(state.inner[-1].decay, expected, rtol=1e-6)
+    np.testing.assert_allclose(state.inner[-1].shares.old, expected, rtol=1e-6)
 
 
 def test_the_average_of_other_state_moves_with_the_parameters():
