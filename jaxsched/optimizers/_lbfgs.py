@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from jaxsched.optimizers._hyperparameters import Hyperparameter, check
+from jaxsched.optimizers._sharding import spread, whole
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._strong_wolfe import Point, strong_wolfe
 from jaxsched.schedules import value_at
@@ -201,15 +202,15 @@ def _flat(tree: Any) -> jax.Array:
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             raise TypeError(f"lbfgs: only real floating parameters can be trained, got {jnp.result_type(leaf)}")
     wide = jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.promote_types(jnp.result_type(x), jnp.float32)), tree)
-    return ravel_pytree(wide)[0]
+    return ravel_pytree(jax.tree.map(whole, wide))[0]
 
 
 def _like(tree: Any, flat: jax.Array) -> Any:
-    """The vector as a tree, in its shapes and dtypes."""
+    """The vector as a tree, in its shapes, dtypes and shardings."""
     leaves, structure = jax.tree.flatten(tree)
     sizes = [jnp.size(leaf) for leaf in leaves]
     parts = jnp.split(flat, np.cumsum(sizes)[:-1])
-    shaped = [x.reshape(jnp.shape(y)).astype(jnp.result_type(y)) for x, y in zip(parts, leaves, strict=True)]
+    shaped = [spread(x.reshape(jnp.shape(y)).astype(jnp.result_type(y)), y) for x, y in zip(parts, leaves, strict=True)]
     return jax.tree.unflatten(structure, shaped)
 
 

@@ -14,6 +14,7 @@ from jaxsched.groups import Rules
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
 from jaxsched.optimizers._moving import moved
+from jaxsched.optimizers._sharding import spread, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
@@ -181,16 +182,6 @@ def _rounded(x: jax.Array, dtype: Any) -> jax.Array:
     return jax.lax.reduce_precision(x, kind.nexp, kind.nmant).astype(dtype)
 
 
-def _whole(x: jax.Array) -> jax.Array:
-    """Gathered, where its axes are sharded explicitly: each product needs all of it."""
-    return jax.sharding.reshard(x, jax.sharding.PartitionSpec()) if any(jax.typeof(x).sharding.spec) else x
-
-
-def _spread(x: jax.Array, like: jax.Array) -> jax.Array:
-    sharding = jax.typeof(like).sharding
-    return jax.sharding.reshard(x, sharding) if any(sharding.spec) else x
-
-
 def _norm(matrix: jax.Array, dtype: Any) -> jax.Array:
     norm = jnp.linalg.norm(_rounded(matrix, dtype).astype(matrix.dtype))
     return _rounded(norm, dtype).astype(matrix.dtype)  # as torch's is, before an epsilon comes to it
@@ -212,10 +203,10 @@ def _direction(gradient: jax.Array, buffer: jax.Array, h: Hypers) -> tuple[jax.A
 def _update_muon(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     direction, buffer = _direction(gradient, slots["momentum"], h)
-    matrix = _whole(direction)
+    matrix = whole(direction)
     divisor = jnp.maximum(_norm(matrix, h.ns_dtype), h.eps)
     shape = matrix.shape if h.outputs == "first" else matrix.shape[::-1]
-    update = _spread(_orthogonal(matrix, divisor, h.ns_coefficients, h.ns_steps, h.ns_dtype), gradient)
+    update = spread(_orthogonal(matrix, divisor, h.ns_coefficients, h.ns_steps, h.ns_dtype), gradient)
     return -h.lr * _RATIOS[h.adjust_lr_fn](*shape) * update, {"momentum": buffer}
 
 
@@ -224,12 +215,12 @@ def _update_musgd(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers
     if h.use_muon:
         direction, new["muon_momentum"] = _direction(gradient, slots["muon_momentum"], h)
         in_torch = _torch_axes(direction.ndim) if h.outputs == "last" else tuple(range(direction.ndim))
-        turned = _whole(direction).transpose(in_torch)
+        turned = whole(direction).transpose(in_torch)
         matrix = turned.reshape(turned.shape[0], -1)
         divisor = _norm(matrix, h.ns_dtype) + _rounded(jnp.asarray(1e-7, matrix.dtype), h.ns_dtype)
         update = _orthogonal(matrix, divisor, COEFFICIENTS, STEPS, h.ns_dtype)
         update = update.reshape(turned.shape).transpose([in_torch.index(i) for i in range(direction.ndim)])
-        update = _spread(update, gradient)
+        update = spread(update, gradient)
         moved_by = -h.lr * h.muon * _RATIOS[None](*turned.shape[-2:]) * update
         share = h.sgd
     gradient = gradient + h.weight_decay * (param + moved_by)

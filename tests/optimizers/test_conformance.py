@@ -285,6 +285,17 @@ for kind in (AxisType.Auto, AxisType.Explicit):
             if name not in seen:
                 seen[name] = step(params, tx.init(params), params)[0]
             np.testing.assert_allclose(got[0]["w"], seen[name]["w"], rtol=1e-4, atol=1e-6)
+        tx = js.lbfgs(max_iter=3, history_size=4, line_search_fn="strong_wolfe")
+        def bowl(p):
+            return sum(jnp.sum((i + 1) * (x - 1) ** 2) for i, x in enumerate(jax.tree.leaves(p)))
+        def step(p, state):
+            value, grad = jax.value_and_grad(bowl)(p)
+            return tx.update(grad, state, p, value=value, grad=grad, value_fn=bowl)
+        trees = [{{**params, "b": jnp.arange(8.0)}}]
+        trees.append(jax.device_put(trees[0], {{"w": split, "b": NamedSharding(mesh, P())}}))
+        alone, spread = (jax.jit(step)(tree, tx.init(tree))[0] for tree in trees)
+        assert spread["w"].sharding.is_equivalent_to(split, 2), kind
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), alone, spread)
 mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 tx = js.adamw(lr=js.linear(0.1, 0.0, 10))
 def local(p):
