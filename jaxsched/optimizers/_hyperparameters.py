@@ -107,8 +107,6 @@ def _check_number(optimizer: str, name: str, value: Any, limits: Limits) -> Any:
         if not allowed(value):
             raise ValueError(f"{optimizer}: {name} must be {words}, got {value!r}")
         return number(f"{optimizer}: {name}", value)
-    if hasattr(value, "dtype") and np.shape(value):
-        raise TypeError(f"{optimizer}: {name} must be one number, got an array of shape {np.shape(value)}")
     if isinstance(value, Schedule) or callable(value) or hasattr(value, "dtype"):
         return value
     raise TypeError(f"{optimizer}: {name} must be a number or a function of the step, got {value!r}")
