@@ -74,7 +74,7 @@ def fitted(pixels: np.ndarray, size: int) -> np.ndarray:
     factor = size / max(height, width)
     if factor == 1:
         return pixels
-    new = (max(1, int(width * factor)), max(1, int(height * factor)))
+    new = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(Image.fromarray(pixels).resize(new, Image.Resampling.BILINEAR))
 
 

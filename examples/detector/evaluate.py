@@ -143,10 +143,9 @@ def find(
         for k, index in enumerate(batch["index"]):
             if index < 0:
                 continue
-            factor, left, top = batch["shift"][k]
+            scale, corner = np.split(batch["place"][k], 2)
             n = int((scores[k] > 0).sum())
-            limit = (*dataset.sizes[index], *dataset.sizes[index])
-            box = ((corners[k, :n] - (left, top, left, top)) / factor).clip(0, limit)
+            box = ((corners[k, :n] - np.tile(corner, 2)) / np.tile(scale, 2)).clip(0, np.tile(dataset.sizes[index], 2))
             found[index] = np.concatenate([box, scores[k, :n, None], classes[k, :n, None]], 1)
     return tuple(found)
 

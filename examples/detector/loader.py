@@ -72,7 +72,10 @@ class TrainingSamples:
 
 
 class ValidationSamples:
-    """Each image once, in order, in grey to the square; the last batch is filled up with index -1."""
+    """Each image once, in order, in grey to the square; the last batch is filled up with index -1.
+
+    ``place`` is where its file's pixels are in there: scale across and down, left, top.
+    """
 
     def __init__(self, source: Source, batch_size: int):
         self.source, self.batch_size = source, batch_size
@@ -82,9 +85,12 @@ class ValidationSamples:
 
     def __getitem__(self, sample: int) -> dict[str, np.ndarray]:
         real = sample < len(self.source.dataset)
-        pixels, factor, left, top = letterbox(self.source(sample if real else 0)[0], self.source.size)
-        shift = np.array([factor, left, top], np.float32)
-        return {"image": pixels, "shift": shift, "index": np.int32(sample if real else -1)}
+        index = sample if real else 0
+        fitted = self.source(index)[0]
+        pixels, factor, left, top = letterbox(fitted, self.source.size)
+        (width, height), (rows, columns) = self.source.dataset.sizes[index], fitted.shape[:2]
+        place = np.array([factor * columns / width, factor * rows / height, left, top], np.float32)
+        return {"image": pixels, "place": place, "index": np.int32(sample if real else -1)}
 
 
 def padded(labels: np.ndarray, size: int, length: int) -> dict[str, np.ndarray]:

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from examples.detector import pictures
-from examples.detector.data import Dataset
-from examples.detector.evaluate import corners_of, detections, overlaps, score, suppress, to_draw
+from examples.detector.data import Dataset, read_folder
+from examples.detector.evaluate import corners_of, detections, find, overlaps, score, suppress, to_draw
+from examples.detector.loader import validation_batches
 
 
 def greedy(corners, overlap):
@@ -117,3 +119,24 @@ def test_pictures_are_drawn_of_any_result(dataset, tmp_path):
         pictures.precision_recall(result, dataset.names, tmp_path / "p.png")
     assert (tmp_path / "c.png").stat().st_size > 5000
     assert (tmp_path / "p.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("size", [(200, 100), (30, 50), (64, 64), (300, 7), (49, 33)])
+def test_what_is_found_is_placed_in_the_image_whatever_its_size(tmp_path, size):
+    """A red box, found by its colour in what the network sees, is where the file has it."""
+    width, height = size
+    true = np.round(np.array([0.25, 0.3, 0.75, 0.8]) * (width, height, width, height)).astype(int)
+    pixels = np.full((height, width, 3), 114, np.uint8)
+    pixels[true[1] : true[3], true[0] : true[2]] = (255, 0, 0)
+    (tmp_path / "images" / "val").mkdir(parents=True)
+    Image.fromarray(pixels).save(tmp_path / "images" / "val" / "a.png")
+    (tmp_path / "data.yaml").write_text("names: [red]")
+    dataset = read_folder(tmp_path, "val")
+
+    def detect(images):
+        rows, columns = np.nonzero(images[0, ..., 0] > images[0, ..., 1] + 70)
+        return np.array([[[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]]), np.ones((1, 1)), [[0]]
+
+    (found,) = find(detect, dataset, validation_batches(dataset, size=64, batch_size=1))
+    pixel = max(1, max(size) / 64)  # of the network's input, in the file's
+    np.testing.assert_allclose(found[0, :4], true, atol=1.5 * pixel)
