@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import grain
 import numpy as np
@@ -114,8 +113,8 @@ def training_batches(
     threads: int = 2,
     cache: int = 1 << 30,
     shard: tuple[int, int] = (0, 1),
-) -> Iterator[Batch]:
-    """Batches of the whole run, as a grain iterator (``get_state``, ``set_state``).
+) -> Batches:
+    """Batches of the whole run.
 
     An epoch has ``len(dataset) // batch_size`` batches; the images left over differ from epoch to epoch.
 
@@ -145,7 +144,7 @@ def training_batches(
     if shard[1] > 1:
         rows = [b * batch_size + shard[0] * mine for b in range(epochs * batches)]
         whole = grain.MapDataset.range(len(rows) * mine).map(lambda i: samples[rows[i // mine] + i % mine])
-    return as_iterator(whole.batch(mine, drop_remainder=True), workers, threads)
+    return Batches(whole.batch(mine, drop_remainder=True), workers, threads)
 
 
 def validation_batches(
@@ -164,5 +163,24 @@ def as_dataset(batches: grain.MapDataset, workers: int, threads: int) -> grain.I
     return loaded
 
 
-def as_iterator(batches: grain.MapDataset, workers: int, threads: int) -> Any:
-    return iter(as_dataset(batches, workers, threads))
+class Batches:
+    """Batches in order. Its state is how many were given: a run may go on with another number of workers."""
+
+    def __init__(self, batches: grain.MapDataset, workers: int, threads: int):
+        self.batches, self.workers, self.threads = batches, workers, threads
+        self.set_state({"next_index": 0})
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        batch = next(self.rest)
+        self.given += 1
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        return {"next_index": self.given}
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        self.given = state["next_index"]
+        self.rest = iter(as_dataset(self.batches[self.given :], self.workers, self.threads))

@@ -46,12 +46,13 @@ def test_another_seed_gives_other_batches(images, whole):
     assert not np.array_equal(other["image"], whole[0]["image"])
 
 
-def test_loading_goes_on_where_its_state_says(images, whole):
-    batches = training_batches(images, Augmentation(), **RUN)
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 2), (2, 1)])
+def test_loading_goes_on_where_its_state_says_whoever_loads(images, whole, before, after):
+    batches = training_batches(images, Augmentation(), workers=before, **RUN)
     first = list(itertools.islice(batches, 2))
     state = batches.get_state()
     same(first, whole[:2])
-    again = training_batches(images, Augmentation(), **RUN)
+    again = training_batches(images, Augmentation(), workers=after, **RUN)
     again.set_state(state)
     same(list(again), whole[2:])
 
