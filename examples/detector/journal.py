@@ -77,7 +77,9 @@ class Journal:
             return
         working = self.path.with_suffix(".writing")
         with working.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[-1]), restval="")
+            writer = csv.DictWriter(
+                file, fieldnames=list(dict.fromkeys(k for row in self.rows for k in row)), restval=""
+            )
             writer.writeheader()
             writer.writerows(self.rows)
         working.replace(self.path)

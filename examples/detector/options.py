@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
 from examples.detector.model import SIZES
 
 HYP = Path(__file__).with_name("hyp.yaml")
+DECIDE = (
+    "epochs", "batch_size", "optimizer", "cos_lr", "seed", "depth", "width", "image_size", "bf16", "body_rate",
+    "freeze", "sync_batch_norm",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +113,13 @@ class Options:
         if given and not 0 <= self.process < self.processes:  # type: ignore[operator]
             raise ValueError(f"--process is {self.process}; it must be from 0 to --processes - 1.")
 
+    def decisive(self) -> dict[str, Any]:
+        """What decides a run's numbers, as JSON holds it: these options and the contents of the hyp.yaml."""
+        depth, width = self.multiples
+        options = {name: getattr(self, name) for name in DECIDE} | {"depth": depth, "width": width}
+        options = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+        return json.loads(json.dumps(options | {f"--hyp: {k}": v for k, v in read_hyp(self.hyp).items()}))
+
     @property
     def multiples(self) -> tuple[float, float]:
         """Depth and width."""
@@ -128,3 +141,14 @@ def read_hyp(path: Path) -> dict[str, float]:
         except (TypeError, ValueError):
             raise ValueError(f"--hyp {path}: {name} is {value!r}; it must be a number.") from None
     return hyp
+
+
+def check_the_same(now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
+    """A run goes on as it began."""
+    differ = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
+    if differ:
+        raise ValueError(
+            "--resume: the run began with "
+            + ", ".join(f"{name} {then.get(name)} (now {now.get(name)})" for name in differ)
+            + ". Go on with the options it began with, or start another --out with --weights."
+        )

@@ -33,7 +33,7 @@ from examples.detector.journal import Journal
 from examples.detector.loader import training_batches, validation_batches
 from examples.detector.loss import Gains
 from examples.detector.model import YOLOv5, decode, parameter_count
-from examples.detector.options import Options, read_hyp
+from examples.detector.options import Options, check_the_same, read_hyp
 from examples.detector.scenes import scenes
 from examples.detector.step import initial_state, training_step
 
@@ -41,16 +41,21 @@ from examples.detector.step import initial_state, training_step
 class Stopper:
     """YOLOv5's early stopping: only a strictly better fitness counts; `patience` epochs without one end the run."""
 
-    def __init__(self, patience: int, best: float = -1.0, best_epoch: int = 0):
-        self.patience, self.best, self.best_epoch = patience or math.inf, best, best_epoch
+    def __init__(self, patience: int, best: float = -1.0, best_epoch: int = 0, epoch: int = 0):
+        self.patience, self.best, self.best_epoch, self.epoch = patience or math.inf, best, best_epoch, epoch
 
     def __call__(self, epoch: int, fitness: float) -> bool:
+        self.epoch = epoch
         if fitness > self.best:
             self.best, self.best_epoch = fitness, epoch
-        return epoch - self.best_epoch >= self.patience
+        return self.stops
+
+    @property
+    def stops(self) -> bool:
+        return self.epoch - self.best_epoch >= self.patience
 
     def progress(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"best": self.best, "best_epoch": self.best_epoch, "epoch": self.epoch}
 
 
 class Asked:
@@ -138,8 +143,10 @@ def train(options: Options) -> Evaluation | None:
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(options.out / "checkpoints")
     stopper, start = Stopper(options.patience), 0
+    decisive = options.decisive() | {"images": len(images), "classes": list(images.names)}
     if options.resume:
         state, progress = checkpoints.restore(state)
+        check_the_same(decisive, progress["options"])
         batches.set_state(progress["data"])
         stopper, start = Stopper(options.patience, **progress["stopper"]), progress["step"]
     elif checkpoints.last() is not None:
@@ -152,7 +159,8 @@ def train(options: Options) -> Evaluation | None:
 
     def save(done: int, fitness: float | None = None) -> None:
         weights = flat_state(nnx.merge(graph, *averaged(state), copy=True))
-        progress = {"step": done, "data": batches.get_state(), "stopper": stopper.progress()}
+        progress = {"step": done, "data": batches.get_state(), "stopper": stopper.progress(),
+                    "options": decisive}  # fmt: skip
         checkpoints.save(done, state, weights, progress, fitness)
         journal.write()
 
@@ -163,8 +171,9 @@ def train(options: Options) -> Evaluation | None:
     def judge() -> Evaluation:
         return score(held_out, found(detections, held_out_batches))
 
-    evaluation = judge() if start == steps else None
-    for number in range(start, steps):
+    at_end = start == steps or stopper.stops
+    evaluation = judge() if at_end else None
+    for number in range(steps if at_end else start, steps):
         asked_at = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - asked_at

@@ -23,8 +23,9 @@ import jaxsched as js
 from examples.detector.checkpoint import Checkpoints
 from examples.detector.fine_tune import frozen, head_and_body, start_from
 from examples.detector.from_torch import flat_state
+from examples.detector.journal import Journal
 from examples.detector.model import YOLOv5
-from examples.detector.options import HYP, Options, read_hyp
+from examples.detector.options import HYP, Options, check_the_same, read_hyp
 from examples.detector.pictures import read_log
 from examples.detector.scenes import scenes
 from examples.detector.train import Stopper, main, train
@@ -248,6 +249,38 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(data, whole):
     assert final_state(chosen.out)[0] == final_state(whole[1])[0]
 
 
+def test_a_run_goes_on_only_with_the_options_it_began_with(data, whole):
+    before = (whole[1] / "log.csv").read_bytes()
+    with pytest.raises(ValueError, match=r"the run began with --seed 0 .now 1.\. Go on with the options it began with"):
+        train(options(data, "whole", log_ratios=True, seed=1, resume=True))
+    assert (whole[1] / "log.csv").read_bytes() == before
+
+
+def test_every_option_that_decides_a_run_is_compared(tmp_path):
+    base = Options()
+    (tmp_path / "hyp.yaml").write_text(HYP.read_text().replace("lr0: 0.02", "lr0: 0.03"))
+    (tmp_path / "same.yaml").write_text(HYP.read_text())
+    for changes, said in (
+        ({"epochs": 40}, "--epochs 36 .now 40."), ({"bf16": True}, "--bf16 False .now True."),
+        ({"freeze": ("backbone/**",)}, "--freeze"), ({"size": "s"}, "--width 0.25 .now 0.5."),
+        ({"hyp": tmp_path / "hyp.yaml"}, "--hyp: lr0 0.02 .now 0.03."),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            check_the_same(Options(**changes).decisive(), base.decisive())
+    free = {"workers": 3, "out": tmp_path, "tensorboard": True, "patience": 5, "hyp": tmp_path / "same.yaml"}
+    check_the_same(Options(**free).decisive(), base.decisive())
+
+
+def test_a_log_takes_columns_that_come_later(tmp_path):
+    said = {"loss": jnp.ones(()), "parts": jnp.ones(3), "hyper": {"weight": {"lr": jnp.ones(()), "momentum": 0.9}}}
+    for start, more in ((0, {}), (1, {"ratio": {"weight": jnp.ones(())}}), (2, {})):
+        journal = Journal(tmp_path, start=start, steps=3, steps_per_epoch=1, tensorboard=False, quiet=True)
+        journal.quiet = False
+        journal.step(start, said | more, 0.0)
+        journal.close()
+    np.testing.assert_array_equal(log(tmp_path)["ratio/weight"], [np.nan, 1, np.nan])
+
+
 def test_resuming_nothing_is_refused(data):
     with pytest.raises(ValueError, match=r"holds no checkpoint. Start without --resume"):
         train(options(data, "nothing", resume=True))
@@ -303,6 +336,8 @@ def test_early_stopping_is_yolov5s():
     assert [stopper(epoch, f) for epoch, f in enumerate(fitness)] == [False, False, False, False, True, False]
     constant = Stopper(patience=100)
     assert [constant(epoch, 0.0) for epoch in range(130)].index(True) == 100
+    assert Stopper(3, **stopper.progress()).stops is False  # 0.3 was better
+    assert Stopper(100, **constant.progress()).stops  # a run that is resumed after it stopped has stopped
     assert not any(Stopper(patience=0)(epoch, 0.0) for epoch in range(1000))
 
 
