@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 import yaml
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 IMAGE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+JPEG = ("JPEG", "MPO")  # as Pillow calls them; YOLOv5 too turns no others upright
 SLACK = 1.0  # pixels by which a box may stick out of its image, as rounding makes real ones do; it is cut there
 
 
@@ -58,10 +59,13 @@ class Dataset:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """RGB pixels of an image file; a broken file is an error that names it."""
+    """RGB pixels of an image file, upright as its EXIF says; a broken file is an error that names it."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            upright = ImageOps.exif_transpose(image) if image.format in JPEG else image
+            if upright.mode.startswith("I"):  # 16 bits, which Pillow would cut at 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return np.asarray(upright.convert("RGB"))
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
         raise ValueError(
             f"{path} cannot be read as an image ({error}). It may be truncated: "
@@ -100,10 +104,18 @@ def read_coco(folder: Path, split: str) -> Dataset:
     try:
         content = json.loads(file.read_text())
         images, annotations, categories = (content[k] for k in ("images", "annotations", "categories"))
+        lacking = [
+            f"an entry of {kind} lacks {key!r}"
+            for kind, keys in (("images", ("id", "file_name", "width", "height")), ("categories", ("id",)))
+            for key in keys
+            if any(key not in entry for entry in content[kind])
+        ]
     except json.JSONDecodeError as error:
         raise ValueError(f"{file} is no valid JSON ({error}). It may be truncated: copy it again.") from error
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file} lacks {error}; COCO has images, annotations and categories.") from error
+    if lacking:
+        raise ValueError(f"{file}: {lacking[0]}. Add it.")
 
     for category in categories:
         if not str(category.get("name") or "").strip():
@@ -143,7 +155,7 @@ def read_coco(folder: Path, split: str) -> Dataset:
             (crowds if a.get("iscrowd") else rows)[place[a["image_id"]]].append(row)
     paths = [root / image["file_name"] for image in images]
     sizes = check_images(paths, [(image["width"], image["height"]) for image in images])
-    return assemble([c["name"] for c in categories], paths, sizes, rows, crowds, empty)
+    return assemble([c["name"] for c in categories], paths, sizes, rows, crowds, {"without area": empty})
 
 
 def read_yolo(folder: Path, split: str) -> Dataset:
@@ -166,9 +178,11 @@ def read_yolo(folder: Path, split: str) -> Dataset:
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
     if not paths:
         raise ValueError(f"{root} holds no images ({', '.join(IMAGE_ENDINGS)}).")
+    if not (folder / "labels" / split).is_dir():
+        raise ValueError(f"{root} has images, but there is no {folder / 'labels' / split}. Put the labels there.")
     sizes = check_images(paths, [None] * len(paths))
     rows: list[list[list[float]]] = []
-    empty = 0
+    empty = twice = 0
     for path, size in zip(paths, sizes, strict=True):
         label = (folder / "labels" / split / path.relative_to(root)).with_suffix(".txt")
         rows.append([])
@@ -192,9 +206,13 @@ def read_yolo(folder: Path, split: str) -> Dataset:
             row = [c, *check_corners(corners, size, where, SLACK)]
             if row[3] <= row[1] or row[4] <= row[2]:
                 empty += 1
+            elif row in rows[-1]:  # YOLOv5 leaves them out too
+                twice += 1
             else:
                 rows[-1].append(row)
-    return assemble([str(n) for n in names], paths, sizes, rows, [[] for _ in rows], empty)
+    return assemble(
+        [str(n) for n in names], paths, sizes, rows, [[] for _ in rows], {"without area": empty, "there twice": twice}
+    )
 
 
 def check_corners(corners: Iterable[float], size: tuple[int, int], where: str, slack: float) -> list[float]:
@@ -220,17 +238,16 @@ def check_images(paths: list[Path], declared: list[Any]) -> list[tuple[int, int]
             raise ValueError(f"image {path} does not exist. Add it, or remove its entry from the annotations.")
         try:
             with Image.open(path) as image:
-                actual, is_jpeg = image.size, image.format == "JPEG"
+                actual, kind = image.size, image.format
+                if kind in JPEG and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):  # on its side
+                    actual = actual[::-1]
                 image.verify()
+            # Pillow's verify says nothing of a file of these that ends early.
+            if kind in ("BMP", "TIFF") or (kind in JPEG and not has_end_marker(path)):
+                with Image.open(path) as image:
+                    image.load()
         except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
             raise ValueError(f"image {path} is broken ({error}). Copy it again, or remove it and its boxes.") from error
-        if is_jpeg:  # Pillow's verify says nothing of a JPEG that ends early
-            with path.open("rb") as file:
-                file.seek(-min(512, path.stat().st_size), 2)
-                if b"\xff\xd9" not in file.read():
-                    raise ValueError(
-                        f"image {path} is truncated (no end marker). Copy it again, or remove it and its boxes."
-                    )
         if size is not None and tuple(size) != actual:
             raise ValueError(f"image {path} is {actual} pixels, but the annotations say {tuple(size)}. Correct them.")
         return actual
@@ -239,7 +256,14 @@ def check_images(paths: list[Path], declared: list[Any]) -> list[tuple[int, int]
         return list(pool.map(check, paths, declared))
 
 
-def assemble(names, paths, sizes, rows, crowds, empty) -> Dataset:  # type: ignore[no-untyped-def]
+def has_end_marker(path: Path) -> bool:
+    """Whether a JPEG's last bytes hold its end; where a camera writes more after it, they do not."""
+    with path.open("rb") as file:
+        file.seek(-min(512, path.stat().st_size), 2)
+        return b"\xff\xd9" in file.read()
+
+
+def assemble(names, paths, sizes, rows, crowds, left_out) -> Dataset:  # type: ignore[no-untyped-def]
     """Corners in pixels to centres and sizes in fractions."""
     if not paths:
         raise ValueError("the data has no images.")
@@ -258,5 +282,5 @@ def assemble(names, paths, sizes, rows, crowds, empty) -> Dataset:  # type: igno
         boxes=tuple(t[:, 1:] for t in tables[0]),
         classes=tuple(t[:, 0].astype(np.int32) for t in tables[0]),
         crowds=tuple(tables[1]),
-        notes=(f"{empty} boxes without area were left out",) * (empty > 0),
+        notes=tuple(f"{count} boxes {what} were left out" for what, count in left_out.items() if count),
     )

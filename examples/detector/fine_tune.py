@@ -44,6 +44,8 @@ def start_from(model: nnx.Module, weights: Path) -> list[str]:
         arrays = checkpoints.weights()
         checkpoints.close()
     elif weights.is_file():
+        if weights.suffix != ".npz":
+            raise ValueError(f"--weights {weights} is no .npz; from_torch.py says how to write one from a torch model.")
         with np.load(weights, allow_pickle=False) as file:
             arrays = dict(file)
     else:

@@ -77,6 +77,8 @@ def open_data(options: Options) -> tuple[Dataset, Dataset]:
         raise ValueError(
             f"{folder}: training has the classes {train.names}, validation {held_out.names}; make them equal."
         )
+    if not any(len(classes) for classes in train.classes):
+        raise ValueError(f"{folder}: none of the {len(train)} training images has a box. Are the labels in place?")
     return train, held_out
 
 
@@ -118,7 +120,9 @@ def train(options: Options) -> Evaluation | None:
     notes = start_from(model, options.weights) if options.weights else []
     say(f"{parameter_count(model):,} parameters, {len(images)} images of {len(images.names)} classes to train on, "
         f"{len(held_out)} to validate; {jax.device_count()} {jax.devices()[0].device_kind}")  # fmt: skip
-    for note in (*images.notes, *notes):
+    if not any(len(classes) for classes in held_out.classes):
+        notes.append("no validation image has a box: every mAP will be 0, and no checkpoint better than another")
+    for note in (*images.notes, *(f"validation: {note}" for note in held_out.notes), *notes):
         say(f"note: {note}")
 
     # The two programs: a training step, and the detections of the averaged network.

@@ -5,7 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from examples.detector.augment import Augmentation
 from examples.detector.data import read_folder
@@ -82,6 +82,9 @@ def first_box(value):
         (lambda c: c["images"][1].update(id=7), "two images have the same id"),
         (lambda c: c["images"][0].update(width=61), r"a.jpg is \(60, 40\) pixels, but the annotations say \(61, 40\)"),
         (lambda c: c.pop("categories"), "lacks 'categories'"),
+        (lambda c: c["images"][1].pop("width"), "an entry of images lacks 'width'. Add it"),
+        (lambda c: c["images"][1].pop("file_name"), "an entry of images lacks 'file_name'. Add it"),
+        (lambda c: c["categories"][1].pop("id"), "an entry of categories lacks 'id'. Add it"),
     ],
 )
 def test_a_wrong_coco_folder_is_refused(coco, change, words):
@@ -90,12 +93,58 @@ def test_a_wrong_coco_folder_is_refused(coco, change, words):
         read_folder(folder, "train")
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "b.png"])
+@pytest.mark.parametrize("name", ["a.jpg", "b.png", "c.bmp", "d.tif", "e.webp"])
 def test_a_truncated_image_is_refused(coco, name):
-    path = coco() / "train2017" / name
+    path = coco(lambda c: c["images"][1].update(file_name=name, id=3) if name > "b" else None) / "train2017" / name
+    if not path.exists():
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=f"image .*{name} is (truncated|broken).*Copy it again"):
+    with pytest.raises(ValueError, match=f"image .*{name} is broken.*Copy it again"):
         read_folder(path.parents[1], "train")
+
+
+def test_a_jpeg_with_more_after_its_end_is_read(coco):
+    path = coco() / "train2017" / "a.jpg"
+    path.write_bytes(path.read_bytes() + bytes(2000))  # as some phones do
+    assert read_folder(path.parents[1], "train").pixels(0).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_picture_taken_sideways_is_turned_upright_as_its_boxes_are(yolo, turn):
+    folder = yolo("1 0.25 0.25 0.5 0.5")
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:20, :30] = 250  # where the box is
+    turned = Image.fromarray(pixels)
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transposition that the orientation takes back
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = turn
+    turned = turned.transpose(Image.Transpose(undo[turn])) if turn in undo else turned
+    (folder / "images" / "val" / "a.png").unlink()
+    turned.save(folder / "images" / "val" / "a.jpg", exif=exif, quality=95)
+    data = read_folder(folder, "val")
+    assert data.sizes[0] == (60, 40)
+    assert data.pixels(0)[:18, :28].min() > 200
+    assert data.pixels(0)[22:].max() < 50
+
+
+def test_sixteen_bits_are_brought_to_eight(yolo):
+    folder = yolo("")
+    ramp = np.linspace(0, 65535, 40 * 60).reshape(40, 60).astype(np.uint16)
+    Image.fromarray(ramp).save(folder / "images" / "val" / "a.png")
+    assert np.array_equal(read_folder(folder, "val").pixels(0)[..., 0], ramp >> 8)
+
+
+def test_a_box_that_is_there_twice_counts_once(yolo):
+    data = read_folder(yolo("1 0.5 0.25 0.2 0.1\n1 0.5 0.25 0.2 0.1\n0 0.5 0.25 0.2 0.1\n"), "val")
+    assert data.classes[0].tolist() == [1, 0]
+    assert data.notes == ("1 boxes there twice were left out",)
+
+
+def test_labels_in_another_place_are_not_no_labels(yolo):
+    folder = yolo("")
+    (folder / "labels").rename(folder / "labels_old")
+    with pytest.raises(ValueError, match=r"there is no .*labels/val. Put the labels there"):
+        read_folder(folder, "val")
 
 
 def test_a_truncated_annotation_file_is_refused(coco):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import random
 import re
 import resource
@@ -28,7 +29,7 @@ from examples.detector.model import YOLOv5
 from examples.detector.options import HYP, Options, check_the_same, read_hyp
 from examples.detector.pictures import read_log
 from examples.detector.scenes import scenes
-from examples.detector.train import Stopper, main, train
+from examples.detector.train import Stopper, main, open_data, train
 
 ROOT = Path(__file__).parents[2]
 TINY = {"width": 0.125, "depth": 0.33, "image_size": 64, "batch_size": 8, "epochs": 3, "evaluate_every": 2}
@@ -304,6 +305,20 @@ def test_weights_start_another_run(whole):
         start_from(YOLOv5(10, 1.0, 0.125, rngs=nnx.Rngs(5)), whole[1])
     with pytest.raises(ValueError, match=r"there is no such folder or file"):
         start_from(model, Path("nowhere"))
+
+
+def test_weights_of_another_kind_are_refused_with_the_way_to_make_them(tmp_path):
+    (tmp_path / "yolov5n.pt").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"yolov5n.pt is no .npz; from_torch.py says how"):
+        start_from(YOLOv5(10, 0.33, 0.125, rngs=nnx.Rngs(5)), tmp_path / "yolov5n.pt")
+
+
+def test_training_images_without_any_box_are_refused(tmp_path):
+    folder = scenes(tmp_path / "scenes", {"train": 4, "val": 2})
+    file = folder / "annotations" / "instances_train.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"annotations": []}))
+    with pytest.raises(ValueError, match=r"none of the 4 training images has a box. Are the labels in place"):
+        open_data(Options(data=folder))
 
 
 def test_the_body_learns_slower_and_what_is_frozen_stays():
