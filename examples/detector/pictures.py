@@ -49,12 +49,18 @@ def draw_box(axis: Axes, corners: Sequence[float], label: str, colour, dashed: b
         )  # fmt: skip
 
 
+def draw_pixels(axis: Axes, pixels: np.ndarray) -> None:
+    """The first pixel from 0 to 1, as boxes count, rather than around 0."""
+    height, width = pixels.shape[:2]
+    axis.imshow(pixels, extent=(0, width, height, 0))
+
+
 def training_batch(batch: Mapping[str, np.ndarray], names: Sequence[str], path: Path) -> None:
     """The first images of a batch as the network sees them, with their boxes."""
     count = min(TILES, len(batch["image"]))
     figure, axes = tiles(count, "A training batch and its boxes")
     for axis, image, boxes, classes in zip(axes, batch["image"], batch["boxes"], batch["classes"], strict=False):
-        axis.imshow(image)
+        draw_pixels(axis, image)
         size = image.shape[0]
         for (x, y, w, h), c in zip(boxes * size, classes, strict=True):
             if c >= 0:
@@ -67,7 +73,7 @@ def predictions(dataset: Dataset, found: Sequence[np.ndarray], path: Path) -> No
     count = min(TILES, len(dataset))
     figure, axes = tiles(count, f"Predictions from confidence {SHOWN}; the true boxes are dashed")
     for index, axis in zip(range(count), axes, strict=False):
-        axis.imshow(dataset.pixels(index))
+        draw_pixels(axis, dataset.pixels(index))
         for corners in corners_of(dataset, index):
             draw_box(axis, corners, "", "white", dashed=True)
         for *corners, score, c in found[index]:

@@ -140,3 +140,17 @@ def test_what_is_found_is_placed_in_the_image_whatever_its_size(tmp_path, size):
     (found,) = find(detect, dataset, validation_batches(dataset, size=64, batch_size=1))
     pixel = max(1, max(size) / 64)  # of the network's input, in the file's
     np.testing.assert_allclose(found[0, :4], true, atol=1.5 * pixel)
+
+
+def test_boxes_are_drawn_around_what_they_hold(tmp_path, monkeypatch):
+    image = np.full((1, 8, 8, 3), 114, np.uint8)
+    image[0, 2:6, 2:6] = (255, 0, 0)
+    batch = {"image": image, "boxes": np.array([[[0.5, 0.5, 0.5, 0.5]]]), "classes": np.array([[0]])}
+    drawn = []
+    monkeypatch.setattr(pictures, "save", lambda figure, path: drawn.append(figure.axes[0]))
+    pictures.training_batch(batch, ["red"], tmp_path / "x.png")
+    (axis,) = drawn
+    box = axis.patches[0].get_bbox().extents
+    left, right, bottom, top = axis.images[0].get_extent()
+    pixel = (right - left) / 8
+    assert [left + 2 * pixel, top + 2 * pixel, left + 6 * pixel, top + 6 * pixel] == box.tolist()
