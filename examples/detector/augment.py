@@ -44,6 +44,12 @@ class Augmentation:
     mosaic: float = 1.0
     mixup: float = 0.0
 
+    def __post_init__(self) -> None:
+        limits = {"degrees": 180, "shear": 89, "perspective": 0.01, "scale": 0.99}
+        for name, value in dataclasses.asdict(self).items():
+            if not 0 <= value <= limits.get(name, 1):
+                raise ValueError(f"hyp: {name} is {value:g}; it must be from 0 to {limits.get(name, 1)}.")
+
     @classmethod
     def from_hyp(cls, hyp: Mapping[str, float]) -> Augmentation:
         return cls(**{f.name: float(hyp[f.name]) for f in dataclasses.fields(cls) if f.name in hyp})

@@ -42,6 +42,12 @@ class Gains:
     fl_gamma: float = 0.0
     label_smoothing: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            low, high = (1 if name == "anchor_t" else 0), (1 if name == "label_smoothing" else math.inf)
+            if not low <= value < high:
+                raise ValueError(f"hyp: {name} is {value:g}; it must be from {low} to below {high}.")
+
     @classmethod
     def from_hyp(cls, hyp: Mapping[str, float], *, classes: int, image_size: int) -> Gains:
         """A hyp.yaml's gains, scaled as YOLOv5 scales them: to 80 classes, 640 pixels and 3 levels."""

@@ -17,6 +17,7 @@ DECIDE = (
     "epochs", "batch_size", "optimizer", "cos_lr", "seed", "depth", "width", "image_size", "bf16", "body_rate",
     "freeze", "sync_batch_norm",
 )  # fmt: skip
+LEFT_OUT = {"copy_paste": "it needs outlines, and boxes have none", "anchors": "the network keeps those of v6"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,3 +153,8 @@ def check_the_same(now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
             + ", ".join(f"{name} {then.get(name)} (now {now.get(name)})" for name in differ)
             + ". Go on with the options it began with, or start another --out with --weights."
         )
+
+
+def left_out(hyp: Mapping[str, float]) -> list[str]:
+    """What a hyp.yaml asks for and this training does not do, in words."""
+    return [f"--hyp: {name} {hyp[name]:g} is left out: {why}" for name, why in LEFT_OUT.items() if hyp.get(name)]

@@ -33,7 +33,7 @@ from examples.detector.journal import Journal
 from examples.detector.loader import training_batches, validation_batches
 from examples.detector.loss import Gains
 from examples.detector.model import YOLOv5, decode, parameter_count
-from examples.detector.options import Options, check_the_same, read_hyp
+from examples.detector.options import Options, check_the_same, left_out, read_hyp
 from examples.detector.scenes import scenes
 from examples.detector.step import initial_state, training_step
 
@@ -117,7 +117,7 @@ def train(options: Options) -> Evaluation | None:
     recipe = frozen(head_and_body(recipe, options.body_rate), options.freeze)
     model = YOLOv5(len(images.names), *options.multiples, rngs=nnx.Rngs(options.seed))
     model.set_attributes(parts=1 if options.sync_batch_norm else jax.device_count())
-    notes = start_from(model, options.weights) if options.weights else []
+    notes = left_out(hyp) + (start_from(model, options.weights) if options.weights else [])
     say(f"{parameter_count(model):,} parameters, {len(images)} images of {len(images.names)} classes to train on, "
         f"{len(held_out)} to validate; {jax.device_count()} {jax.devices()[0].device_kind}")  # fmt: skip
     if not any(len(classes) for classes in held_out.classes):

@@ -151,6 +151,6 @@ def test_boxes_are_drawn_around_what_they_hold(tmp_path, monkeypatch):
     pictures.training_batch(batch, ["red"], tmp_path / "x.png")
     (axis,) = drawn
     box = axis.patches[0].get_bbox().extents
-    left, right, bottom, top = axis.images[0].get_extent()
+    left, right, _, top = axis.images[0].get_extent()
     pixel = (right - left) / 8
     assert [left + 2 * pixel, top + 2 * pixel, left + 6 * pixel, top + 6 * pixel] == box.tolist()

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import math
 import random
 import re
 import resource
@@ -21,12 +22,14 @@ from flax import nnx
 from tensorboardX.proto import event_pb2
 
 import jaxsched as js
+from examples.detector.augment import Augmentation
 from examples.detector.checkpoint import Checkpoints
 from examples.detector.fine_tune import frozen, head_and_body, start_from
 from examples.detector.from_torch import flat_state
 from examples.detector.journal import Journal
+from examples.detector.loss import Gains
 from examples.detector.model import YOLOv5
-from examples.detector.options import HYP, Options, check_the_same, read_hyp
+from examples.detector.options import HYP, Options, check_the_same, left_out, read_hyp
 from examples.detector.pictures import read_log
 from examples.detector.scenes import scenes
 from examples.detector.train import Stopper, main, open_data, train
@@ -364,6 +367,23 @@ def test_a_wrong_hyp_is_refused(tmp_path, line, words):
     (tmp_path / "hyp.yaml").write_text(line)
     with pytest.raises(ValueError, match=words):
         read_hyp(tmp_path / "hyp.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("box", math.nan), ("fl_gamma", -1), ("anchor_t", 0), ("label_smoothing", 1), ("mosaic", 7), ("fliplr", -1),
+     ("scale", 2), ("degrees", math.inf), ("hsv_h", -3)],
+)  # fmt: skip
+def test_a_number_of_the_hyp_out_of_its_range_is_refused(name, value):
+    hyp = read_hyp(HYP) | {name: value}
+    with pytest.raises(ValueError, match=f"hyp: {name} is {value:g}; it must be from"):
+        Gains.from_hyp(hyp, classes=10, image_size=64), Augmentation.from_hyp(hyp)
+
+
+def test_what_of_a_hyp_is_left_out_is_said():
+    assert left_out(read_hyp(HYP)) == []
+    assert "copy_paste 0.1 is left out: it needs outlines" in left_out({"copy_paste": 0.1, "anchors": 3.4})[0]
+    assert "anchors 3.4 is left out" in left_out({"copy_paste": 0.1, "anchors": 3.4})[1]
 
 
 def test_numbers_that_yaml_takes_for_words_are_numbers(tmp_path):
