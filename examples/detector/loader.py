@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 
 import grain
@@ -159,8 +163,16 @@ def as_dataset(batches: grain.MapDataset, workers: int, threads: int) -> grain.I
     loaded = batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(4, 2 * threads)))
     if workers:
         flags.FLAGS.mark_as_parsed()  # grain's workers read absl's flags, which only absl's own main would parse
-        loaded = loaded.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+        loaded = loaded.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=end_with_parent)
     return loaded
+
+
+def end_with_parent(*_: int) -> None:
+    """A worker ends when the process that trains does, and no sooner: schedulers ask all processes of a job to end at
+    once, and it may still need batches; killed, it cannot end its workers."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 class Batches:

@@ -105,7 +105,8 @@ def train(options: Options) -> Evaluation | None:
         images, Augmentation.from_hyp(hyp), batch_size=options.batch_size, epochs=options.epochs, seed=options.seed,
         shard=(jax.process_index(), jax.process_count()), **loading,
     )  # fmt: skip
-    held_out_batches = validation_batches(held_out, batch_size=32, **loading)
+    # In threads: its processes would start anew for each evaluation.
+    held_out_batches = validation_batches(held_out, batch_size=32, **loading | {"workers": 0})
     steps_per_epoch = len(images) // options.batch_size
     if options.batch_size % jax.device_count():
         raise ValueError(f"--batch-size {options.batch_size} does not divide over {jax.device_count()} devices.")

@@ -1,6 +1,9 @@
 """Batches: the same from the seed whatever loads them, resumable, with boxes that stay on their objects."""
 
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +42,18 @@ def test_an_epoch_drops_what_fills_no_batch(whole):
 @pytest.mark.parametrize(("threads", "workers"), [(3, 0), (1, 2)])
 def test_batches_do_not_depend_on_who_loads_them(images, whole, threads, workers):
     same(list(training_batches(images, Augmentation(), threads=threads, workers=workers, **RUN)), whole)
+
+
+def test_workers_end_with_the_process_they_load_for(images):
+    program = (
+        "import os, sys; from examples.detector.augment import Augmentation\n"
+        "from examples.detector.data import read_folder; from examples.detector.loader import training_batches\n"
+        "batches = training_batches(read_folder(sys.argv[1], 'train'), Augmentation(), workers=1, **eval(sys.argv[2]))\n"
+        "next(batches); os.kill(os.getpid(), 9)"
+    )
+    words = [sys.executable, "-c", program, images.images[0].parents[1], repr(RUN | {"epochs": 100})]
+    # The pipe is at its end when all who may write to it have ended.
+    subprocess.run(words, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
 
 
 def test_another_seed_gives_other_batches(images, whole):

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import os
 import random
 import re
 import resource
@@ -209,13 +210,13 @@ def test_a_killed_run_resumes_to_the_same_bits(data, whole, number, wait):
 
 
 @pytest.mark.slow_process
-def test_sigterm_saves_in_the_middle_of_an_epoch(data, whole):
-    chosen = options(data, "asked", log_ratios=True)
+def test_sigterm_to_all_its_processes_saves_in_the_middle_of_an_epoch(data, whole):
+    chosen = options(data, "asked", log_ratios=True, workers=1)
     process = subprocess.Popen(
-        arguments(chosen), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        arguments(chosen), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, process_group=0
     )
     after_checkpoint(5, 0.0)(process, chosen.out)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # as schedulers do
     words = process.communicate(timeout=120)[0]
     assert "go on with --resume" in words
     assert process.returncode == 0
