@@ -40,6 +40,13 @@ class Options:
     compare: bool = True
     """Also train one after the other, and tell how long that takes."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("rates", 1), ("steps", 20), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least {least}.")
+        if not 0 < self.lowest <= self.highest:
+            raise ValueError(f"--lowest is {self.lowest}, --highest {self.highest}; it must be 0 < lowest <= highest.")
+
 
 def recipe(peak: float, steps: int) -> js.Recipe:
     """Nesterov SGD, a short warm-up, half a cosine down to 0."""

@@ -1,7 +1,10 @@
 """The sweep gives what the trainings would give one by one."""
 
+import re
+
 import jax
 import numpy as np
+import pytest
 
 from examples.lr_sweep import Options, digits, main, recipe, train
 
@@ -21,3 +24,14 @@ def test_trainings_at_once_are_the_trainings_one_by_one(tmp_path):
     np.testing.assert_allclose(losses, alone, rtol=1e-12)
     assert losses[1, -5:].mean() < 0.5 * losses[1, :5].mean()
     assert (tmp_path / "sweep.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"rates": 0}, "--rates is 0; it must be at least 1"), ({"steps": 10}, "--steps is 10; it must be at least 20"),
+     ({"batch_size": 0}, "--batch-size is 0"), ({"lowest": 0.0}, "0 < lowest <= highest"),
+     ({"lowest": 20.0}, "--lowest is 20.0, --highest 10.0")],
+)  # fmt: skip
+def test_wrong_options_are_refused(changes, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Options(**changes)
