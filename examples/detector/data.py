@@ -5,8 +5,9 @@ COCO                                     YOLO
     annotations/instances_val.json           images/train/*.jpg   images/val/*.jpg
     train/*.jpg  val/*.jpg                    labels/train/*.txt   labels/val/*.txt
 
-COCO's own names (``instances_train2017.json``, ``train2017/`` or ``images/train2017/``) are found too. Everything
-wrong with the folder is found before training starts, and reported with the file, the value and the remedy.
+A data.yaml that says otherwise (``train: train/images``) is followed, seen from its own folder. COCO's own names
+(``instances_train2017.json``, ``train2017/`` or ``images/train2017/``) are found too. Everything wrong with the folder is
+found before training starts, and reported with the file, the value and the remedy.
 """
 
 from __future__ import annotations
@@ -162,7 +163,8 @@ def read_yolo(folder: Path, split: str) -> Dataset:
     """YOLO: one text file to an image, a line ``class x y w h`` to a box, in fractions of the image."""
     file = folder / "data.yaml"
     try:
-        names = yaml.safe_load(file.read_text()).get("names")
+        content = yaml.safe_load(file.read_text())
+        names = content.get("names")
     except (yaml.YAMLError, AttributeError) as error:
         raise ValueError(f"{file} cannot be read ({error}); it must hold 'names:', the list of classes.") from error
     if isinstance(names, dict):
@@ -174,17 +176,17 @@ def read_yolo(folder: Path, split: str) -> Dataset:
     for c, name in enumerate(names):
         if name is None or not str(name).strip():
             raise ValueError(f"{file}: class {c} has no name. Give it one.")
-    root = folder / "images" / split
+    root, labels = yolo_folders(folder, split, content.get(split))
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
     if not paths:
         raise ValueError(f"{root} holds no images ({', '.join(IMAGE_ENDINGS)}).")
-    if not (folder / "labels" / split).is_dir():
-        raise ValueError(f"{root} has images, but there is no {folder / 'labels' / split}. Put the labels there.")
+    if not labels.is_dir():
+        raise ValueError(f"{root} has images, but there is no {labels}. Put the labels there.")
     sizes = check_images(paths, [None] * len(paths))
     rows: list[list[list[float]]] = []
     empty = twice = 0
     for path, size in zip(paths, sizes, strict=True):
-        label = (folder / "labels" / split / path.relative_to(root)).with_suffix(".txt")
+        label = (labels / path.relative_to(root)).with_suffix(".txt")
         rows.append([])
         for number, line in enumerate(label.read_text().splitlines() if label.is_file() else [], 1):
             where = f"{label}, line {number}"
@@ -213,6 +215,25 @@ def read_yolo(folder: Path, split: str) -> Dataset:
     return assemble(
         [str(n) for n in names], paths, sizes, rows, [[] for _ in rows], {"without area": empty, "there twice": twice}
     )
+
+
+def yolo_folders(folder: Path, split: str, given: Any) -> tuple[Path, Path]:
+    """Where the images and the labels are: as data.yaml says of `split`, seen from its own folder, or images/`split`.
+
+    ``../train/images``, as exporters write it, is ``train/images`` where it leads nowhere. The labels' path is the
+    images' with its last ``images`` made ``labels``.
+    """
+    if given is not None and not isinstance(given, str):
+        raise ValueError(f"{folder}/data.yaml: {split} is {given!r}; it must be the path of one folder of images.")
+    places = [folder / p for p in (given, given and given.removeprefix("../")) if p] + [folder / "images" / split]
+    root = next((place for place in places if place.is_dir()), None)
+    if root is None:
+        raise ValueError(f"none of {', '.join(map(str, dict.fromkeys(places)))} is a folder; it must hold the images.")
+    parts = root.relative_to(folder).parts if root.is_relative_to(folder) else root.parts
+    if "images" not in parts:
+        raise ValueError(f"{root} must have 'images' in its path, and the labels be beside it in 'labels'.")
+    last = len(root.parts) - 1 - parts[::-1].index("images")
+    return root, Path(*root.parts[:last], "labels", *root.parts[last + 1 :])
 
 
 def check_corners(corners: Iterable[float], size: tuple[int, int], where: str, slack: float) -> list[float]:

@@ -192,6 +192,22 @@ def test_yolo_is_read(yolo):
     assert len(data.boxes[1]) == 0  # no label file: no boxes
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [("train/images", "train/labels", "../train/images"), ("images/train2017", "labels/train2017", "images/train2017"),
+     ("images/deep/val", "labels/deep/val", "images/deep/val/"), ("images/val", "labels/val", None)],
+)  # fmt: skip
+def test_data_yaml_says_where_the_images_are(yolo, tmp_path, images, labels, said):
+    folder = yolo("1 0.5 0.25 0.2 0.1", f"names: [cat, dog]\nval: {said}\n" if said else None)
+    for was, now in (("images/val", images), ("labels/val", labels)):
+        (tmp_path / "moved").mkdir(exist_ok=True)
+        (folder / was).rename(tmp_path / "moved" / "x")
+        (folder / now).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "moved" / "x").rename(folder / now)
+    data = read_folder(folder, "val")
+    assert [len(boxes) for boxes in data.boxes] == [1, 0]
+
+
 @pytest.mark.parametrize("label", ["", "\n", "  \n\n"])
 def test_an_empty_label_file_is_an_image_without_boxes(yolo, label):
     data = read_folder(yolo(label), "val")
@@ -217,6 +233,7 @@ def test_an_empty_label_file_is_an_image_without_boxes(yolo, label):
         ("", "names: [cat, '']", "class 1 has no name"),
         ("", "names: {0: cat, 2: dog}", r"names has keys \[0, 2\]"),
         ("", "nc: 2", "names is None"),
+        ("", "names: [cat, dog]\nval: [a, b]", r"val is \['a', 'b'\]; it must be the path of one folder"),
     ],
 )
 def test_a_wrong_yolo_folder_is_refused(yolo, label, names, words):
