@@ -48,12 +48,14 @@ def test_workers_end_with_the_process_they_load_for(images):
     program = (
         "import os, sys; from examples.detector.augment import Augmentation\n"
         "from examples.detector.data import read_folder; from examples.detector.loader import training_batches\n"
-        "batches = training_batches(read_folder(sys.argv[1], 'train'), Augmentation(), workers=1, **eval(sys.argv[2]))\n"
+        "data = read_folder(sys.argv[1], 'train')\n"
+        "batches = training_batches(data, Augmentation(), workers=1, **eval(sys.argv[2]))\n"
         "next(batches); os.kill(os.getpid(), 9)"
     )
     words = [sys.executable, "-c", program, images.images[0].parents[1], repr(RUN | {"epochs": 100})]
     # The pipe is at its end when all who may write to it have ended.
-    subprocess.run(words, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    ended = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -9, ended.stderr
 
 
 def test_another_seed_gives_other_batches(images, whole):
