@@ -6,8 +6,8 @@ COCO                                     YOLO
     train/*.jpg  val/*.jpg                    labels/train/*.txt   labels/val/*.txt
 
 A data.yaml that says otherwise (``train: train/images``) is followed, seen from its own folder. COCO's own names
-(``instances_train2017.json``, ``train2017/`` or ``images/train2017/``) are found too. Everything wrong with the folder is
-found before training starts, and reported with the file, the value and the remedy.
+(``instances_train2017.json``, ``train2017/`` or ``images/train2017/``) are found too. Everything wrong with the folder
+is found before training starts, and reported with the file, the value and the remedy.
 """
 
 from __future__ import annotations
