@@ -295,6 +295,11 @@ def as_step(step: ArrayLike) -> jax.Array:
 
 def real(value: ArrayLike) -> jax.Array:
     """``value`` as float32, or float64 under ``jax_enable_x64``."""
+    if isinstance(value, Schedule):
+        raise TypeError(
+            f"called with the step it gives no number but the schedule {value!r}: a scheduler of a port is called with "
+            "the base lr first, as in StepLR(30)(0.1)"
+        )
     return jnp.asarray(value, dtype=jnp.result_type(float))
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxsched as js
 
@@ -36,3 +37,10 @@ def test_a_table_has_all_its_digits_in_float64():
     assert float(schedule(1)) == np.float32(1 / 3)
     with jax.enable_x64(True):
         assert float(schedule(1)) == 1 / 3
+
+
+def test_a_maker_of_schedules_is_no_schedule():
+    maker = js.ports.torch.StepLR(30)
+    for use in (lambda: js.sgd(lr=maker).init({"w": 1.0}), lambda: js.warmup(maker, 5)(3)):
+        with pytest.raises(TypeError, match="is called with the base lr first"):
+            use()
