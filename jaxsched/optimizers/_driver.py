@@ -132,6 +132,7 @@ def lift(
         del extra
         if params is None:
             raise ValueError(f"{rule.name}: update needs the parameters: tx.update(gradients, opt_state, params)")
+        _check_state(rule.name, state, active, starts)
         gradients, structure = _flatten(updates)
         leaves = structure.flatten_up_to(params)
         slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
@@ -159,6 +160,23 @@ def lift(
         return structure.unflatten([own for own, _ in results]), new_state
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _check_state(optimizer: str, state: Any, groups: hyper.Values, slots: Mapping[str, SlotStart]) -> None:
+    """That a state is of this optimizer: of other groups it would name the wrong ones, and without a slot not go on."""
+    if not isinstance(state, OptimizerState):
+        raise TypeError(
+            f"{optimizer}: the state must be what init gave, got {type(state).__name__}; the order is "
+            "tx.update(gradients, opt_state, params)"
+        )
+    missing = [name for name in slots if name not in state.slots]
+    if sorted(state.groups) != sorted(groups) or missing:
+        raise ValueError(
+            f"{optimizer}: the state is of another optimizer: its groups are "
+            f"{', '.join(map(repr, sorted(state.groups)))} and its slots {', '.join(map(repr, sorted(state.slots))) or 'none'}; here the groups are "
+            f"{', '.join(map(repr, groups))} and the slots {', '.join(map(repr, sorted(slots))) or 'none'}. "
+            "To go on from it: js.carry_over(state, tx.init(params))"
+        )
 
 
 def _required(ruled: tuple[grouping.Rule, ...], groups: hyper.Groups, given: bool) -> tuple[grouping.Rule, ...]:

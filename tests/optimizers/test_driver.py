@@ -256,3 +256,24 @@ def test_update_without_parameters_says_what_to_pass():
     tx = js.sgd(lr=0.1)
     with pytest.raises(ValueError, match="needs the parameters"):
         tx.update(ONES, tx.init(PARAMS))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        js.sgd(lr=0.1, momentum=0.9, rules=[("**", "all")]),
+        js.sgd(lr=0.1, momentum=0.9, groups={"bias": None}),
+        js.sgd(lr=0.1),
+        js.adam(),
+    ],
+    ids=["groups", "frozen", "no momentum", "adam"],
+)
+def test_a_state_of_another_optimizer_is_refused(other):
+    with pytest.raises(ValueError, match=r"sgd: the state is of another optimizer.*js\.carry_over"):
+        step(js.sgd(lr=0.1, momentum=0.9), other.init(PARAMS))
+
+
+def test_what_is_no_state_is_refused():
+    for wrong in (PARAMS, optax.sgd(0.1).init(PARAMS)):
+        with pytest.raises(TypeError, match="the state must be what init gave"):
+            step(js.sgd(lr=0.1), wrong)
