@@ -172,11 +172,14 @@ def _check_state(optimizer: str, state: Any, groups: hyper.Values, slots: Mappin
     missing = [name for name in slots if name not in state.slots]
     if sorted(state.groups) != sorted(groups) or missing:
         raise ValueError(
-            f"{optimizer}: the state is of another optimizer: its groups are "
-            f"{', '.join(map(repr, sorted(state.groups)))} and its slots {', '.join(map(repr, sorted(state.slots))) or 'none'}; here the groups are "
-            f"{', '.join(map(repr, groups))} and the slots {', '.join(map(repr, sorted(slots))) or 'none'}. "
+            f"{optimizer}: the state is of another optimizer: it has the groups {_listed(state.groups)} and the slots "
+            f"{_listed(state.slots)}; here the groups are {_listed(groups)}, the slots {_listed(slots)}. "
             "To go on from it: js.carry_over(state, tx.init(params))"
         )
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(map(repr, sorted(names))) or "none"
 
 
 def _required(ruled: tuple[grouping.Rule, ...], groups: hyper.Groups, given: bool) -> tuple[grouping.Rule, ...]:
