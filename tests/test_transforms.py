@@ -187,7 +187,8 @@ def test_ema_takes_one_minus_its_decay_to_the_last_digit_and_copies_at_0():
         assert js.average(state, jnp.zeros(()), jnp.ones(())) == taken
     large = {"w": jnp.float32(1e8)}
     copied = js.ema(0.0)
-    _, state = copied.update({"w": jnp.float32(-1e8)}, copied.init(large)._replace(average={"w": jnp.float32(3.0)}), large)
+    state = copied.init(large)._replace(average={"w": jnp.float32(3.0)})
+    _, state = copied.update({"w": jnp.float32(-1e8)}, state, large)
     assert js.averaged(state)["w"] == 0.0
 
 
@@ -302,3 +303,18 @@ def test_a_resume_with_other_groups_and_schedules_keeps_what_was_gathered():
     state = differing.update(gradients(0), differing.init(PARAMS), PARAMS)[1]
     with pytest.raises(ValueError, match=r"'a', 'b' are new, and the old ones .* differ in mu_product"):
         js.carry_over(state, new.init(params))
+
+
+@pytest.mark.parametrize("new", [js.adam(lr=0.1), js.sgd(lr=0.1, momentum=0.9, dampening=0.5)], ids=["adam", "sgd"])
+def test_another_optimizer_begins_its_averages_anew_and_goes_on_in_the_schedule(new):
+    old = js.sgd(lr=0.1)
+    state = old.init(PARAMS)
+    for i in range(4):
+        _, state = old.update(gradients(i), state, PARAMS)
+    moved = js.carry_over(state, new.init(PARAMS))
+    fresh = new.init(PARAMS)
+    for i in range(3):
+        a, moved = new.update(gradients(i), moved, PARAMS)
+        b, fresh = new.update(gradients(i), fresh, PARAMS)
+        chex.assert_trees_all_equal(a, b)
+    assert int(moved.count) == 7

@@ -74,7 +74,7 @@ def read(path: Path, given: Given, kind: str | None = None) -> Recipe:
         given = dataclasses.replace(given, steps_per_epoch=math.ceil(given.images / size))
     missing = [option for option in chosen.required if getattr(given, option) is None]
     if missing:
-        raise ValueError(f"{path}: {chosen.title} says nothing of that, so give {', '.join(map(_flag, missing))}")
+        raise ValueError(f"{path}: {chosen.title} does not say it, so give {', '.join(map(_flag, missing))}")
     return chosen.read(path, given)
 
 

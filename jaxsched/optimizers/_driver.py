@@ -139,7 +139,8 @@ def lift(
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
         numbers = evaluate(state.count if step is None else as_step(step), leaves, plateau)
         count = jnp.asarray(optax.safe_increment(state.count))
-        total = jnp.maximum(count + state.earlier, count)  # a sum beyond int32 is negative
+        total = count + state.earlier
+        total = jnp.where((state.earlier > 0) & (total < count), count, total)  # a sum beyond int32 is negative
         prepared: Mapping[str, jax.Array] = state.shared
         if rule.prepare and active:
             prepared = rule.prepare(Hypers(**numbers, **state.shared, count=total))

@@ -28,7 +28,7 @@ class OptimizerState(NamedTuple):
     """By group and name, for those hyperparameters that are driven by a metric."""
     earlier: jax.Array
     """Updates done before the first of these, where the state was taken over from another run; int32 []. Bias
-    corrections count them, schedules do not."""
+    corrections count them, schedules do not. Negative where the slots are younger than the count."""
 
 
 def states(tree: Any, kind: type) -> list[Any]:
@@ -86,8 +86,9 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
     """The state with which a changed optimizer goes on: what ``old_state`` gathered, in the form of ``new_state``.
 
     For a resume with other groups, rules, schedules or numbers. The count and the slots are those of ``old_state``; a
-    slot that it does not have (of a momentum that is new) is that of ``new_state``. What is kept by group goes by
-    name; a group that is new takes it over where all old groups agree.
+    slot that it does not have (of a momentum that is new) is that of ``new_state``. Where no slot is left, as with
+    another optimizer, schedules go on and bias corrections begin anew. What is kept by group goes by name; a group that
+    is new takes it over where all old groups agree.
 
     Args:
         old_state: The state so far, such as one restored from a checkpoint.
@@ -111,7 +112,7 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
             return old
         return new._replace(
             count=old.count,
-            earlier=old.earlier,
+            earlier=old.earlier if new.slots.keys() & old.slots.keys() else -old.count,
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
             slots={name: old.slots.get(name, tree) for name, tree in new.slots.items()},
             plateau={

@@ -31,7 +31,8 @@ def ema(decay: Value) -> optax.GradientTransformationExtraArgs:
     """An exponential moving average of the parameters: the last member of a chain.
 
     ``average = decay * average + (1 - decay) * params`` with the parameters after this update. It starts as a copy of
-    the first parameters. Read it with `averaged`; average other state alike with `average`.
+    the first parameters (torch's AveragedModel copies those after its first update: a decay of
+    ``piecewise([0.0, decay], at=[1])``). Read it with `averaged`; average other state alike with `average`.
 
     Args:
         decay: A number in [0, 1], or a schedule of the update's index (from 0): `exponential_ramp` (YOLOv5, mmengine's
