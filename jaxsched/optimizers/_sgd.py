@@ -126,11 +126,12 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     dampened = h.form == "torch" and not h.nesterov
     gain = {"torch": h.gain if dampened else 1, "classic": h.lr, "average": h.momentum.new}[h.form]
     buffer = h.momentum.old * slots["momentum"] + gain * gradient
-    direction = h.momentum.old * buffer + gain * gradient if h.nesterov else buffer
+    waits = (h.momentum.old == 0) & (h.form == "torch")
+    buffer = jnp.where(waits, slots["momentum"], buffer)
+    # From the new buffer alone: what reads the old one too has it copied first.
+    direction = h.momentum.old * buffer + gain * gradient if h.nesterov else jnp.where(waits, gain * gradient, buffer)
     if h.form == "classic":
         return -direction, {"momentum": buffer}
-    if h.form == "torch":
-        buffer = jnp.where(h.momentum.old == 0, slots["momentum"], buffer)
     return -(h.corrected_lr if h.bias_correction else h.lr) * direction, {"momentum": buffer}
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.optimizers._hyperparameters import check, rest
-from jaxsched.optimizers._moving import Shares, moved
+from jaxsched.optimizers._moving import Shares
 from jaxsched.optimizers._state import OptimizerState, states, unboxed
 from jaxsched.schedules import Value, value_at
 from jaxsched.transforms._accumulate import applied
@@ -76,7 +76,9 @@ def _average(average: Any, value: Any, shares: Shares) -> Any:
     def one(old: jax.Array, new: jax.Array) -> jax.Array:
         if not _moves(new):
             return new
-        return moved(old, new.astype(old.dtype), Shares(*(share.astype(old.dtype) for share in shares)))
+        share = shares.new.astype(old.dtype)
+        kept = jnp.where(share == 1, 0, old)  # so that a copy is exact
+        return kept + share * (new.astype(old.dtype) - kept)
 
     return jax.tree.map(one, average, value)
 

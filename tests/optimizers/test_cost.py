@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import jaxsched as js
 from jaxsched.schedules import Number, schedule
@@ -133,3 +134,19 @@ def test_norms_of_large_small_half_complex_and_empty_arrays():
     expected = np.sqrt(sum(np.sum(np.abs(kernel.astype(np.complex128)) ** 2) for kernel in kernels.values()))
     assert norms.dtype == jnp.float32
     np.testing.assert_allclose(norms, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_donated_state_is_changed_in_place(nesterov):
+    """What two kernels read, and one of them writes, would be copied first."""
+    params = {"kernel": jnp.ones((30, 20)), "bias": jnp.ones(500)}
+    sgd = js.sgd(lr=js.cosine(0.1, 9), momentum=js.linear(0.8, 0.9, 9), nesterov=nesterov, weight_decay=0.1)
+    tx = optax.chain(sgd, js.ema(js.ratio_ramp(0.999)))
+
+    def step(params, state, gradients):
+        updates, state = tx.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state
+
+    program = jax.jit(step, donate_argnums=(0, 1)).lower(params, tx.init(params), params).compile().as_text()
+    assert "f32[30,20]{1,0} parameter" in program
+    assert not re.findall(r"= f32\[(?:30,20|500)\]\S* copy\(", program)
