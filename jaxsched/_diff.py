@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxsched._metric import definitions
-from jaxsched.recipe import Recipe
+from jaxsched.recipe import Recipe, as_recipe
 from jaxsched.schedules import value_at
 from jaxsched.schedules._checks import is_host_number
 
@@ -101,7 +101,7 @@ def diff(a: Recipe, b: Recipe, *, rtol: float = 1e-6) -> Differences:
         lr (bias, norm, weight): 0.125 -> 0.3125 at step 3; differs at 1-3
         momentum (bias): 0.0 -> 0.75
     """
-    lengths = [recipe.steps for recipe in (a, b) if recipe.steps is not None]
+    lengths = [recipe.steps for recipe in map(as_recipe, (a, b)) if recipe.steps is not None]
     steps = np.arange(min(lengths, default=1000))
     return Differences((*_of_fields(a, b, steps, rtol), *_of_groups(a, b, steps, rtol)))
 

@@ -51,7 +51,8 @@ def report_metric(opt_state: Any, metric: ArrayLike) -> Any:
         ``opt_state`` with these moved on.
 
     Raises:
-        ValueError: If no hyperparameter is a `plateau` or `greedy`, or ``metric`` is not one number.
+        ValueError: If no hyperparameter is a `plateau` or `greedy`, or ``metric`` is an array of several.
+        TypeError: If ``metric`` is no number.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -62,6 +63,8 @@ def report_metric(opt_state: Any, metric: ArrayLike) -> Any:
     """
     from jaxsched.optimizers._state import OptimizerState, states  # here: that file is written with this one
 
+    if isinstance(metric, str | bytes | None):
+        raise TypeError(f"report_metric: the metric must be a number, got {metric!r}")
     metric = real(metric)
     if metric.shape != ():
         raise ValueError(f"report_metric: the metric must be one number, got an array of shape {metric.shape}")

@@ -73,7 +73,7 @@ def plot(
         >>> [axis.get_label() for axis in js.plot(recipe).axes]
         ['lr', 'momentum']
     """
-    recipes = {"": recipe} if isinstance(recipe, Recipe) else dict(recipe)
+    recipes = recipe if isinstance(recipe, Mapping) else {"": recipe}
     if not recipes:
         raise ValueError("plot: there is no recipe to draw")
     if path is not None and os.path.splitext(path)[1].lower() not in SUFFIXES:

@@ -206,6 +206,13 @@ class Recipe:
         return recipe
 
 
+def as_recipe(value: Any) -> Recipe:
+    """``value``, which must be a recipe: a schedule or a transformation does not say enough to be reported on."""
+    if not isinstance(value, Recipe):
+        raise TypeError(f'a Recipe is needed, such as js.Recipe("sgd", dict(lr=0.1)), got {value!r}')
+    return value
+
+
 def _tupled(values: Any) -> Any:
     """Pairs such as betas as tuples, so that equal ones are equal; what is no mapping is left to `by_group`."""
     if not isinstance(values, Mapping):

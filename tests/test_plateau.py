@@ -208,3 +208,10 @@ def test_a_restored_state_goes_on_with_the_settings_of_the_definition():
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("metric", ["0.5", None])
+def test_a_metric_that_is_no_number_is_refused(metric):
+    state = js.sgd(lr=js.plateau(0.1)).init({"w": 1.0})
+    with pytest.raises(TypeError, match="the metric must be a number"):
+        js.report_metric(state, metric)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxsched.recipe import Recipe
+from jaxsched.recipe import Recipe, as_recipe
 from jaxsched.schedules import Schedule, value_at
 from jaxsched.schedules._checks import MAX_STEP
 
@@ -131,6 +131,7 @@ def updates(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> 
 
 def all_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None) -> np.ndarray:
     """``steps`` as an array, or all of the recipe's."""
+    recipe = as_recipe(recipe)
     if steps is not None:
         return np.asarray(steps, dtype=np.int64)
     if recipe.steps is None:

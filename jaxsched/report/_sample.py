@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsched.recipe import Recipe
+from jaxsched.recipe import Recipe, as_recipe
 from jaxsched.report._curves import shown_of, values_at
 from jaxsched.report._moments import Moment, moments
 
@@ -42,7 +42,7 @@ class Sample:
 
 def sample(recipe: Recipe) -> Sample:
     """Look at a recipe."""
-    groups = recipe.by_group()
+    groups = as_recipe(recipe).by_group()
     shown = {group: shown_of(values) for group, values in groups.items() if values is not None}
     known: dict[int, list[Moment]] = {}  # groups share schedules
 

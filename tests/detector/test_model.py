@@ -88,6 +88,13 @@ def test_sizes_have_yolov5s_parameters(classes, size, count):
     assert parameter_count(shapes_of(classes, size)) == count
 
 
+def test_the_groups_hold_as_many_tensors_as_yolov5s():
+    params = nnx.state(shapes_of(10, "n"), nnx.Param)
+    recipe = js.ports.yolov5.recipe(HYP, epochs=1, steps_per_epoch=1, batch_size=16)
+    labels = jax.tree.leaves(js.labels(params, recipe.rules))
+    assert {name: labels.count(name) for name in set(labels)} == {"weight": 60, "norm": 57, "bias": 60}
+
+
 def test_a_start_is_drawn_as_torch_draws_it():
     model = YOLOv5(10, *SIZES["n"], rngs=nnx.Rngs(0))
     stem = np.asarray(model.backbone[0].conv.kernel[...])
