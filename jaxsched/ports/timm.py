@@ -128,7 +128,9 @@ def recipe(
         steps_per_epoch: Batches in an epoch, > 0.
         world_size: How many processes train, each with ``batch_size`` images.
         layers: With ``layer_decay``: for each layer, the first one first, which parameters it has, as a glob or
-            condition; what matches none belongs to the last. (timm's models know their own layers.)
+            condition; what matches none belongs to the last. List all of timm's, which its models know themselves: the
+            stem, each block, the final norm, the head. Where one is left out, the rates of all before it are too high
+            by one power of ``layer_decay``.
         no_weight_decay: Further parameters that do not decay, as globs or conditions. (timm's models know these too.)
 
     Returns:
