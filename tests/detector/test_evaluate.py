@@ -128,7 +128,8 @@ def test_what_is_found_is_placed_in_the_image_whatever_its_size(tmp_path, size):
     true = np.round(np.array([0.25, 0.3, 0.75, 0.8]) * (width, height, width, height)).astype(int)
     pixels = np.full((height, width, 3), 114, np.uint8)
     pixels[true[1] : true[3], true[0] : true[2]] = (255, 0, 0)
-    (tmp_path / "images" / "val").mkdir(parents=True)
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "val").mkdir(parents=True)
     Image.fromarray(pixels).save(tmp_path / "images" / "val" / "a.png")
     (tmp_path / "data.yaml").write_text("names: [red]")
     dataset = read_folder(tmp_path, "val")
