@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched.schedules import Count, Length, Number, Rate, Value, WholeLength, schedule, value_at
-from jaxsched.schedules._checks import choice, number
+from jaxsched.schedules._checks import choice, is_host_number, number
 from jaxsched.schedules._progress import fraction, sin_squared
 from jaxsched.schedules._rate import LogRate
 from jaxsched.schedules._schedule import real
@@ -82,6 +82,8 @@ def phases_at(step: int, values: Sequence[float], ends: Sequence[float], shape: 
 
 def _since(step: jax.Array, begin: Any) -> jax.Array:
     """``step - begin``, whole steps in integers so that the part after the point survives a large step."""
+    if is_host_number(begin):  # which has more digits after it than float32 keeps
+        return real(step - math.floor(begin)) - real(begin - math.floor(begin))
     whole = jnp.floor(real(begin))
     return real(step - whole.astype(jnp.int32)) - (real(begin) - whole)
 

@@ -7,7 +7,7 @@ import warnings
 import jax
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import jaxsched as js
@@ -267,7 +267,11 @@ DRAWN = {
 leaf = st.sampled_from(list(DRAWN)).flatmap(lambda name: st.tuples(st.just(name), st.fixed_dictionaries(DRAWN[name])))
 
 
+UNEVEN = dict(max_lr=1.0, total_steps=381, pct_start=0.17484074317531004, anneal_strategy="linear", three_phase=True)
+
+
 @settings(max_examples=100, deadline=None)
+@example(tree=("OneCycleLR", UNEVEN))  # phases that end between two steps: at 131.23 in float32 an end is off by 8e-6
 @given(tree=leaf)
 def test_every_scheduler_drawn(tree):
     try:
