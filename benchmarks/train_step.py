@@ -5,7 +5,8 @@
 
 Times are medians in milliseconds over whole cycles of gradient accumulation, after compilation, with the batch in
 memory. The two are measured in turns, so that whatever else the machine does falls on both. What updates cost is shown
-twice: called alone, with the hand-over of all its arrays, and as what it adds to the gradients.
+twice: called alone, with the hand-over of all its arrays, and as what it adds to the gradients. All of it runs with the
+large pages that the example asks for, torch's too; without them: GLIBC_TUNABLES=glibc.malloc.hugetlb=0.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import os
 import re
 import statistics
 import sys
@@ -21,14 +23,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from examples.detector.memory import use_large_pages
+
+if __name__ == "__main__":
+    use_large_pages()  # before what takes long to import
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
 from flax import nnx
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jaxsched as js
 from examples.detector.loss import Gains, detection_loss
@@ -73,7 +79,8 @@ def main(o: Options) -> None:
 
     device = jax.devices()[0]
     print(f"{o.size} at {o.image_size} px, batch {o.batch_size}, {'bf16' if o.bf16 else 'float32'}, an update every "
-          f"{accumulate} batches, on {device.device_kind}")  # fmt: skip
+          f"{accumulate} batches, on {device.device_kind}; GLIBC_TUNABLES is {os.environ.get('GLIBC_TUNABLES')!r}"
+    )  # fmt: skip
     batch = jax.device_put({"image": image, "boxes": boxes, "classes": classes})
     ours = jax_parts(o, batch, gains, accumulate)
     parts = {name: ours[name] for name in ours}
@@ -234,16 +241,19 @@ def torch_parts(
 
 
 def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) -> dict[str, list[float]]:
-    """Time in ms of one call of each in each cycle of accumulation, one after the other in each."""
+    """Time in ms of one call of each in each cycle of accumulation, one after the other in each. A first call, which
+    finds the memory and the threads as another left them, is not counted. As in training nothing waits inside a cycle."""
     for run in parts.values():
         for _ in range(2 * accumulate):
             jax.block_until_ready(run())
     times = collections.defaultdict(list)
     for _ in range(cycles):
         for name, run in parts.items():
+            jax.block_until_ready(run())
             began = time.perf_counter()
             for _ in range(accumulate):
-                jax.block_until_ready(run())
+                last = run()
+            jax.block_until_ready(last)
             times[name].append((time.perf_counter() - began) / accumulate * 1e3)
     return times
 

@@ -14,6 +14,11 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from examples.detector.memory import use_large_pages
+
+if __name__ == "__main__":
+    use_large_pages()  # before what takes long to import
+
 import jax
 import jax.numpy as jnp
 import numpy as np
