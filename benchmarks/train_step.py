@@ -241,8 +241,8 @@ def torch_parts(
 
 
 def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) -> dict[str, list[float]]:
-    """Time in ms of one call of each in each cycle of accumulation, one after the other in each. A first call, which
-    finds the memory and the threads as another left them, is not counted. As in training nothing waits inside a cycle."""
+    """Time in ms of one call of each in each cycle of accumulation, one after the other in each. As in training nothing
+    waits inside a cycle; a first call, which finds memory and threads as another left them, is not counted."""
     for run in parts.values():
         for _ in range(2 * accumulate):
             jax.block_until_ready(run())
