@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import os
 import re
+import resource
 import statistics
 import sys
 import time
@@ -79,8 +80,8 @@ def main(o: Options) -> None:
 
     device = jax.devices()[0]
     print(f"{o.size} at {o.image_size} px, batch {o.batch_size}, {'bf16' if o.bf16 else 'float32'}, an update every "
-          f"{accumulate} batches, on {device.device_kind}; GLIBC_TUNABLES is {os.environ.get('GLIBC_TUNABLES')!r}"
-    )  # fmt: skip
+          f"{accumulate} batches, on {device.device_kind}")  # fmt: skip
+    print(f"GLIBC_TUNABLES is {os.environ.get('GLIBC_TUNABLES')!r}")
     batch = jax.device_put({"image": image, "boxes": boxes, "classes": classes})
     ours = jax_parts(o, batch, gains, accumulate)
     parts = {name: ours[name] for name in ours}
@@ -101,6 +102,7 @@ def main(o: Options) -> None:
         shown[f"{side}: what the update adds to the step"] = median(a - b for a, b in zip(each, without, strict=True))
         for name, ms in shown.items():
             print(f"  {name.split(': ')[1]:<44} {ms:8.2f} ms {ms / whole:7.1%}")
+        print(f"  page faults a step {page_faults(parts[f'{side}: whole step'], accumulate):33.0f}")
     if o.torch:
         ratios = [a / b for a, b in zip(times["jax: whole step"], times["torch: whole step"], strict=True)]
         print(f"\njax / torch: {median(ratios):.2f}")
@@ -256,6 +258,15 @@ def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) 
             jax.block_until_ready(last)
             times[name].append((time.perf_counter() - began) / accumulate * 1e3)
     return times
+
+
+def page_faults(run: Callable[[], Any], calls: int) -> float:
+    """Pages that the system hands out during a call."""
+    jax.block_until_ready(run())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(calls):
+        jax.block_until_ready(run())
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / calls
 
 
 def print_kernels(step: Any, state: Any, batch: Any) -> None:

@@ -13,10 +13,10 @@ LARGE_PAGES = "glibc.malloc.hugetlb"
 def use_large_pages() -> None:
     """Start the program anew with glibc told to ask for pages of 2 MB; to be called before anything else.
 
-    On a CPU XLA allocates the memory of each step (77 MB for a step of the small network) and frees it again, and the
-    system hands it out page by page: 19,000 pages of 4 KB, or 40 large ones. glibc reads its settings (GLIBC_TUNABLES)
-    only at the start of a process. Nothing happens where that setting is made already, `glibc.malloc.hugetlb=0`
-    included, or where Linux gives every program large pages or none.
+    On a CPU XLA allocates the memory of each step and frees it again, and the system hands it out page by page, some
+    19,000 pages of 4 KB for n at 128 pixels, batch 16 (benchmarks/train_step.py counts them). glibc reads its settings
+    (GLIBC_TUNABLES) only at the start of a process. Nothing happens where that setting is made already,
+    `glibc.malloc.hugetlb=0` included, or where Linux gives every program large pages or none.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if LARGE_PAGES in tunables or not POLICY.exists() or "[madvise]" not in POLICY.read_text():
