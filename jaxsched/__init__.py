@@ -23,6 +23,7 @@ if _typing.TYPE_CHECKING:
     from jaxsched._plot import plot as plot
     from jaxsched.groups import BY_ROLE as BY_ROLE
     from jaxsched.groups import Condition as Condition
+    from jaxsched.groups import FlatGroups as FlatGroups
     from jaxsched.groups import Parameter as Parameter
     from jaxsched.groups import Rule as Rule
     from jaxsched.groups import contains as contains
@@ -33,6 +34,7 @@ if _typing.TYPE_CHECKING:
     from jaxsched.groups import parameters as parameters
     from jaxsched.groups import role as role
     from jaxsched.groups import roles as roles
+    from jaxsched.groups import unflatten_groups as unflatten_groups
     from jaxsched.optimizers import adadelta as adadelta
     from jaxsched.optimizers import adafactor as adafactor
     from jaxsched.optimizers import adagrad as adagrad
@@ -108,6 +110,7 @@ if _typing.TYPE_CHECKING:
     from jaxsched.transforms import averaged as averaged
     from jaxsched.transforms import clip_norm as clip_norm
     from jaxsched.transforms import ema as ema
+    from jaxsched.transforms import flatten_groups as flatten_groups
     from jaxsched.transforms import power_ramp as power_ramp
     from jaxsched.transforms import ratio_ramp as ratio_ramp
     from jaxsched.transforms import skip_nonfinite as skip_nonfinite
@@ -119,7 +122,10 @@ else:  # each name is imported when it is first used: importing jaxsched costs n
         "_metric": "metric_state report_metric",
         "_plateau": "PlateauState plateau",
         "_plot": "plot",
-        "groups": "BY_ROLE Condition Parameter Rule contains glob labels mask ndim parameters role roles",
+        "groups": """
+            BY_ROLE Condition FlatGroups Parameter Rule contains glob labels mask ndim parameters role
+            roles unflatten_groups
+        """,
         "optimizers": """
             adadelta adafactor adagrad adam adamax adamw asgd carry_over flat group_norms
             hyperparams lamb layer_decay lbfgs muon musgd nadam radam rmsprop rprop sgd sparse_adam
@@ -134,8 +140,8 @@ else:  # each name is imported when it is first used: importing jaxsched costs n
             tabulate tanh warmup warmup_stable_decay
         """,
         "transforms": """
-            accumulate applied average averaged clip_norm ema power_ramp ratio_ramp skip_nonfinite
-            skipped
+            accumulate applied average averaged clip_norm ema flatten_groups power_ramp ratio_ramp
+            skip_nonfinite skipped
         """,
     }
     _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}

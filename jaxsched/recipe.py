@@ -98,10 +98,14 @@ class Recipe:
         object.__setattr__(self, "rules", grouping.as_rules(self.rules))
         object.__setattr__(self, "notes", tuple(self.notes))
 
-    def build(self) -> optax.GradientTransformationExtraArgs:
+    def build(self, *, flatten: bool = False) -> optax.GradientTransformationExtraArgs:
         """The optax transformation: clip, optimize, average, all inside the accumulation.
 
         ``update`` is called once for each batch, with the parameters. Returns updates of zero while gathering.
+
+        Args:
+            flatten: Keep and update the parameters of each group as one vector, which is faster where there are many
+                small arrays; see `flatten_groups`.
 
         Raises:
             ValueError: If a hyperparameter is not known or out of its range.
@@ -119,10 +123,10 @@ class Recipe:
         if self.ema is not None:
             chain.append(transforms.ema(self.ema))
         tx = optax.chain(*chain)
-        if self.accumulate is None:
-            return tx
-        drop = self.steps_per_epoch if self.accumulate.drop_at_epoch_end else None
-        return transforms.accumulate(tx, self.accumulate.every, mean=self.accumulate.mean, steps_per_epoch=drop)
+        if self.accumulate is not None:
+            drop = self.steps_per_epoch if self.accumulate.drop_at_epoch_end else None
+            tx = transforms.accumulate(tx, self.accumulate.every, mean=self.accumulate.mean, steps_per_epoch=drop)
+        return transforms.flatten_groups(tx, self.rules) if flatten else tx
 
     def by_group(self) -> dict[str, dict[str, Any] | None]:
         """For each group all its hyperparameters, defaults included; None where it is frozen."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxsched.groups._conditions import Match, as_condition, role
+from jaxsched.groups._flat import FlatGroups
 from jaxsched.groups._parameters import Parameter, Tree, parameters
 
 
@@ -90,6 +91,26 @@ def as_rules(rules: Rules | None) -> tuple[Rule, ...]:
     return tuple(result)
 
 
+def group_names(tree: Tree, rules: Rules | None = None) -> list[str]:
+    """For each leaf the name of its group. A vector of `flatten_groups` has the group that it was joined for.
+
+    Raises:
+        ValueError: If a parameter is covered by no rule, or a rule that is not optional has no parameter.
+    """
+    ruled = as_rules(rules)
+    if not isinstance(tree, FlatGroups):
+        return [ruled[i].group for i in assign(parameters(tree), ruled)]
+    known, found = {rule.group: None for rule in ruled}, tree.layout.groups
+    needed = {rule.group: None for rule in ruled if not rule.optional}
+    if [*(name for name in found if name not in known), *(name for name in needed if name not in found)]:
+        raise ValueError(
+            f"the parameters were flattened into the groups {', '.join(map(repr, found))}, but the rules here are of "
+            f"{', '.join(map(repr, known))}. Give flatten_groups the rules of the optimizer, and each group a "
+            "parameter."
+        )
+    return list(found)
+
+
 def labels(tree: Tree, rules: Rules | None = None) -> Tree:
     """The group name of each parameter, as a tree like ``tree``: what ``optax.partition`` calls ``param_labels``.
 
@@ -106,9 +127,7 @@ def labels(tree: Tree, rules: Rules | None = None) -> Tree:
         >>> js.labels({"conv": {"kernel": 1.0, "bias": 2.0}, "bn": {"scale": 3.0, "bias": 4.0}})
         {'bn': {'bias': 'bias', 'scale': 'norm'}, 'conv': {'bias': 'bias', 'kernel': 'weight'}}
     """
-    ruled = as_rules(rules)
-    chosen = assign(parameters(tree), ruled)
-    return jax.tree.unflatten(jax.tree.structure(tree), [ruled[i].group for i in chosen])
+    return jax.tree.unflatten(jax.tree.structure(tree), group_names(tree, rules))
 
 
 def mask(*names: str, rules: Rules | None = None) -> Callable[[Tree], Tree]:

@@ -54,6 +54,8 @@ class UpdateRule(NamedTuple):
     weight_decay: str = "coupled"
     """"coupled": added to the gradient. "decoupled": the parameter shrinks by ``lr * weight_decay`` first. "own": the
     rule does it itself. Where there is an option ``decoupled_weight_decay``, that decides."""
+    by_number: bool = True
+    """Whether each number of an array is updated by itself, so that arrays may be joined; see `flatten_groups`."""
     refuses: Callable[[tuple[int, ...], Any, hyper.Values], str | None] = lambda shape, dtype, values: None
     """From a parameter's shape, dtype and hyperparameters to why the rule cannot train it, or None."""
 
@@ -92,6 +94,11 @@ def lift(
         return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), hyper.values_of(numbers))
 
     def init(params: Any) -> OptimizerState:
+        if isinstance(params, grouping.FlatGroups) and not rule.by_number:
+            raise ValueError(
+                f"{rule.name}: it looks at whole arrays, which flatten_groups joins; leave it out, and build a recipe "
+                "without flatten=True"
+            )
         leaves, structure = _flatten(params)
         of = assignment(params)
         for leaf, path, group in zip(leaves, of.paths, of.groups, strict=True):
@@ -204,9 +211,8 @@ class _Assignment:
         leaves, structure = _flatten(params)
         key = (structure, tuple(jnp.shape(leaf) for leaf in leaves))
         if key not in self.found:
-            parameters = grouping.parameters(params)
-            chosen = grouping.assign(parameters, self.rules)
-            self.found[key] = _Assigned([self.rules[i].group for i in chosen], [p.path for p in parameters])
+            paths = [parameter.path for parameter in grouping.parameters(params)]
+            self.found[key] = _Assigned(grouping.group_names(params, self.rules), paths)
         return self.found[key]
 
 

@@ -12,8 +12,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from jaxsched._sharding import spread, whole
+from jaxsched.groups import FlatGroups
 from jaxsched.optimizers._hyperparameters import Hyperparameter, check
-from jaxsched.optimizers._sharding import spread, whole
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._strong_wolfe import Point, strong_wolfe
 from jaxsched.schedules import value_at
@@ -85,6 +86,8 @@ def lbfgs(
         raise ValueError(f"lbfgs: line_search_fn must be None or 'strong_wolfe', got {line_search_fn!r}")
 
     def init(params: Any) -> OptimizerState:
+        if isinstance(params, FlatGroups):
+            raise ValueError("lbfgs: it flattens by itself, and evaluates at the parameters: leave out flatten_groups")
         flat = _flat(params)
         slots = _Memory(
             gradient=jnp.zeros_like(flat),

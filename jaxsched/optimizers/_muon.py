@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxsched._sharding import spread, whole
 from jaxsched.groups import Rules
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
 from jaxsched.optimizers._moving import moved
-from jaxsched.optimizers._sharding import spread, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
@@ -255,8 +255,15 @@ _MUON = UpdateRule(
     lambda values: {"momentum": zeros},
     averages=("momentum",),
     weight_decay="decoupled",
+    by_number=False,
     refuses=_no_matrix,
 )
 _MUSGD = UpdateRule(
-    "musgd", _update_musgd, _musgd_slots, averages=("momentum",), weight_decay="own", refuses=_no_kernel
+    "musgd",
+    _update_musgd,
+    _musgd_slots,
+    averages=("momentum",),
+    weight_decay="own",
+    by_number=False,
+    refuses=_no_kernel,
 )

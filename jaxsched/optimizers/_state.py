@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxsched import _metric as plateaus
+from jaxsched.groups import FlatGroups, unflatten_groups
 
 
 class OptimizerState(NamedTuple):
@@ -85,10 +86,10 @@ def _entry(row: Any, i: int) -> Any:
 def carry_over(old_state: Any, new_state: Any) -> Any:
     """The state with which a changed optimizer goes on: what ``old_state`` gathered, in the form of ``new_state``.
 
-    For a resume with other groups, rules, schedules or numbers. The count and the slots are those of ``old_state``; a
-    slot that it does not have (of a momentum that is new) is that of ``new_state``. Where no slot is left, as with
-    another optimizer, schedules go on and bias corrections begin anew. What is kept by group goes by name; a group that
-    is new takes it over where all old groups agree.
+    For a resume with other groups, rules, schedules or numbers, or with `flatten_groups` or without. The count and the
+    slots are those of ``old_state``; a slot that it does not have (of a momentum that is new) is that of ``new_state``.
+    Where no slot is left, as with another optimizer, schedules go on and bias corrections begin anew. What is kept by
+    group goes by name; a group that is new takes it over where all old groups agree.
 
     Args:
         old_state: The state so far, such as one restored from a checkpoint.
@@ -107,14 +108,16 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
         (1, Array([1., 1.], dtype=float32))
     """
 
+    old_state = unflatten_groups(old_state)
+
     def one(new: Any, old: Any) -> Any:
         if not isinstance(new, OptimizerState):
-            return old
+            return in_form(new, old)
         return new._replace(
             count=old.count,
             earlier=old.earlier if new.slots.keys() & old.slots.keys() else -old.count,
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
-            slots={name: old.slots.get(name, tree) for name, tree in new.slots.items()},
+            slots={name: in_form(tree, old.slots.get(name, tree)) for name, tree in new.slots.items()},
             plateau={
                 group: {
                     name: _carried_plateau(old.plateau.get(group, {}).get(name), value)
@@ -124,7 +127,10 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
             },
         )
 
-    return jax.tree.map(one, new_state, old_state, is_leaf=lambda x: isinstance(x, OptimizerState))
+    def in_form(new: Any, old: Any) -> Any:
+        return new.layout.flatten(old) if isinstance(new, FlatGroups) and new is not old else old
+
+    return jax.tree.map(one, new_state, old_state, is_leaf=lambda x: isinstance(x, OptimizerState | FlatGroups))
 
 
 def _carried_plateau(old: Any, new: Any) -> Any:

@@ -12,3 +12,4 @@ from jaxsched.transforms._ema_decay import power_ramp as power_ramp
 from jaxsched.transforms._ema_decay import ratio_ramp as ratio_ramp
 from jaxsched.transforms._finite import skip_nonfinite as skip_nonfinite
 from jaxsched.transforms._finite import skipped as skipped
+from jaxsched.transforms._flatten import flatten_groups as flatten_groups

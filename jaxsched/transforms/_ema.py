@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxsched.groups import unflatten_groups
 from jaxsched.optimizers._hyperparameters import check, rest
 from jaxsched.optimizers._moving import Shares
 from jaxsched.optimizers._state import OptimizerState, states, unboxed
@@ -94,8 +95,8 @@ def averaged(opt_state: Any) -> Any:
     """
     by_asgd = [state.slots["ax"] for state in states(opt_state, OptimizerState) if "ax" in state.slots]
     if len(by_asgd) == 1 and not states(opt_state, EmaState):
-        return by_asgd[0]
-    return _ema_state(opt_state).average
+        return unflatten_groups(by_asgd[0])
+    return unflatten_groups(_ema_state(opt_state).average)
 
 
 def average(opt_state: Any, average: Any, value: Any) -> Any:
