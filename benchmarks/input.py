@@ -67,7 +67,7 @@ def main(o: Options) -> None:
     print(f"loading alone: {alone * 1e3:.1f} ms a batch, {o.batch_size / alone:.0f} images a second")
 
     recipe = js.ports.yolov5.recipe(HYP, epochs=10, steps_per_epoch=1000, batch_size=o.batch_size)
-    tx = recipe.build()
+    tx = recipe.build(flatten=True)
     graph, state = initial_state(YOLOv5(len(dataset.names), *SIZES["n"], rngs=nnx.Rngs(0)), tx)
     gains = Gains.from_hyp(hyp, classes=len(dataset.names), image_size=o.image_size)
     step = jax.jit(training_step(graph, tx, gains), donate_argnums=0)

@@ -120,7 +120,7 @@ def jax_recipe(o: Options, accumulate: int) -> js.Recipe:
 
 def jax_step(o: Options, gains: Gains, recipe: js.Recipe, ratios: bool = False) -> tuple[Any, Any, Any]:
     """The step, to be compiled, its state and the structure of the model."""
-    tx = recipe.build()
+    tx = recipe.build(flatten=True)
     graph, state = initial_state(YOLOv5(10, *SIZES[o.size], rngs=nnx.Rngs(0)), tx)
     dtype = jnp.bfloat16 if o.bf16 else jnp.float32
     step = training_step(graph, tx, gains, dtype=dtype, ratios_of=recipe if ratios else None)
@@ -183,8 +183,8 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
         "jax: whole step": whole(),
         "jax: with the ratios of its groups": whole(ratios=True),
         "jax: forward, loss and backward": gradients,
-        "jax: recipe (gather, clip, groups, EMA)": updating(recipe.build()),
-        "jax: recipe without EMA": updating(recipe.replace(ema=None).build()),
+        "jax: recipe (gather, clip, groups, EMA)": updating(recipe.build(flatten=True)),
+        "jax: recipe without EMA": updating(recipe.replace(ema=None).build(flatten=True)),
         "jax: bare optax.sgd, no groups, each batch": updating(optax.sgd(0.01, 0.937, nesterov=True)),
     }
 

@@ -32,6 +32,8 @@ BY_NUMBER = {
     "rprop": dict(lr=0.01),
     "sgd": dict(lr=js.warmup(js.cosine(0.1, 10), 3), momentum=0.9, nesterov=True, weight_decay=0.1),
 }
+ULPS = 1e-6
+"""Eight roundings of float32, or one of the numbers about 1 whose difference is left."""
 WHOLE_ARRAYS = ("adafactor", "lamb", "muon", "musgd", "sparse_adam")
 
 
@@ -64,10 +66,10 @@ def ran(tx, params, steps=6):
     return params, state
 
 
-def assert_same(flattened, plain, rtol=1e-6):
-    """Bit for bit but where a sum is taken in another order, or a product is rounded before it is added or not."""
+def assert_same(flattened, plain, rtol=0.0):
+    """Bit for bit, but where a norm is summed in another order, or another program rounds a product before its sum."""
     chex.assert_trees_all_equal_structs(flattened, plain)
-    chex.assert_trees_all_close(flattened, plain, rtol=rtol, atol=1e-7)
+    chex.assert_trees_all_close(flattened, plain, rtol=rtol, atol=rtol / 8)
 
 
 def test_every_optimizer_is_in_one_of_the_lists():
@@ -124,8 +126,8 @@ RECIPE = js.Recipe(
 
 def test_a_whole_recipe():
     flattened, plain = ran(RECIPE.build(flatten=True), tree(), 12), ran(RECIPE.build(), tree(), 12)
-    assert_same(js.unflatten_groups(flattened), plain)
-    assert_same(js.averaged(flattened[1]), js.averaged(plain[1]))
+    assert_same(js.unflatten_groups(flattened), plain, ULPS)
+    assert_same(js.averaged(flattened[1]), js.averaged(plain[1]), ULPS)
     assert_same(js.hyperparams(flattened[1]), js.hyperparams(plain[1]))
     assert bool(js.applied(flattened[1])) == bool(js.applied(plain[1]))
     chex.assert_trees_all_equal(flattened[0]["stem"], tree()["stem"])
@@ -199,7 +201,7 @@ def test_a_sweep_is_a_vmap():
     for i, rate in enumerate(rates):
         alone = trained(rate)
         own = jax.tree.map(lambda x, i=i: x[i], (params, moments))
-        assert_same(own, (alone[0], js.unflatten_groups(alone[1]).slots["exp_avg"]))
+        assert_same(own, (alone[0], js.unflatten_groups(alone[1]).slots["exp_avg"]), ULPS)
 
 
 def test_in_an_nnx_optimizer():

@@ -132,7 +132,7 @@ def train(options: Options) -> Evaluation | None:
         say(f"note: {note}")
 
     # The two programs: a training step, and the detections of the averaged network.
-    tx = recipe.build()
+    tx = recipe.build(flatten=True)
     graph, state = initial_state(model, tx)
     places = devices.of_state(state)
     state = jax.device_put(state, places)

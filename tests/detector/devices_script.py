@@ -32,7 +32,7 @@ def batches(process, processes):
 def losses(spread=False, parts=1):
     devices = Devices(spread)
     recipe = js.ports.yolov5.recipe(HYP, epochs=2, steps_per_epoch=3, batch_size=BATCH)
-    tx = recipe.build()
+    tx = recipe.build(flatten=True)
     model = YOLOv5(10, 0.33, 0.125, rngs=nnx.Rngs(0))
     model.set_attributes(parts=parts)
     graph, state = initial_state(model, tx)

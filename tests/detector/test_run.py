@@ -74,7 +74,7 @@ def program(cos_lr, precision):
     """The training step built from the recipe alone, compiled once for all starts."""
     hyp = recorded_json("train_run")["hyp_as_read"]
     recipe = js.ports.yolov5.recipe(hyp, epochs=EPOCHS, steps_per_epoch=BATCHES, batch_size=BATCH, cos_lr=cos_lr)
-    tx = Tapped(recipe.build())
+    tx = Tapped(recipe.build(flatten=True))
     graph = nnx.graphdef(nnx.eval_shape(lambda: YOLOv5(10, *PICO, rngs=nnx.Rngs(0))))
     gains = Gains.from_hyp(hyp, classes=10, image_size=64)
     return tx, jax.jit(training_step(graph, tx, gains, dtype=jnp.dtype(precision)), donate_argnums=0)
@@ -138,10 +138,11 @@ def test_a_step_gives_the_types_that_it_takes():
     """Else it would be compiled a second time at the second step."""
     hyp = recorded_json("train_run")["hyp_as_read"]
     recipe = js.ports.yolov5.recipe(hyp, epochs=EPOCHS, steps_per_epoch=BATCHES, batch_size=BATCH)
-    tx = recipe.build()
+    tx = recipe.build(flatten=True)
     graph, state = initial_state(YOLOv5(10, *PICO, rngs=nnx.Rngs(0)), tx)
     after, _ = jax.eval_shape(training_step(graph, tx, Gains()), state, next(batches("float32")))
-    types = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)  # noqa: E731
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    types = lambda tree: [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(tree)]  # noqa: E731
     assert types(after) == types(state)
 
 

@@ -331,7 +331,7 @@ def test_the_body_learns_slower_and_what_is_frozen_stays():
         part: {"conv": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}} for part in ("backbone", "neck", "head")
     }
     params["neck"]["bn"] = {"scale": jnp.ones(2), "bias": jnp.ones(2)}
-    tx = tuned.build()
+    tx = tuned.build(flatten=True)
     state, update = tx.init(params), jax.jit(tx.update)
     for _ in range(3):
         updates, state = update(jax.tree.map(jnp.ones_like, params), state, params)
