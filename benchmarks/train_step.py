@@ -146,7 +146,7 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
         return once
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def differentiate(stats: Any, before: Any, params: Any) -> Any:
+    def differentiate(stats: Any, before: Any, params: Any, batch: Any) -> Any:
         del before  # its memory is the result's
 
         def loss_of(params: Any) -> Any:
@@ -159,7 +159,7 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
         return stats, gradients, loss
 
     def gradients() -> Any:
-        held["stats"], held["gradients"], loss = differentiate(held["stats"], held["gradients"], params)
+        held["stats"], held["gradients"], loss = differentiate(held["stats"], held["gradients"], params, batch)
         return loss
 
     def updating(tx: optax.GradientTransformation) -> Callable[[], Any]:

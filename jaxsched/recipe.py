@@ -123,10 +123,12 @@ class Recipe:
         if self.ema is not None:
             chain.append(transforms.ema(self.ema))
         tx = optax.chain(*chain)
-        if self.accumulate is not None:
-            drop = self.steps_per_epoch if self.accumulate.drop_at_epoch_end else None
-            tx = transforms.accumulate(tx, self.accumulate.every, mean=self.accumulate.mean, steps_per_epoch=drop)
-        return transforms.flatten_groups(tx, self.rules) if flatten else tx
+        if flatten:
+            tx = transforms.flatten_groups(tx, self.rules)
+        if self.accumulate is None:
+            return tx
+        drop = self.steps_per_epoch if self.accumulate.drop_at_epoch_end else None
+        return transforms.accumulate(tx, self.accumulate.every, mean=self.accumulate.mean, steps_per_epoch=drop)
 
     def by_group(self) -> dict[str, dict[str, Any] | None]:
         """For each group all its hyperparameters, defaults included; None where it is frozen."""

@@ -137,6 +137,23 @@ def test_a_whole_recipe():
     assert len(jax.tree.leaves(flattened[1])) < len(jax.tree.leaves(plain[1]))
 
 
+def test_around_an_accumulation_too():
+    inner = RECIPE.replace(accumulate=None, rules=js.BY_ROLE, groups={}).build()
+    tx = js.accumulate(inner, 3)
+    assert_same(js.unflatten_groups(ran(js.flatten_groups(tx), tree())), ran(tx, tree()), ULPS)
+    inside = ran(js.accumulate(js.flatten_groups(inner), 3), tree())
+    assert isinstance(inside[1].gradients, js.FlatGroups)
+    assert_same(js.unflatten_groups(inside), ran(tx, tree()), ULPS)
+
+
+def test_while_batches_gather_the_parameters_are_not_joined():
+    tx = RECIPE.replace(ema=None).build(flatten=True)
+    params = tree()
+    jaxpr = jax.make_jaxpr(tx.update)(params, tx.init(params), params)
+    joined = [e for e in jaxpr.eqns if e.primitive.name == "concatenate"]
+    assert len(joined) == len(tx.init(params).gradients.vectors)  # the gradients
+
+
 def test_the_average_of_asgd_is_a_tree():
     _, state = ran(js.flatten_groups(js.asgd(lr=0.01)), tree())
     chex.assert_trees_all_equal_structs(js.averaged(state), tree())
@@ -159,19 +176,21 @@ def test_a_run_goes_on_with_other_groups():
     params, state = ran(old, tree())
     with pytest.raises(
         ValueError,
-        match=r"flatten_groups: the state is not of these parameters and groups: it has FlatGroups\(all.*carry_over",
+        match=r"flatten_groups: the state is of other .*: it has FlatGroups\(all.*carry_over",
     ):
         new.update(params, state, params)
     carried = js.carry_over(state, new.init(params))
     assert_same(new.update(tree(9), carried, params)[0], old.update(tree(9), state, params)[0])
 
 
-def test_a_state_that_is_not_flattened_is_named():
-    tx = js.sgd(lr=0.1, momentum=0.9)
-    with pytest.raises(ValueError, match=r"flatten_groups: the state .* it has none, .*carry_over"):
-        js.flatten_groups(tx).update(tree(), tx.init(tree()), tree())
-    with pytest.raises(ValueError, match="unflatten_groups"):
-        tx.update(tree(), js.flatten_groups(tx).init(tree()), tree())
+@pytest.mark.parametrize("around", [lambda tx: tx, lambda tx: js.accumulate(tx, 2)])
+def test_a_state_in_the_other_form_is_named(around):
+    plain = js.sgd(lr=0.1, momentum=0.9)
+    flattened, plain = around(js.flatten_groups(plain)), around(plain)
+    with pytest.raises(ValueError, match=r"flatten_groups: the state .* it has an array for each .*carry_over"):
+        flattened.update(tree(), plain.init(tree()), tree())
+    with pytest.raises(ValueError, match=r"FlatGroups\(.*js\.(un)?flatten_groups"):
+        plain.update(tree(), flattened.init(tree()), tree())
 
 
 def test_rules_that_differ_are_an_error():

@@ -14,6 +14,7 @@ from jaxsched.optimizers._state import states, unboxed
 from jaxsched.schedules import Value, value_at
 from jaxsched.schedules._checks import whole_length
 from jaxsched.schedules._schedule import as_step
+from jaxsched.transforms._flatten import check_form, joined, separated
 from jaxsched.transforms._widths import wide
 
 
@@ -82,7 +83,7 @@ def accumulate(
             last=jnp.full((), -1, jnp.int32),
             gathered=jnp.zeros((), jnp.int32),
             applied=jnp.zeros((), bool),
-            gradients=jax.tree.map(lambda p: jnp.zeros_like(p, dtype=wide(p)), params),
+            gradients=jax.tree.map(lambda p: jnp.zeros_like(p, dtype=wide(p)), joined(inner, params, params)),
             inner=wrapped.init(params),
         )
 
@@ -94,23 +95,26 @@ def accumulate(
         if steps_per_epoch is not None:
             keep &= at % steps_per_epoch != 0
         gathered = jnp.where(keep, state.gathered, 0) + 1
+        like = updates if params is None else params
+        kinds = jax.eval_shape(lambda: joined(inner, like, like))
+        updates = joined(inner, updates, like)
+        check_form(state.gradients, updates)
         gradients = jax.tree.map(lambda total, g: jnp.where(keep, total, 0) + g, state.gradients, updates)
         due = at - state.last >= value_at(every, at)
-        like = updates if params is None else params
 
         # The sum only goes in: out of a conditional it would be copied. The next step begins it anew.
         def apply(gradients: Any, inner_state: Any) -> Any:
             if mean:
                 gradients = jax.tree.map(lambda g: g / gathered.astype(g.dtype), gradients)
             new, inner_state = wrapped.update(gradients, inner_state, params, step=at, **extra)
-            return jax.tree.map(lambda x, y: x.astype(jnp.result_type(y)), new, like), inner_state
+            return jax.tree.map(lambda x, kind: x.astype(kind.dtype), new, kinds), inner_state
 
         def wait(gradients: Any, inner_state: Any) -> Any:
             del gradients
-            return jax.tree.map(lambda x, y: jnp.zeros_like(x, jnp.result_type(y)), updates, like), inner_state
+            return jax.tree.map(lambda x, kind: jnp.zeros_like(x, kind.dtype), updates, kinds), inner_state
 
         new, inner_state = jax.lax.cond(due, apply, wait, gradients, state.inner)
-        return new, AccumulateState(
+        return separated(new, like), AccumulateState(
             step=jnp.asarray(optax.safe_increment(at)),
             last=jnp.where(due, at, state.last),
             gathered=jnp.where(due, 0, gathered),

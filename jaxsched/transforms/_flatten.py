@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,19 @@ from jaxsched._sharding import spread
 from jaxsched.groups import FlatGroups, Layout, flat_groups
 
 
+class Flattening(optax.GradientTransformationExtraArgs):
+    """What `flatten_groups` returns. ``update`` also takes gradients that are joined, and then gives such updates."""
+
+    layout_of: Callable[[Any], Layout]
+    """From the parameters to how they are joined."""
+
+    @staticmethod
+    def of(init: Any, update: Any, layout_of: Callable[[Any], Layout]) -> Flattening:
+        made = Flattening(init, update)
+        made.layout_of = layout_of
+        return made
+
+
 def flatten_groups(
     inner: optax.GradientTransformation, rules: grouping.Rules | None = None
 ) -> optax.GradientTransformationExtraArgs:
@@ -20,8 +34,9 @@ def flatten_groups(
     group.
 
     The same numbers in few large kernels instead of several for each small array, and a state of few arrays, which a
-    jitted step takes and gives back sooner. It is to be the outermost: all inside sees vectors. Parameters, gradients
-    and updates stay trees outside. Sums over all numbers, as in `clip_norm`, are added in another order.
+    jitted step takes and gives back sooner. All inside sees vectors; outside, parameters, gradients and updates stay
+    trees. It is to be around all but `accumulate`, which then gathers in vectors too, and leaves the parameters apart
+    until an update is due. Sums over all numbers, as in `clip_norm`, are added in another order.
 
     What looks at an array as a whole cannot be inside: of the optimizers `adafactor`, `lamb`, `muon`, `musgd` and
     `sparse_adam` say so; of optax such as ``adaptive_grad_clip`` do not. Parameters that are sharded over devices are
@@ -67,21 +82,39 @@ def flatten_groups(
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         like = updates if params is None else params
-        layout = layout_of(like)
+        gradients = updates if isinstance(updates, FlatGroups) else layout_of(like).flatten(updates)
+        layout = gradients.layout
         held = list(flat_groups(state))
-        flat = None if params is None else layout.flatten(params)
-        if any(own.layout != layout for own in held) or not (held or _needs_none(wrapped, layout.flatten(like))):
-            raise ValueError(
-                f"flatten_groups: the state is not of these parameters and groups: it has {held[0] if held else 'none'}"
-                f", needed are {', '.join(map(repr, layout.names))} of {len(layout.shapes)} arrays. To go on with "
-                "other groups, or with a state that was not flattened: js.carry_over(state, tx.init(params))"
-            )
-        new, state = wrapped.update(layout.flatten(updates), state, flat, **extra)
-        return jax.tree.map(spread, new.tree, like), state
+        for own in held if held or _keeps_nothing(wrapped, gradients) else [None]:
+            check_form(own, gradients)
+        new, state = wrapped.update(gradients, state, None if params is None else layout.flatten(params), **extra)
+        return new if gradients is updates else separated(new, like), state
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return Flattening.of(init, update, layout_of)
 
 
-def _needs_none(inner: optax.GradientTransformation, params: FlatGroups) -> bool:
+def joined(inner: optax.GradientTransformation, tree: Any, params: Any) -> Any:
+    """A tree like the parameters in the form in which ``inner`` computes."""
+    return inner.layout_of(params).flatten(tree) if isinstance(inner, Flattening) else tree
+
+
+def separated(updates: Any, params: Any) -> Any:
+    """Updates in the form of the parameters."""
+    if not isinstance(updates, FlatGroups) or isinstance(params, FlatGroups):
+        return updates
+    return jax.tree.map(spread, updates.tree, params)
+
+
+def check_form(held: Any, needed: Any) -> None:
+    """That both are joined, and alike, or neither is."""
+    if getattr(held, "layout", None) != getattr(needed, "layout", None):
+        has, needs = (x if isinstance(x, FlatGroups) else "an array for each parameter" for x in (held, needed))
+        raise ValueError(
+            f"flatten_groups: the state is of other parameters or groups, or not flattened as these are: it has {has}, "
+            f"needed is {needs}. To go on from it: js.carry_over(state, tx.init(params))"
+        )
+
+
+def _keeps_nothing(inner: optax.GradientTransformation, params: FlatGroups) -> bool:
     """Whether ``inner`` keeps nothing like the parameters."""
     return next(flat_groups(jax.eval_shape(inner.init, params)), None) is None
