@@ -3,6 +3,7 @@
 For a tree like YOLOv5s (180 arrays, 7.8 million numbers, three groups) and one of a layer-wise recipe (200 groups),
 ours with scheduled groups against
 
+    flat       ours within js.flatten_groups, a vector for each group
     bare       the barest hand-written jitted update with the same schedules
     partition  optax.partition of optax.inject_hyperparams, a group each
     optax.sgd  without groups or weight decay
@@ -75,7 +76,7 @@ def three_groups(params):
     decays = {name: DECAY if name == "weight" else 0.0 for name in names}
     groups = {name: dict(lr=rates[name], weight_decay=decays[name]) for name in rates}
     ours = js.sgd(momentum=MOMENTUM, nesterov=True, groups=groups)
-    return {"ours": ours, **peers(params, rates, decays, js.labels(params))}
+    return {"ours": ours, "flat": js.flatten_groups(ours), **peers(params, rates, decays, js.labels(params))}
 
 
 def many_groups(params):
@@ -88,7 +89,11 @@ def many_groups(params):
             rates[name], decays[name] = rate(0.95 ** (len(params) - i)), decay
     groups = {name: dict(lr=rates[name], weight_decay=decays[name]) for name in rates}
     ours = js.sgd(momentum=MOMENTUM, nesterov=True, rules=rules, groups=groups)
-    return {"ours": ours, **peers(params, rates, decays, js.labels(params, rules))}
+    return {
+        "ours": ours,
+        "flat": js.flatten_groups(ours, rules),
+        **peers(params, rates, decays, js.labels(params, rules)),
+    }
 
 
 def peers(params, rates, decays, labels):

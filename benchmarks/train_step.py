@@ -15,6 +15,7 @@ import collections
 import dataclasses
 import functools
 import os
+import random
 import re
 import resource
 import statistics
@@ -184,6 +185,7 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
         "jax: with the ratios of its groups": whole(ratios=True),
         "jax: forward, loss and backward": gradients,
         "jax: recipe (gather, clip, groups, EMA)": updating(recipe.build(flatten=True)),
+        "jax: recipe, not flattened": updating(recipe.build()),
         "jax: recipe without EMA": updating(recipe.replace(ema=None).build(flatten=True)),
         "jax: bare optax.sgd, no groups, each batch": updating(optax.sgd(0.01, 0.937, nesterov=True)),
     }
@@ -243,14 +245,16 @@ def torch_parts(
 
 
 def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) -> dict[str, list[float]]:
-    """Time in ms of one call of each in each cycle of accumulation, one after the other in each. As in training nothing
-    waits inside a cycle; a first call, which finds memory and threads as another left them, is not counted."""
+    """Time in ms of one call of each in each cycle of accumulation, in an order that changes, so that none always comes
+    after the same other one. As in training nothing waits inside a cycle; a first call, which finds memory and threads
+    as another left them, is not counted."""
     for run in parts.values():
         for _ in range(2 * accumulate):
             jax.block_until_ready(run())
-    times = collections.defaultdict(list)
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    order = random.Random(0)
     for _ in range(cycles):
-        for name, run in parts.items():
+        for name, run in order.sample(list(parts.items()), len(parts)):
             jax.block_until_ready(run())
             began = time.perf_counter()
             for _ in range(accumulate):

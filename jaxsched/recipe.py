@@ -104,8 +104,8 @@ class Recipe:
         ``update`` is called once for each batch, with the parameters. Returns updates of zero while gathering.
 
         Args:
-            flatten: Keep and update the parameters of each group as one vector, which is faster where there are many
-                small arrays; see `flatten_groups`.
+            flatten: Keep and update the parameters of each group as one vector, which can be faster where there are
+                many small arrays; see `flatten_groups`.
 
         Raises:
             ValueError: If a hyperparameter is not known or out of its range.

@@ -38,6 +38,10 @@ def flatten_groups(
     trees. It is to be around all but `accumulate`, which then gathers in vectors too, and leaves the parameters apart
     until an update is due. Sums over all numbers, as in `clip_norm`, are added in another order.
 
+    Joining copies gradients and parameters. It pays where arrays are many and small, and most where they are gathered
+    or averaged as well; with few large arrays that are updated at each step it costs more than it saves. Measure both:
+    the run is the same.
+
     What looks at an array as a whole cannot be inside: of the optimizers `adafactor`, `lamb`, `muon`, `musgd` and
     `sparse_adam` say so; of optax such as ``adaptive_grad_clip`` do not. Parameters that are sharded over devices are
     gathered at each step; let the state be sharded instead, whose vectors are a multiple of 1024 long.
