@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
@@ -169,6 +170,31 @@ def test_a_run_goes_on_in_the_other_form(flatten):
     there, here = (tx.update(gradients, own, params) for tx, own in ((second, carried), (first, state)))
     assert bool(js.applied(here[1]))
     assert_same(js.unflatten_groups(there), js.unflatten_groups(here))
+
+
+def test_a_torch_run_goes_on_in_vectors():
+    params = {"fc": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}}
+    buffers = np.arange(6.0).reshape(2, 3), np.arange(2.0)
+    theirs = {
+        "state": {i: {"momentum_buffer": buffer} for i, buffer in enumerate(buffers)},
+        "param_groups": [{"params": [0, 1]}],
+    }
+    places = {0: js.ports.torch.linear("fc/kernel"), 1: "fc/bias"}
+    tx = js.sgd(momentum=0.9)
+    flattened, plain = (
+        js.ports.torch.load_state(own.init(params), theirs, places) for own in (js.flatten_groups(tx), tx)
+    )
+    assert isinstance(flattened.slots["momentum"], js.FlatGroups)
+    assert_same(js.unflatten_groups(flattened), plain)
+    np.testing.assert_array_equal(plain.slots["momentum"]["fc"]["kernel"], buffers[0].T)
+
+
+def test_orbax_writes_and_reads_it(tmp_path):
+    _, state = ran(js.flatten_groups(js.adam()), tree())
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", state)
+        checkpointer.wait_until_finished()
+        chex.assert_trees_all_equal(checkpointer.restore(tmp_path / "state", state), state)
 
 
 def test_a_run_goes_on_with_other_groups():

@@ -15,6 +15,7 @@ from jaxsched.groups._conditions import role as role
 from jaxsched.groups._flat import FlatGroups as FlatGroups
 from jaxsched.groups._flat import Layout as Layout
 from jaxsched.groups._flat import flat_groups as flat_groups
+from jaxsched.groups._flat import in_form as in_form
 from jaxsched.groups._flat import unflatten_groups as unflatten_groups
 from jaxsched.groups._parameters import ROLES as ROLES
 from jaxsched.groups._parameters import Parameter as Parameter

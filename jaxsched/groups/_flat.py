@@ -98,8 +98,8 @@ def flat_groups(tree: Any) -> Iterator[FlatGroups]:
 def unflatten_groups(tree: Any) -> Any:
     """What `flatten_groups` joined as it would be without it: each vector by group as a tree like the parameters.
 
-    For reading a state by path, and for saving one that shall not depend on groups or on flattening. The way back is
-    ``js.carry_over(saved, tx.init(params))``.
+    For reading a state by path, and for saving one that shall not depend on groups or on flattening, or by what knows
+    no `FlatGroups`, such as ``flax.serialization``. The way back is ``js.carry_over(saved, tx.init(params))``.
 
     Args:
         tree: A state of `flatten_groups`, or anything that holds one. In a state of many runs (of ``jax.vmap``) their
@@ -117,6 +117,11 @@ def unflatten_groups(tree: Any) -> Any:
     """
     is_flat = lambda node: isinstance(node, FlatGroups)  # noqa: E731
     return jax.tree.map(lambda node: node.tree if is_flat(node) else node, tree, is_leaf=is_flat)
+
+
+def in_form(like: Any, tree: Any) -> Any:
+    """The tree, joined if ``like`` is."""
+    return like.layout.flatten(tree) if isinstance(like, FlatGroups) and like is not tree else tree
 
 
 def _joined(parts: list[jax.Array]) -> jax.Array:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxsched import _metric as plateaus
-from jaxsched.groups import FlatGroups, unflatten_groups
+from jaxsched.groups import FlatGroups, in_form, unflatten_groups
 
 
 class OptimizerState(NamedTuple):
@@ -126,9 +126,6 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
                 for group, by_name in new.plateau.items()
             },
         )
-
-    def in_form(new: Any, old: Any) -> Any:
-        return new.layout.flatten(old) if isinstance(new, FlatGroups) and new is not old else old
 
     return jax.tree.map(one, new_state, old_state, is_leaf=lambda x: isinstance(x, OptimizerState | FlatGroups))
 

@@ -197,7 +197,9 @@ def _carried(
             raise ValueError(
                 f"load_state: parameter {bare[0]!r} has no {buffer!r} in the state dict; was it another optimizer?"
             )
-        slots[slot] = _filled(tree, arrays, places, slot, partly=True)
+        slots[slot] = grouping.in_form(
+            tree, _filled(grouping.unflatten_groups(tree), arrays, places, slot, partly=True)
+        )
     return state._replace(
         slots=slots,
         earlier=jnp.asarray(total - state.count, jnp.int32),
