@@ -17,26 +17,32 @@ hyp = dict(
     lr0=0.01, lrf=0.01, momentum=0.937, weight_decay="5e-4", warmup_epochs=3, warmup_momentum=0.8, warmup_bias_lr=0.1
 )
 recipe = js.ports.yolov5.recipe(hyp, epochs=3, steps_per_epoch=50, batch_size=16)
-tx = recipe.build()
-params = {"conv": {"kernel": jnp.ones((3, 3))}, "bn": {"scale": jnp.ones(3), "bias": jnp.zeros(3)}}
+start = {"conv": {"kernel": jnp.ones((3, 3))}, "bn": {"scale": jnp.ones(3), "bias": jnp.zeros(3)}}
 
 
-@jax.jit
-def train(params, state):
-    updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
-    return optax.apply_updates(params, updates), state, (js.hyperparams(state)["bias"]["lr"], js.applied(state))
+def trained(flatten):
+    """The parameters, what was used at each step, and the average."""
+    tx = recipe.build(flatten=flatten)
+
+    @jax.jit
+    def train(params, state):
+        updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+        return optax.apply_updates(params, updates), state, (js.hyperparams(state)["bias"]["lr"], js.applied(state))
+
+    params, state, seen = start, tx.init(start), []
+    for _ in range(recipe.steps):
+        params, state, used = train(params, state)
+        seen.append(used)
+    return params, [np.asarray(column) for column in zip(*seen, strict=True)], js.averaged(state)
 
 
-state = tx.init(params)
-seen = []
-for _ in range(recipe.steps):
-    params, state, used = train(params, state)
-    seen.append(used)
-lr, applied = (np.asarray(column) for column in zip(*seen, strict=True))
+params, (lr, applied), average = trained(flatten=False)
 steps = np.flatnonzero(js.updates(recipe))
 np.testing.assert_array_equal(np.flatnonzero(applied), steps)
 np.testing.assert_allclose(lr[steps], js.curves(recipe)["bias"]["lr"][steps], rtol=1e-6)
-assert all(math.isfinite(leaf.sum()) for leaf in jax.tree.leaves(js.averaged(state)))
+assert all(math.isfinite(leaf.sum()) for leaf in jax.tree.leaves(average))
+flattened = trained(flatten=True)
+jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), flattened, (params, [lr, applied], average))
 
 message = ""
 try:
