@@ -227,6 +227,26 @@ def test_rules_that_differ_are_an_error():
         needs_bias.init({"kernel": jnp.ones(2)})
 
 
+def test_arrays_of_another_shape_or_kind_are_named():
+    params = {"conv": {"kernel": jnp.ones((2, 3))}}
+    tx = js.flatten_groups(js.sgd())
+    with pytest.raises(ValueError, match=r"'conv/kernel' is \(3, 2\), but the parameter is \(2, 3\)"):
+        tx.update({"conv": {"kernel": jnp.ones((3, 2))}}, tx.init(params), params)
+    with pytest.raises(TypeError, match="parameter 'conv/steps' is int32"):
+        tx.init({"conv": {"kernel": jnp.ones(2), "steps": jnp.arange(3)}})
+
+
+def test_integers_are_frozen_and_nothing_to_train_is_nothing():
+    rules = [("steps", "frozen"), ("**", "all")]
+    params = {"steps": jnp.arange(3), "kernel": jnp.ones(2)}
+    gradients = jax.grad(lambda p: jnp.sum(p["kernel"] ** 2), allow_int=True)(params)
+    tx = js.flatten_groups(js.adam(rules=rules, groups={"frozen": None}), rules)
+    updates, _ = tx.update(gradients, tx.init(params), params)
+    np.testing.assert_array_equal(updates["steps"], 0)
+    assert updates["steps"].dtype == jnp.int32
+    assert tx.update({}, tx.init({}), {})[0] == {}
+
+
 def test_without_parameters_and_with_a_step():
     tx = js.flatten_groups(js.clip_norm(js.linear(1.0, 0.0, 10)))
     gradients = {"kernel": jnp.array([3.0, 4.0])}
@@ -249,7 +269,8 @@ def test_a_sweep_is_a_vmap():
         assert_same(own, (alone[0], js.unflatten_groups(alone[1]).slots["exp_avg"]), ULPS)
 
 
-def test_in_an_nnx_optimizer():
+@pytest.mark.parametrize("around", [lambda tx: tx, lambda tx: js.accumulate(tx, 2)])
+def test_in_an_nnx_optimizer(around):
     def trained(tx):
         model = nnx.Sequential(nnx.Linear(3, 4, rngs=nnx.Rngs(0)), nnx.Linear(4, 1, rngs=nnx.Rngs(1)))
         optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
@@ -258,12 +279,12 @@ def test_in_an_nnx_optimizer():
         def step(model, optimizer):
             optimizer.update(model, nnx.grad(lambda model: jnp.sum(model(jnp.ones((2, 3))) ** 2))(model))
 
-        for _ in range(3):
+        for _ in range(4):
             step(model, optimizer)
         return nnx.to_pure_dict(nnx.state(model, nnx.Param)), js.hyperparams(optimizer)
 
     tx = optax.chain(js.sgd(lr=0.1, momentum=0.9), js.ema(0.9))
-    assert_same(trained(js.flatten_groups(tx)), trained(tx))
+    assert_same(trained(around(js.flatten_groups(tx))), trained(around(tx)))
 
 
 def test_in_a_linen_train_state():

@@ -47,9 +47,17 @@ class Layout:
         return Layout(structure, tuple(paths), shapes, tuple(of_group), tuple(names), tuple(map(tuple, found.values())))
 
     def flatten(self, tree: Any) -> FlatGroups:
-        """The vectors of a tree of this structure."""
-        leaves = [jnp.ravel(whole(jnp.asarray(leaf))) for leaf in self.structure.flatten_up_to(tree)]
-        return FlatGroups([_joined([leaves[i] for i in own]) for own in self.members], self)
+        """The vectors of a tree of this structure.
+
+        Raises:
+            ValueError: If an array has another shape.
+        """
+        leaves = [jnp.asarray(leaf) for leaf in self.structure.flatten_up_to(tree)]
+        for path, shape, leaf in zip(self.paths, self.shapes, leaves, strict=True):
+            if leaf.shape != shape:
+                raise ValueError(f"flatten_groups: {path!r} is {leaf.shape}, but the parameter is {shape}")
+        flat = [jnp.ravel(whole(leaf)) for leaf in leaves]
+        return FlatGroups([_joined([flat[i] for i in own]) for own in self.members], self)
 
     def unflatten(self, vectors: Sequence[Any]) -> Any:
         """The tree of these vectors. Axes before the last, such as of a ``vmap``, stay in front."""

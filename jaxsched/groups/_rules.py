@@ -101,7 +101,7 @@ def group_names(tree: Tree, rules: Rules | None = None) -> list[str]:
     if not isinstance(tree, FlatGroups):
         return [ruled[i].group for i in assign(parameters(tree), ruled)]
     known, found = {rule.group: None for rule in ruled}, tree.layout.groups
-    needed = {rule.group: None for rule in ruled if not rule.optional}
+    needed = {rule.group: None for rule in ruled if found and not rule.optional}
     if [*(name for name in found if name not in known), *(name for name in needed if name not in found)]:
         raise ValueError(
             f"the parameters were flattened into the groups {', '.join(map(repr, found))}, but the rules here are of "

@@ -211,9 +211,14 @@ class _Assignment:
         leaves, structure = _flatten(params)
         key = (structure, tuple(jnp.shape(leaf) for leaf in leaves))
         if key not in self.found:
-            paths = [parameter.path for parameter in grouping.parameters(params)]
-            self.found[key] = _Assigned(grouping.group_names(params, self.rules), paths)
+            self.found[key] = _Assigned(grouping.group_names(params, self.rules), _paths(params))
         return self.found[key]
+
+
+def _paths(params: Any) -> list[str]:
+    if isinstance(params, grouping.FlatGroups):
+        return [params.layout.paths[own[0]] for own in params.layout.members]
+    return [parameter.path for parameter in grouping.parameters(params)]
 
 
 def _options(rule: UpdateRule, values: hyper.Values, fixed: hyper.Values) -> tuple[tuple[str, Any], ...]:

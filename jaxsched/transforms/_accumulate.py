@@ -114,7 +114,7 @@ def accumulate(
             return jax.tree.map(lambda x, kind: jnp.zeros_like(x, kind.dtype), updates, kinds), inner_state
 
         new, inner_state = jax.lax.cond(due, apply, wait, gradients, state.inner)
-        return separated(new, like), AccumulateState(
+        return separated(inner, new, like), AccumulateState(
             step=jnp.asarray(optax.safe_increment(at)),
             last=jnp.where(due, at, state.last),
             gathered=jnp.where(due, 0, gathered),

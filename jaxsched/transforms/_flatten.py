@@ -87,14 +87,15 @@ def flatten_groups(
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         like = updates if params is None else params
         gradients = updates if isinstance(updates, FlatGroups) else layout_of(like).flatten(updates)
-        layout = gradients.layout
         held = list(flat_groups(state))
         for own in held if held or _keeps_nothing(wrapped, gradients) else [None]:
             check_form(own, gradients)
-        new, state = wrapped.update(gradients, state, None if params is None else layout.flatten(params), **extra)
-        return new if gradients is updates else separated(new, like), state
+        flat = None if params is None else layout_of(params).flatten(params)
+        new, state = wrapped.update(gradients, state, flat, **extra)
+        return new if gradients is updates else separated(made, new, like), state
 
-    return Flattening.of(init, update, layout_of)
+    made = Flattening.of(init, update, layout_of)
+    return made
 
 
 def joined(inner: optax.GradientTransformation, tree: Any, params: Any) -> Any:
@@ -102,11 +103,11 @@ def joined(inner: optax.GradientTransformation, tree: Any, params: Any) -> Any:
     return inner.layout_of(params).flatten(tree) if isinstance(inner, Flattening) else tree
 
 
-def separated(updates: Any, params: Any) -> Any:
-    """Updates in the form of the parameters."""
-    if not isinstance(updates, FlatGroups) or isinstance(params, FlatGroups):
+def separated(inner: optax.GradientTransformation, updates: Any, params: Any) -> Any:
+    """The updates of ``inner`` in the form of the parameters."""
+    if not isinstance(inner, Flattening):
         return updates
-    return jax.tree.map(spread, updates.tree, params)
+    return jax.tree.map(spread, inner.layout_of(params).unflatten(updates.vectors), params)
 
 
 def check_form(held: Any, needed: Any) -> None:
