@@ -14,8 +14,7 @@ from jaxsched.groups._conditions import ndim as ndim
 from jaxsched.groups._conditions import role as role
 from jaxsched.groups._flat import FlatGroups as FlatGroups
 from jaxsched.groups._flat import Layout as Layout
-from jaxsched.groups._flat import flat_groups as flat_groups
-from jaxsched.groups._flat import in_form as in_form
+from jaxsched.groups._flat import flattened_as as flattened_as
 from jaxsched.groups._flat import unflatten_groups as unflatten_groups
 from jaxsched.groups._parameters import ROLES as ROLES
 from jaxsched.groups._parameters import Parameter as Parameter
@@ -23,10 +22,11 @@ from jaxsched.groups._parameters import Tree as Tree
 from jaxsched.groups._parameters import parameters as parameters
 from jaxsched.groups._parameters import roles as roles
 from jaxsched.groups._rules import BY_ROLE as BY_ROLE
+from jaxsched.groups._rules import Grouped as Grouped
 from jaxsched.groups._rules import Rule as Rule
 from jaxsched.groups._rules import Rules as Rules
 from jaxsched.groups._rules import as_rules as as_rules
 from jaxsched.groups._rules import assign as assign
-from jaxsched.groups._rules import group_names as group_names
+from jaxsched.groups._rules import grouped as grouped
 from jaxsched.groups._rules import labels as labels
 from jaxsched.groups._rules import mask as mask

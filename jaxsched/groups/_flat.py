@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -57,7 +57,7 @@ class Layout:
             if leaf.shape != shape:
                 raise ValueError(f"flatten_groups: {path!r} is {leaf.shape}, but the parameter is {shape}")
         flat = [jnp.ravel(whole(leaf)) for leaf in leaves]
-        return FlatGroups([_joined([flat[i] for i in own]) for own in self.members], self)
+        return FlatGroups([_vector([flat[i] for i in own]) for own in self.members], self)
 
     def unflatten(self, vectors: Sequence[Any]) -> Any:
         """The tree of these vectors. Axes before the last, such as of a ``vmap``, stay in front."""
@@ -97,14 +97,8 @@ class FlatGroups:
         return f"FlatGroups({own}; as a tree: js.unflatten_groups)"
 
 
-def flat_groups(tree: Any) -> Iterator[FlatGroups]:
-    """Those in a tree."""
-    nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, FlatGroups))
-    return (node for node in nodes if isinstance(node, FlatGroups))
-
-
 def unflatten_groups(tree: Any) -> Any:
-    """What `flatten_groups` joined as it would be without it: each vector by group as a tree like the parameters.
+    """What `flatten_groups` keeps as it would be without it: each `FlatGroups` as a tree like the parameters.
 
     For reading a state by path, and for saving one that shall not depend on groups or on flattening, or by what knows
     no `FlatGroups`, such as ``flax.serialization``. The way back is ``js.carry_over(saved, tx.init(params))``.
@@ -123,15 +117,18 @@ def unflatten_groups(tree: Any) -> Any:
         >>> js.unflatten_groups(state).slots["momentum"]["bias"]
         Array([1., 1.], dtype=float32)
     """
-    is_flat = lambda node: isinstance(node, FlatGroups)  # noqa: E731
-    return jax.tree.map(lambda node: node.tree if is_flat(node) else node, tree, is_leaf=is_flat)
+
+    def one(node: Any) -> Any:
+        return node.tree if isinstance(node, FlatGroups) else node
+
+    return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, FlatGroups))
 
 
-def in_form(like: Any, tree: Any) -> Any:
-    """The tree, joined if ``like`` is."""
+def flattened_as(like: Any, tree: Any) -> Any:
+    """The tree, flattened if ``like`` is."""
     return like.layout.flatten(tree) if isinstance(like, FlatGroups) and like is not tree else tree
 
 
-def _joined(parts: list[jax.Array]) -> jax.Array:
+def _vector(parts: list[jax.Array]) -> jax.Array:
     rest = -sum(part.size for part in parts) % MULTIPLE
     return jnp.concatenate([*parts, jnp.zeros(rest, parts[0].dtype)])

@@ -91,24 +91,37 @@ def as_rules(rules: Rules | None) -> tuple[Rule, ...]:
     return tuple(result)
 
 
-def group_names(tree: Tree, rules: Rules | None = None) -> list[str]:
-    """For each leaf the name of its group. A vector of `flatten_groups` has the group that it was joined for.
+class Grouped(NamedTuple):
+    """The leaves of a tree, in order."""
+
+    paths: list[str]
+    groups: list[str]
+
+
+def grouped(tree: Tree, rules: Rules | None = None) -> Grouped:
+    """Of each leaf the path and the name of its group. A vector of `flatten_groups` has the group that it was flattened
+    for, and the path of its first parameter.
 
     Raises:
         ValueError: If a parameter is covered by no rule, or a rule that is not optional has no parameter.
     """
     ruled = as_rules(rules)
     if not isinstance(tree, FlatGroups):
-        return [ruled[i].group for i in assign(parameters(tree), ruled)]
-    known, found = {rule.group: None for rule in ruled}, tree.layout.groups
-    needed = {rule.group: None for rule in ruled if found and not rule.optional}
-    if [*(name for name in found if name not in known), *(name for name in needed if name not in found)]:
+        found = parameters(tree)
+        return Grouped([parameter.path for parameter in found], [ruled[i].group for i in assign(found, ruled)])
+    layout = tree.layout
+    known = [rule.group for rule in ruled]
+    needed = [rule.group for rule in ruled if layout.groups and not rule.optional]
+    if not (set(needed) <= set(layout.groups) <= set(known)):
         raise ValueError(
-            f"the parameters were flattened into the groups {', '.join(map(repr, found))}, but the rules here are of "
-            f"{', '.join(map(repr, known))}. Give flatten_groups the rules of the optimizer, and each group a "
-            "parameter."
+            f"the parameters were flattened into the groups {_quoted(layout.groups)}, but the rules here are of "
+            f"{_quoted(known)}. Give flatten_groups the rules of the optimizer, and each group a parameter."
         )
-    return list(found)
+    return Grouped([layout.paths[own[0]] for own in layout.members], list(layout.groups))
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, dict.fromkeys(names)))
 
 
 def labels(tree: Tree, rules: Rules | None = None) -> Tree:
@@ -127,7 +140,7 @@ def labels(tree: Tree, rules: Rules | None = None) -> Tree:
         >>> js.labels({"conv": {"kernel": 1.0, "bias": 2.0}, "bn": {"scale": 3.0, "bias": 4.0}})
         {'bn': {'bias': 'bias', 'scale': 'norm'}, 'conv': {'bias': 'bias', 'kernel': 'weight'}}
     """
-    return jax.tree.unflatten(jax.tree.structure(tree), group_names(tree, rules))
+    return jax.tree.unflatten(jax.tree.structure(tree), grouped(tree, rules).groups)
 
 
 def mask(*names: str, rules: Rules | None = None) -> Callable[[Tree], Tree]:

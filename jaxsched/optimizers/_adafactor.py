@@ -127,4 +127,4 @@ def _refuses(shape: tuple[int, ...], dtype: jax.typing.DTypeLike, values: Values
     return "is complex" if jnp.issubdtype(dtype, jnp.complexfloating) else None
 
 
-_ADAFACTOR = UpdateRule("adafactor", _update, _slots, _prepare, weight_decay="own", by_number=False, refuses=_refuses)
+_ADAFACTOR = UpdateRule("adafactor", _update, _slots, _prepare, weight_decay="own", elementwise=False, refuses=_refuses)

@@ -54,8 +54,8 @@ class UpdateRule(NamedTuple):
     weight_decay: str = "coupled"
     """"coupled": added to the gradient. "decoupled": the parameter shrinks by ``lr * weight_decay`` first. "own": the
     rule does it itself. Where there is an option ``decoupled_weight_decay``, that decides."""
-    by_number: bool = True
-    """Whether each number of an array is updated by itself, so that arrays may be joined; see `flatten_groups`."""
+    elementwise: bool = True
+    """Whether each number is updated by itself, so that `flatten_groups` may join arrays."""
     refuses: Callable[[tuple[int, ...], Any, hyper.Values], str | None] = lambda shape, dtype, values: None
     """From a parameter's shape, dtype and hyperparameters to why the rule cannot train it, or None."""
 
@@ -94,7 +94,7 @@ def lift(
         return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), hyper.values_of(numbers))
 
     def init(params: Any) -> OptimizerState:
-        if isinstance(params, grouping.FlatGroups) and not rule.by_number:
+        if isinstance(params, grouping.FlatGroups) and not rule.elementwise:
             raise ValueError(
                 f"{rule.name}: it looks at whole arrays, which flatten_groups joins; leave it out, and build a recipe "
                 "without flatten=True"
@@ -195,30 +195,19 @@ def _required(ruled: tuple[grouping.Rule, ...], groups: hyper.Groups, given: boo
     return ruled if given else tuple(rule._replace(optional=rule.group not in groups) for rule in ruled)
 
 
-class _Assigned(NamedTuple):
-    groups: list[str]
-    paths: list[str]
-
-
 class _Assignment:
     """The groups of the parameters of a tree, found once for each structure: walking paths costs more than tracing."""
 
     def __init__(self, rules: tuple[grouping.Rule, ...]):
         self.rules = rules
-        self.found: dict[Any, _Assigned] = {}
+        self.found: dict[Any, grouping.Grouped] = {}
 
-    def __call__(self, params: Any) -> _Assigned:
+    def __call__(self, params: Any) -> grouping.Grouped:
         leaves, structure = _flatten(params)
         key = (structure, tuple(jnp.shape(leaf) for leaf in leaves))
         if key not in self.found:
-            self.found[key] = _Assigned(grouping.group_names(params, self.rules), _paths(params))
+            self.found[key] = grouping.grouped(params, self.rules)
         return self.found[key]
-
-
-def _paths(params: Any) -> list[str]:
-    if isinstance(params, grouping.FlatGroups):
-        return [params.layout.paths[own[0]] for own in params.layout.members]
-    return [parameter.path for parameter in grouping.parameters(params)]
 
 
 def _options(rule: UpdateRule, values: hyper.Values, fixed: hyper.Values) -> tuple[tuple[str, Any], ...]:

@@ -131,4 +131,4 @@ def _trust(param: jax.Array, direction: jax.Array, h: Hypers) -> jax.Array:
     return jnp.minimum(ratio, 1) if h.trust_clip else ratio
 
 
-_LAMB = UpdateRule("lamb", _update, _slots, _prepare, averages=("betas",), weight_decay="own", by_number=False)
+_LAMB = UpdateRule("lamb", _update, _slots, _prepare, averages=("betas",), weight_decay="own", elementwise=False)

@@ -255,7 +255,7 @@ _MUON = UpdateRule(
     lambda values: {"momentum": zeros},
     averages=("momentum",),
     weight_decay="decoupled",
-    by_number=False,
+    elementwise=False,
     refuses=_no_matrix,
 )
 _MUSGD = UpdateRule(
@@ -264,6 +264,6 @@ _MUSGD = UpdateRule(
     _musgd_slots,
     averages=("momentum",),
     weight_decay="own",
-    by_number=False,
+    elementwise=False,
     refuses=_no_kernel,
 )

@@ -88,4 +88,4 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return jnp.where(present, update, 0), {name: jnp.where(present, new[name], slots[name]) for name in new}
 
 
-_SPARSE_ADAM = UpdateRule("sparse_adam", _update, _slots, _prepare, averages=("betas",), by_number=False)
+_SPARSE_ADAM = UpdateRule("sparse_adam", _update, _slots, _prepare, averages=("betas",), elementwise=False)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxsched import _metric as plateaus
-from jaxsched.groups import FlatGroups, in_form, unflatten_groups
+from jaxsched.groups import FlatGroups, flattened_as, unflatten_groups
 
 
 class OptimizerState(NamedTuple):
@@ -112,12 +112,12 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
 
     def one(new: Any, old: Any) -> Any:
         if not isinstance(new, OptimizerState):
-            return in_form(new, old)
+            return flattened_as(new, old)
         return new._replace(
             count=old.count,
             earlier=old.earlier if new.slots.keys() & old.slots.keys() else -old.count,
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
-            slots={name: in_form(tree, old.slots.get(name, tree)) for name, tree in new.slots.items()},
+            slots={name: flattened_as(tree, old.slots.get(name, tree)) for name, tree in new.slots.items()},
             plateau={
                 group: {
                     name: _carried_plateau(old.plateau.get(group, {}).get(name), value)

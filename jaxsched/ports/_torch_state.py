@@ -197,7 +197,7 @@ def _carried(
             raise ValueError(
                 f"load_state: parameter {bare[0]!r} has no {buffer!r} in the state dict; was it another optimizer?"
             )
-        slots[slot] = grouping.in_form(
+        slots[slot] = grouping.flattened_as(
             tree, _filled(grouping.unflatten_groups(tree), arrays, places, slot, partly=True)
         )
     return state._replace(

@@ -14,7 +14,7 @@ from jaxsched.optimizers._state import states, unboxed
 from jaxsched.schedules import Value, value_at
 from jaxsched.schedules._checks import whole_length
 from jaxsched.schedules._schedule import as_step
-from jaxsched.transforms._flatten import check_form, joined, separated
+from jaxsched.transforms._flatten import check_form, flattened, unflattened
 from jaxsched.transforms._widths import wide
 
 
@@ -83,7 +83,7 @@ def accumulate(
             last=jnp.full((), -1, jnp.int32),
             gathered=jnp.zeros((), jnp.int32),
             applied=jnp.zeros((), bool),
-            gradients=jax.tree.map(lambda p: jnp.zeros_like(p, dtype=wide(p)), joined(inner, params, params)),
+            gradients=jax.tree.map(lambda p: jnp.zeros_like(p, dtype=wide(p)), flattened(inner, params, params)),
             inner=wrapped.init(params),
         )
 
@@ -96,8 +96,8 @@ def accumulate(
             keep &= at % steps_per_epoch != 0
         gathered = jnp.where(keep, state.gathered, 0) + 1
         like = updates if params is None else params
-        kinds = jax.eval_shape(lambda: joined(inner, like, like))
-        updates = joined(inner, updates, like)
+        kinds = jax.eval_shape(lambda: flattened(inner, like, like))
+        updates = flattened(inner, updates, like)
         check_form(state.gradients, updates)
         gradients = jax.tree.map(lambda total, g: jnp.where(keep, total, 0) + g, state.gradients, updates)
         due = at - state.last >= value_at(every, at)
@@ -114,7 +114,7 @@ def accumulate(
             return jax.tree.map(lambda x, kind: jnp.zeros_like(x, kind.dtype), updates, kinds), inner_state
 
         new, inner_state = jax.lax.cond(due, apply, wait, gradients, state.inner)
-        return separated(inner, new, like), AccumulateState(
+        return unflattened(inner, new, like), AccumulateState(
             step=jnp.asarray(optax.safe_increment(at)),
             last=jnp.where(due, at, state.last),
             gathered=jnp.where(due, 0, gathered),

@@ -11,14 +11,15 @@ import optax
 
 from jaxsched import groups as grouping
 from jaxsched._sharding import spread
-from jaxsched.groups import FlatGroups, Layout, flat_groups
+from jaxsched.groups import FlatGroups, Layout
+from jaxsched.optimizers._state import states
 
 
 class Flattening(optax.GradientTransformationExtraArgs):
-    """What `flatten_groups` returns. ``update`` also takes gradients that are joined, and then gives such updates."""
+    """What `flatten_groups` returns. ``update`` also takes flattened gradients, and then gives flattened updates."""
 
     layout_of: Callable[[Any], Layout]
-    """From the parameters to how they are joined."""
+    """From the parameters to how they are flattened."""
 
     @staticmethod
     def of(init: Any, update: Any, layout_of: Callable[[Any], Layout]) -> Flattening:
@@ -33,12 +34,13 @@ def flatten_groups(
     """Join the parameters of each group (and dtype) to one vector, and give those to ``inner``: ``optax.flatten`` by
     group.
 
-    The same numbers in few large kernels instead of several for each small array, and a state of few arrays, which a
-    jitted step takes and gives back sooner. All inside sees vectors; outside, parameters, gradients and updates stay
-    trees. It is to be around all but `accumulate`, which then gathers in vectors too, and leaves the parameters apart
-    until an update is due. Sums over all numbers, as in `clip_norm`, are added in another order.
+    The same numbers in few large kernels, where each small array had several (the addition to each parameter stays),
+    and a state of few arrays, which a jitted step takes and gives back sooner. All inside sees vectors; outside,
+    parameters, gradients and updates stay trees. It is to be around all but `accumulate`, which then gathers in vectors
+    too, and leaves the parameters as they are until an update is due. Sums over all numbers, as in `clip_norm`, are
+    added in another order.
 
-    Joining copies gradients and parameters. It pays where arrays are many and small, and most where they are gathered
+    That copies gradients and parameters. It pays where arrays are many and small, and most where they are gathered
     or averaged as well; with few large arrays that are updated at each step it costs more than it saves. Measure both:
     the run is the same.
 
@@ -76,9 +78,7 @@ def flatten_groups(
         leaves, structure = jax.tree.flatten(tree)
         key = (structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves))
         if key not in layouts:
-            found, ruled = grouping.parameters(tree), grouping.as_rules(rules)
-            groups = [ruled[i].group for i in grouping.assign(found, ruled)]
-            layouts[key] = Layout.of(tree, [parameter.path for parameter in found], groups)
+            layouts[key] = Layout.of(tree, *grouping.grouped(tree, rules))
         return layouts[key]
 
     def init(params: Any) -> Any:
@@ -87,23 +87,25 @@ def flatten_groups(
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         like = updates if params is None else params
         gradients = updates if isinstance(updates, FlatGroups) else layout_of(like).flatten(updates)
-        held = list(flat_groups(state))
-        for own in held if held or _keeps_nothing(wrapped, gradients) else [None]:
+        held = states(state, FlatGroups)
+        if not held and _keeps_some(wrapped, gradients):
+            held = [None]  # as arrays by themselves
+        for own in held:
             check_form(own, gradients)
         flat = None if params is None else layout_of(params).flatten(params)
         new, state = wrapped.update(gradients, state, flat, **extra)
-        return new if gradients is updates else separated(made, new, like), state
+        return new if gradients is updates else unflattened(made, new, like), state
 
     made = Flattening.of(init, update, layout_of)
     return made
 
 
-def joined(inner: optax.GradientTransformation, tree: Any, params: Any) -> Any:
+def flattened(inner: optax.GradientTransformation, tree: Any, params: Any) -> Any:
     """A tree like the parameters in the form in which ``inner`` computes."""
     return inner.layout_of(params).flatten(tree) if isinstance(inner, Flattening) else tree
 
 
-def separated(inner: optax.GradientTransformation, updates: Any, params: Any) -> Any:
+def unflattened(inner: optax.GradientTransformation, updates: Any, params: Any) -> Any:
     """The updates of ``inner`` in the form of the parameters."""
     if not isinstance(inner, Flattening):
         return updates
@@ -111,7 +113,7 @@ def separated(inner: optax.GradientTransformation, updates: Any, params: Any) ->
 
 
 def check_form(held: Any, needed: Any) -> None:
-    """That both are joined, and alike, or neither is."""
+    """That both are flattened, and alike, or neither is."""
     if getattr(held, "layout", None) != getattr(needed, "layout", None):
         has, needs = (x if isinstance(x, FlatGroups) else "an array for each parameter" for x in (held, needed))
         raise ValueError(
@@ -120,6 +122,6 @@ def check_form(held: Any, needed: Any) -> None:
         )
 
 
-def _keeps_nothing(inner: optax.GradientTransformation, params: FlatGroups) -> bool:
-    """Whether ``inner`` keeps nothing like the parameters."""
-    return next(flat_groups(jax.eval_shape(inner.init, params)), None) is None
+def _keeps_some(inner: optax.GradientTransformation, params: FlatGroups) -> bool:
+    """Whether ``inner`` keeps anything like the parameters."""
+    return bool(states(jax.eval_shape(inner.init, params), FlatGroups))

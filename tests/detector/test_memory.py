@@ -13,9 +13,6 @@ import pytest
 from examples.detector.memory import POLICY
 
 ROOT = Path(__file__).parents[2]
-left_to_programs = pytest.mark.skipif(
-    not POLICY.exists() or "[madvise]" not in POLICY.read_text(), reason="this system leaves no large pages to ask for"
-)
 
 PROGRAM = """
 import os, pathlib, sys
@@ -79,7 +76,9 @@ def test_a_program_goes_on_where_there_is_nothing_to_ask_for(
     assert now == tunables
 
 
-@left_to_programs
+@pytest.mark.skipif(
+    not POLICY.exists() or "[madvise]" not in POLICY.read_text(), reason="this system leaves no large pages to ask for"
+)
 def test_the_pages_are_large(tmp_path: Path) -> None:
     _, _, _, large = run(tmp_path, POLICY, None)
     _, _, _, small = run(tmp_path, POLICY, "glibc.malloc.hugetlb=0")
@@ -87,13 +86,17 @@ def test_the_pages_are_large(tmp_path: Path) -> None:
     assert large < small / 4  # a quarter, for a host whose memory is too scattered to give them all
 
 
-@left_to_programs
 @pytest.mark.parametrize("program", ["-m examples.detector.train", "benchmarks/train_step.py"])
 def test_the_training_asks_for_them(tmp_path: Path, program: str) -> None:
-    starts = tmp_path / "starts.txt"
-    (tmp_path / "sitecustomize.py").write_text(  # runs at each start of Python
-        f"import os\nopen({str(starts)!r}, 'a').write(os.environ.get('GLIBC_TUNABLES', 'none') + '\\n')\n"
-    )
+    starts, policy = tmp_path / "starts.txt", tmp_path / "enabled"
+    policy.write_text("always [madvise] never\n")
+    (tmp_path / "sitecustomize.py").write_text(f"""# runs at each start of Python
+import os, pathlib, sys
+open({str(starts)!r}, "a").write(os.environ.get("GLIBC_TUNABLES", "none") + "\\n")
+sys.path.insert(0, {str(ROOT)!r})
+from examples.detector import memory
+memory.POLICY = pathlib.Path({str(policy)!r})
+""")
     environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
     call = [sys.executable, *program.split(), "--help"]
     subprocess.run(call, cwd=ROOT, env=environment | {"PYTHONPATH": str(tmp_path)}, capture_output=True, check=True)

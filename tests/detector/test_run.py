@@ -142,8 +142,8 @@ def test_a_step_gives_the_types_that_it_takes():
     graph, state = initial_state(YOLOv5(10, *PICO, rngs=nnx.Rngs(0)), tx)
     after, _ = jax.eval_shape(training_step(graph, tx, Gains()), state, next(batches("float32")))
     assert jax.tree.structure(after) == jax.tree.structure(state)
-    types = lambda tree: [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(tree)]  # noqa: E731
-    assert types(after) == types(state)
+    for new, old in zip(jax.tree.leaves(after), jax.tree.leaves(state), strict=True):
+        assert (new.shape, new.dtype, new.weak_type) == (old.shape, old.dtype, old.weak_type)
 
 
 @both
