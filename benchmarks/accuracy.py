@@ -229,8 +229,8 @@ def rows() -> dict[str, Row]:
             lambda n: js.piecewise([P, b], at=[n // 2]),
             lambda m, t, n: m.where(t >= n // 2, m.number(b), m.number(P)),
         ),
-        "tanh": Row(lambda n: js.tanh(P, n, floor=1e-6), lambda m, t, n: tanh(m, t, n, P, 1e-6)),
-        "tanh up": Row(lambda n: js.tanh(0.0, n, floor=P), lambda m, t, n: tanh(m, t, n, 0.0, P)),
+        "tanh": Row(lambda n: js.tanh_decay(P, n, floor=1e-6), lambda m, t, n: tanh(m, t, n, P, 1e-6)),
+        "tanh up": Row(lambda n: js.tanh_decay(0.0, n, floor=P), lambda m, t, n: tanh(m, t, n, 0.0, P)),
         "cyclic": Row(
             lambda n: js.cyclic(1e-6, P, n // 10, n // 5),
             lambda m, t, n: triangle(m, t, n // 10, n // 5, 1e-6, P),

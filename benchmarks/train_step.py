@@ -116,7 +116,7 @@ def jax_recipe(o: Options, accumulate: int) -> js.Recipe:
     """YOLOv5's after warm-up: an update every `accumulate` batches."""
     hyp = dict(read_hyp(HYP).items()) | {"warmup_epochs": 0.0}
     recipe = js.ports.yolov5.recipe(hyp, epochs=100, steps_per_epoch=1000, batch_size=o.batch_size)
-    return recipe.replace(accumulate=js.Accumulate(accumulate, drop_at_epoch_end=True))
+    return recipe.replace(accumulate=js.Accumulation(accumulate, drop_at_epoch_end=True))
 
 
 def jax_step(o: Options, gains: Gains, recipe: js.Recipe, ratios: bool = False) -> tuple[Any, Any, Any]:

@@ -5,7 +5,6 @@ Run: python docs/make_reference.py
 
 import importlib
 import inspect
-import pkgutil
 from pathlib import Path
 from types import ModuleType
 
@@ -26,18 +25,16 @@ def public_names(module: ModuleType) -> dict[str, object]:
 
 def port_names(module: ModuleType) -> dict[str, object]:
     """What a port offers: what is written in it, or in a private file beside it."""
-    last = module.__name__.rsplit(".", 1)[-1]
     return {
         name: value
         for name, value in public_names(module).items()
-        if value.__module__ == module.__name__ or f"ports._{last}" in value.__module__
+        if value.__module__ == module.__name__ or value.__module__.startswith(f"{module.__name__}.")
     }
 
 
 def ports() -> dict[str, ModuleType]:
     package = importlib.import_module("jaxsched.ports")
-    names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
-    return {name: importlib.import_module(f"jaxsched.ports.{name}") for name in names}
+    return {name: importlib.import_module(f"jaxsched.ports.{name}") for name in dir(package)}
 
 
 def first_line(value: object) -> str:

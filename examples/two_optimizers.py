@@ -58,7 +58,7 @@ def main() -> float:
     def train_step(params, state, images, labels):
         (loss, _), gradients = jax.value_and_grad(loss_of, has_aux=True)(params, images, labels)
         updates, state = tx.update(gradients, state, params)
-        log = js.flat(js.hyperparams(state), js.group_norms(params, gradients, updates, RULES), {"loss": loss})
+        log = js.flatten_dict(js.hyperparams(state), js.group_norms(params, gradients, updates, RULES), {"loss": loss})
         return optax.apply_updates(params, updates), state, log
 
     state = tx.init(params)

@@ -27,17 +27,17 @@ def trained(flatten):
     @jax.jit
     def train(params, state):
         updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
-        return optax.apply_updates(params, updates), state, (js.hyperparams(state)["bias"]["lr"], js.applied(state))
+        return optax.apply_updates(params, updates), state, (js.hyperparams(state)["bias"]["lr"], js.did_update(state))
 
     params, state, seen = start, tx.init(start), []
     for _ in range(recipe.steps):
         params, state, used = train(params, state)
         seen.append(used)
-    return params, [np.asarray(column) for column in zip(*seen, strict=True)], js.averaged(state)
+    return params, [np.asarray(column) for column in zip(*seen, strict=True)], js.ema_params(state)
 
 
 params, (lr, applied), average = trained(flatten=False)
-steps = np.flatnonzero(js.updates(recipe))
+steps = np.flatnonzero(js.update_steps(recipe))
 np.testing.assert_array_equal(np.flatnonzero(applied), steps)
 np.testing.assert_allclose(lr[steps], js.curves(recipe)["bias"]["lr"][steps], rtol=1e-6)
 assert all(math.isfinite(leaf.sum()) for leaf in jax.tree.leaves(average))

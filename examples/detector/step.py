@@ -63,11 +63,11 @@ def training_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
         (loss, (parts, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, state.stats, batch)
         updates, opt = tx.update(grads, state.opt, state.params)
-        metrics = {"loss": loss, "parts": parts, "hyper": js.hyperparams(opt), "applied": js.applied(opt)}
+        metrics = {"loss": loss, "parts": parts, "hyper": js.hyperparams(opt), "applied": js.did_update(opt)}
         if ratios_of:
             norms = js.group_norms(state.params, updates=updates, rules=ratios_of.rules)
             metrics["ratio"] = {group: norm["update_ratio"] for group, norm in norms.items()}
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params, stats, js.average(opt, state.average, stats), opt), metrics
+        return TrainState(params, stats, js.ema_update(opt, state.average, stats), opt), metrics
 
     return step

@@ -165,7 +165,7 @@ def train(options: Options) -> Evaluation | None:
     journal = Journal(options.out, start=start, steps=steps, steps_per_epoch=steps_per_epoch,
                       tensorboard=options.tensorboard, quiet=not first)  # fmt: skip
 
-    averaged = jax.jit(lambda state: (js.averaged(state.opt), state.average), out_shardings=devices.whole)
+    averaged = jax.jit(lambda state: (js.ema_params(state.opt), state.average), out_shardings=devices.whole)
 
     def save(done: int, fitness: float | None = None) -> None:
         weights = flat_state(nnx.merge(graph, *averaged(state), copy=True))

@@ -20,14 +20,11 @@ from rich.text import Text
 
 from jaxsched import __version__
 from jaxsched.cli._curve import curve
-from jaxsched.cli._given import options_for_given
+from jaxsched.cli._options import options_for_given
 from jaxsched.cli._source import KINDS, Given, read
-from jaxsched.report._curves import values_at
-from jaxsched.report._explain import Explanation, explain_sample
-from jaxsched.report._finding import Findings
-from jaxsched.report._lint import lint_sample
-from jaxsched.report._sample import Sample, sample
-from jaxsched.report._table import plural
+from jaxsched.report import Explanation
+from jaxsched.report.internal import Sample, explain_sample, plural, sample, values_at
+from jaxsched.report.lint import Findings, lint_sample
 
 app = typer.Typer(
     name="jaxsched",
@@ -106,7 +103,7 @@ def plot(
 ) -> None:
     """Draw lr, momentum and weight decay of each group over the steps."""
     with _errors():
-        from jaxsched._plot import plot as draw  # here: matplotlib takes a second to import
+        from jaxsched.report import plot as draw  # here: matplotlib takes a second to import
 
         given = dataclasses.replace(given, strict=len(files) == 1)
         named = {name: read(path, given, kind) for name, path in zip(_short_names(files), files, strict=True)}
@@ -129,7 +126,7 @@ def diff(
     """What differs between two recipes, at which steps, by how much. Exit status 1 if anything does."""
     given = dataclasses.replace(given, strict=False)
     with _errors():
-        from jaxsched._diff import diff as compare
+        from jaxsched.recipe import diff as compare
 
         found = compare(*(read(path, given, kind) for path in (a, b)), rtol=rtol)
         if as_json:

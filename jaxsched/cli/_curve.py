@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxsched.report._table import short
+from jaxsched.report.internal import short
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 PLAIN = " ...:::##"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsched import ports
-from jaxsched.ports import _fields
+from jaxsched.ports import shared
 from jaxsched.recipe import Recipe
 
 LARGEST = 256 * 2**20
@@ -96,7 +96,7 @@ def recognise(path: Path) -> str:
         raise ValueError(f'{path}: this JSON is no recipe: it has no "$recipe"')
     if path.suffix == ".py" or re.search(r"^(_base_|model|optimizer|optim_wrapper|train_cfg|runner)\s*=", text, re.M):
         return "openmmlab"
-    content = _fields.read_yaml(path)
+    content = shared.read_yaml(path)
     names = set(map(str, content))
     if names & {"SOLVER", "_BASE_", "MODEL"}:
         return "detectron2"
@@ -135,12 +135,12 @@ def _yolov5(path: Path, given: Given) -> Recipe:
 
 
 def _ultralytics(path: Path, given: Given) -> Recipe:
-    content = _fields.read_yaml(path)
+    content = shared.read_yaml(path)
     said = {"epochs": given.epochs, "batch": given.batch_size, "optimizer": given.optimizer, "cos_lr": given.cos_lr}
     args = {**content, **{name: value for name, value in said.items() if value is not None}}
     per_epoch = given.steps_per_epoch
     if per_epoch is None and given.images:
-        batch = _fields.as_count(f"{path}: batch", args.get("batch", ports.ultralytics.DEFAULTS["batch"]))
+        batch = shared.as_count(f"{path}: batch", args.get("batch", ports.ultralytics.DEFAULTS["batch"]))
         per_epoch = math.ceil(given.images / batch)
     if per_epoch is None:
         raise ValueError(f"{path}: args.yaml does not say it, so give --steps-per-epoch or --images")

@@ -5,6 +5,8 @@ Ordered rules turn them into named groups: the first match wins, every parameter
 matches nothing is an error. Group names know nothing of schedules or optimizers; they are labels on a tree.
 """
 
+from jaxsched.groups._boxes import reboxed as reboxed
+from jaxsched.groups._boxes import unboxed as unboxed
 from jaxsched.groups._conditions import Condition as Condition
 from jaxsched.groups._conditions import Match as Match
 from jaxsched.groups._conditions import as_condition as as_condition

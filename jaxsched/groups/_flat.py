@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched._sharding import whole
+from jaxsched.numerics import replicate
 
 MULTIPLE = 1024
 """Vectors are filled up with zeros to a multiple of this: they divide over devices, and are whole tiles on a TPU."""
@@ -56,7 +56,7 @@ class Layout:
         for path, shape, leaf in zip(self.paths, self.shapes, leaves, strict=True):
             if leaf.shape != shape:
                 raise ValueError(f"flatten_groups: {path!r} is {leaf.shape}, but the parameter is {shape}")
-        flat = [jnp.ravel(whole(leaf)) for leaf in leaves]
+        flat = [jnp.ravel(replicate(leaf)) for leaf in leaves]
         return FlatGroups([_vector([flat[i] for i in own]) for own in self.members], self)
 
     def unflatten(self, vectors: Sequence[Any]) -> Any:

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import ema_step
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
-from jaxsched.optimizers._moving import moved
 
 
 def adadelta(
@@ -75,9 +75,9 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
-    square = moved(slots["square_avg"], jnp.square(gradient), h.rho)
+    square = ema_step(slots["square_avg"], jnp.square(gradient), h.rho)
     delta = jnp.sqrt(slots["acc_delta"] + h.eps) / jnp.sqrt(square + h.eps) * gradient
-    return -h.lr * delta, {"square_avg": square, "acc_delta": moved(slots["acc_delta"], jnp.square(delta), h.rho)}
+    return -h.lr * delta, {"square_avg": square, "acc_delta": ema_step(slots["acc_delta"], jnp.square(delta), h.rho)}
 
 
 _ADADELTA = UpdateRule("adadelta", _update, _slots, averages=("rho",))

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
-from jaxsched.optimizers._moving import gathered, moved
 
 
 def adam(
@@ -119,16 +119,16 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     beta1, beta2 = h.betas
     return {
-        "step_size": -h.lr / gathered(beta1, h.count),
-        "root_correction": jnp.sqrt(gathered(beta2, h.count)),
+        "step_size": -h.lr / bias_correction(beta1, h.count),
+        "root_correction": jnp.sqrt(bias_correction(beta2, h.count)),
     }
 
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     beta1, beta2 = h.betas
-    mean = moved(slots["exp_avg"], gradient, beta1)
-    square = moved(slots["exp_avg_sq"], jnp.square(gradient), beta2)
+    mean = ema_step(slots["exp_avg"], gradient, beta1)
+    square = ema_step(slots["exp_avg_sq"], jnp.square(gradient), beta2)
     new = {**slots, "exp_avg": mean, "exp_avg_sq": square}
     if h.amsgrad:
         square = new["max_exp_avg_sq"] = jnp.maximum(slots["max_exp_avg_sq"], square)

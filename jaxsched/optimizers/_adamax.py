@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
-from jaxsched.optimizers._moving import gathered, moved
 
 
 def adamax(
@@ -75,13 +75,13 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 
 
 def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
-    return {"step_size": -h.lr / gathered(h.betas[0], h.count)}
+    return {"step_size": -h.lr / bias_correction(h.betas[0], h.count)}
 
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     beta1, beta2 = h.betas
-    mean = moved(slots["exp_avg"], gradient, beta1)
+    mean = ema_step(slots["exp_avg"], gradient, beta1)
     largest = jnp.maximum(beta2.old * slots["exp_inf"], jnp.abs(gradient) + h.eps)
     return h.step_size * mean / largest, {"exp_avg": mean, "exp_inf": largest}
 

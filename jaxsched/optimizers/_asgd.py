@@ -33,7 +33,7 @@ def asgd(
         \gamma_{t+1} = \frac{\eta_t}{(1 + l\, \eta_t\, t)^\alpha}, \qquad w_{t+1} = \frac{1}{\max(1,\, t - t_0)}
 
     A change of the learning rate acts one step late. The averaged parameters :math:`a` are those at the time until
-    :math:`t_0`; `averaged` reads them from the state.
+    :math:`t_0`; `ema_params` reads them from the state.
 
     Args:
         lr: Learning rate :math:`\eta`, >= 0.

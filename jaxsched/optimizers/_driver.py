@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxsched import _metric as plateaus
 from jaxsched import groups as grouping
+from jaxsched.metric import internal as plateaus
+from jaxsched.numerics import as_step
 from jaxsched.optimizers import _hyperparameters as hyper
 from jaxsched.optimizers._state import OptimizerState
-from jaxsched.schedules._schedule import as_step
 
 Slots = dict[str, jax.Array]
 Hypers = types.SimpleNamespace
@@ -130,8 +130,8 @@ def lift(
         numbers = report(evaluate(0, leaves, plateau))
         dtype = next((row.dtype for row in jax.tree.leaves(numbers)), jnp.float32)
         shared = {name: jnp.full(len(active), value, dtype) for name, value in rule.shared.items()}
-        count, earlier = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
-        return OptimizerState(count, dict.fromkeys(active, ()), numbers, shared, slots, plateau, earlier)
+        count, bias_offset = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        return OptimizerState(count, dict.fromkeys(active, ()), numbers, shared, slots, plateau, bias_offset)
 
     def update(
         updates: Any, state: Any, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
@@ -146,8 +146,8 @@ def lift(
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
         numbers = evaluate(state.count if step is None else as_step(step), leaves, plateau)
         count = jnp.asarray(optax.safe_increment(state.count))
-        total = count + state.earlier
-        total = jnp.where((state.earlier > 0) & (total < count), count, total)  # a sum beyond int32 is negative
+        total = count + state.bias_offset
+        total = jnp.where((state.bias_offset > 0) & (total < count), count, total)  # a sum beyond int32 is negative
         prepared: Mapping[str, jax.Array] = state.shared
         if rule.prepare and active:
             prepared = rule.prepare(Hypers(**numbers, **state.shared, count=total))
@@ -164,7 +164,7 @@ def lift(
         results = [one(i, group) for i, group in enumerate(assignment(params).groups)]
         new_slots = {name: structure.unflatten([own[name] for _, own in results]) for name in slots}
         shared = {name: jnp.broadcast_to(prepared[name], (len(active),)) for name in rule.shared}
-        new_state = OptimizerState(count, state.groups, report(numbers), shared, new_slots, plateau, state.earlier)
+        new_state = OptimizerState(count, state.groups, report(numbers), shared, new_slots, plateau, state.bias_offset)
         return structure.unflatten([own for own, _ in results]), new_state
 
     return optax.GradientTransformationExtraArgs(init, update)

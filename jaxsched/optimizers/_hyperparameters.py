@@ -6,7 +6,6 @@ at each step. A text, a bool or None is an option: fixed when the optimizer is m
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxsched.optimizers._moving import Shares
+from jaxsched.checks import did_you_mean, number
+from jaxsched.numerics import EmaWeights, is_host_number, one_minus
 from jaxsched.schedules import Schedule, Value, value_at
-from jaxsched.schedules._checks import is_host_number, number
 
 Hyperparameter = Value
 """A number or a schedule: ours, or any function of the step."""
@@ -127,7 +126,7 @@ def by_group(
         if group not in names:
             raise ValueError(
                 f"{optimizer}: groups has {group!r}, but the rules make only {', '.join(map(repr, names))}"
-                f"{_suggest(group, names)}"
+                f"{did_you_mean(group, names)}"
             )
         if overrides is not None and not isinstance(overrides, Mapping):
             raise TypeError(
@@ -138,7 +137,7 @@ def by_group(
             if name not in defaults:
                 raise ValueError(
                     f"{optimizer}: groups[{group!r}] sets {name!r}; the hyperparameters are {', '.join(defaults)}"
-                    f"{_suggest(name, tuple(defaults))}"
+                    f"{did_you_mean(name, tuple(defaults))}"
                 )
     return {
         name: None
@@ -146,11 +145,6 @@ def by_group(
         else {key: check(optimizer, key, value) for key, value in {**defaults, **(groups.get(name) or {})}.items()}
         for name in names
     }
-
-
-def _suggest(name: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def evaluate(by_group: Sequence[Values], step: ArrayLike, dtype: Any, averages: Sequence[str] = ()) -> Values:
@@ -169,7 +163,7 @@ def evaluate(by_group: Sequence[Values], step: ArrayLike, dtype: Any, averages: 
             return None
         cells = [np.nan if cell is None else cell for cell in cells]
         found = _row(cells, step, dtype)
-        return Shares(found, rest(cells, found)) if name in averages else found
+        return EmaWeights(found, one_minus(cells, found)) if name in averages else found
 
     return {name: row(name, [values[name] for values in by_group]) for name in names}
 
@@ -177,7 +171,7 @@ def evaluate(by_group: Sequence[Values], step: ArrayLike, dtype: Any, averages: 
 def values_of(numbers: Values) -> Values:
     """What `evaluate` found, without what is left to 1."""
     return jax.tree.map(
-        lambda x: x.old if isinstance(x, Shares) else x, numbers, is_leaf=lambda x: isinstance(x, Shares)
+        lambda x: x.old if isinstance(x, EmaWeights) else x, numbers, is_leaf=lambda x: isinstance(x, EmaWeights)
     )
 
 
@@ -193,16 +187,6 @@ def _row(cells: Sequence[Any], step: ArrayLike, dtype: Any) -> jax.Array:
     order = [place[cell if is_host_number(cell) else id(cell)] for cell in cells]
     found = values[0] if len(values) == 1 else jnp.concatenate(values)
     return found if order == list(range(len(found))) else found[np.asarray(order)]
-
-
-def rest(cells: Sequence[Any], found: jax.Array) -> jax.Array:
-    """``1 - found``; of a number, what float64 leaves, rounded once."""
-    cells = cells if found.ndim else cells[:1]
-    known = [is_host_number(cell) for cell in cells]
-    if not any(known):
-        return 1 - found
-    rest = np.asarray([1 - cell if own else 0 for cell, own in zip(cells, known, strict=True)], found.dtype)
-    return jnp.asarray(rest.reshape(found.shape)) if all(known) else jnp.where(np.asarray(known), rest, 1 - found)
 
 
 def _kind(cell: Any) -> Any:

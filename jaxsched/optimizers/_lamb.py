@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import bias_correction
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values, check
-from jaxsched.optimizers._moving import gathered
 from jaxsched.schedules import value_at
 
 
@@ -106,7 +106,10 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 
 def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     beta1, beta2 = h.betas
-    return {"mean_gathered": gathered(beta1, h.count), "root_gathered": jnp.sqrt(gathered(beta2, h.count))}
+    return {
+        "mean_gathered": bias_correction(beta1, h.count),
+        "root_gathered": jnp.sqrt(bias_correction(beta2, h.count)),
+    }
 
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:

@@ -12,13 +12,12 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from jaxsched._sharding import spread, whole
 from jaxsched.groups import FlatGroups
+from jaxsched.numerics import as_step, replicate, reshard_like
 from jaxsched.optimizers._hyperparameters import Hyperparameter, check
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._strong_wolfe import Point, strong_wolfe
 from jaxsched.schedules import value_at
-from jaxsched.schedules._schedule import as_step
 
 GROUP = "all"
 
@@ -99,8 +98,8 @@ def lbfgs(
             iterations=jnp.zeros((), jnp.int32),
         )
         rate = value_at(lr, 0).astype(flat.dtype)[None]
-        count, earlier = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
-        return OptimizerState(count, {GROUP: ()}, {"lr": rate}, {}, slots._asdict(), {}, earlier)
+        count, bias_offset = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        return OptimizerState(count, {GROUP: ()}, {"lr": rate}, {}, slots._asdict(), {}, bias_offset)
 
     def update(
         updates: Any,
@@ -205,7 +204,7 @@ def _flat(tree: Any) -> jax.Array:
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             raise TypeError(f"lbfgs: only real floating parameters can be trained, got {jnp.result_type(leaf)}")
     wide = jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.promote_types(jnp.result_type(x), jnp.float32)), tree)
-    return ravel_pytree(jax.tree.map(whole, wide))[0]
+    return ravel_pytree(jax.tree.map(replicate, wide))[0]
 
 
 def _like(tree: Any, flat: jax.Array) -> Any:
@@ -213,7 +212,9 @@ def _like(tree: Any, flat: jax.Array) -> Any:
     leaves, structure = jax.tree.flatten(tree)
     sizes = [jnp.size(leaf) for leaf in leaves]
     parts = jnp.split(flat, np.cumsum(sizes)[:-1])
-    shaped = [spread(x.reshape(jnp.shape(y)).astype(jnp.result_type(y)), y) for x, y in zip(parts, leaves, strict=True)]
+    shaped = [
+        reshard_like(x.reshape(jnp.shape(y)).astype(jnp.result_type(y)), y) for x, y in zip(parts, leaves, strict=True)
+    ]
     return jax.tree.unflatten(structure, shaped)
 
 

@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxsched._sharding import spread, whole
 from jaxsched.groups import Rules
+from jaxsched.numerics import ema_step, replicate, reshard_like
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
-from jaxsched.optimizers._moving import moved
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
@@ -196,17 +195,17 @@ _RATIOS = {
 
 def _direction(gradient: jax.Array, buffer: jax.Array, h: Hypers) -> tuple[jax.Array, jax.Array]:
     """The momentum's direction and its buffer, an average that starts at 0."""
-    buffer = moved(buffer, gradient, h.momentum)
+    buffer = ema_step(buffer, gradient, h.momentum)
     return gradient + h.momentum.old * (buffer - gradient) if h.nesterov else buffer, buffer
 
 
 def _update_muon(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     direction, buffer = _direction(gradient, slots["momentum"], h)
-    matrix = whole(direction)
+    matrix = replicate(direction)
     divisor = jnp.maximum(_norm(matrix, h.ns_dtype), h.eps)
     shape = matrix.shape if h.outputs == "first" else matrix.shape[::-1]
-    update = spread(_orthogonal(matrix, divisor, h.ns_coefficients, h.ns_steps, h.ns_dtype), gradient)
+    update = reshard_like(_orthogonal(matrix, divisor, h.ns_coefficients, h.ns_steps, h.ns_dtype), gradient)
     return -h.lr * _RATIOS[h.adjust_lr_fn](*shape) * update, {"momentum": buffer}
 
 
@@ -215,12 +214,12 @@ def _update_musgd(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers
     if h.use_muon:
         direction, new["muon_momentum"] = _direction(gradient, slots["muon_momentum"], h)
         in_torch = _torch_axes(direction.ndim) if h.outputs == "last" else tuple(range(direction.ndim))
-        turned = whole(direction).transpose(in_torch)
+        turned = replicate(direction).transpose(in_torch)
         matrix = turned.reshape(turned.shape[0], -1)
         divisor = _norm(matrix, h.ns_dtype) + _rounded(jnp.asarray(1e-7, matrix.dtype), h.ns_dtype)
         update = _orthogonal(matrix, divisor, COEFFICIENTS, STEPS, h.ns_dtype)
         update = update.reshape(turned.shape).transpose([in_torch.index(i) for i in range(direction.ndim)])
-        update = spread(update, gradient)
+        update = reshard_like(update, gradient)
         moved_by = -h.lr * h.muon * _RATIOS[None](*turned.shape[-2:]) * update
         share = h.sgd
     gradient = gradient + h.weight_decay * (param + moved_by)

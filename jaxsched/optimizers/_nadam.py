@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
-from jaxsched.optimizers._moving import gathered, moved
 
 
 def nadam(
@@ -94,15 +94,15 @@ def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
         "mu_product": product,
         "of_gradient": -h.lr * (1 - now) / (1 - product),
         "of_mean": -h.lr * then / (1 - product * then),
-        "square_gathered": gathered(beta2, h.count),
+        "square_gathered": bias_correction(beta2, h.count),
     }
 
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     beta1, beta2 = h.betas
-    mean = moved(slots["exp_avg"], gradient, beta1)
-    square = moved(slots["exp_avg_sq"], jnp.square(gradient), beta2)
+    mean = ema_step(slots["exp_avg"], gradient, beta1)
+    square = ema_step(slots["exp_avg_sq"], jnp.square(gradient), beta2)
     root = jnp.sqrt(square / h.square_gathered) + h.eps
     return (h.of_gradient * gradient + h.of_mean * mean) / root, {"exp_avg": mean, "exp_avg_sq": square}
 

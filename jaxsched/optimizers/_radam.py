@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import EmaWeights, bias_correction, ema_step
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
-from jaxsched.optimizers._moving import Shares, gathered, moved
 
 
 def radam(
@@ -88,15 +88,15 @@ def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     certain = length > 5
     length = jnp.where(certain, length, 5)  # no root of a negative number, for the gradient's sake
     share = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-    step_size = -h.lr / gathered(beta1, h.count)
+    step_size = -h.lr / bias_correction(beta1, h.count)
     return {
         "step_size": step_size,
         "certain": certain,
-        "rectified": step_size * jnp.sqrt(share * gathered(beta2, h.count)),
+        "rectified": step_size * jnp.sqrt(share * bias_correction(beta2, h.count)),
     }
 
 
-def _mean_age(shares: Shares, count: jax.Array) -> jax.Array:
+def _mean_age(shares: EmaWeights, count: jax.Array) -> jax.Array:
     r"""The mean age, from 1, of the values in a moving average: :math:`1 / (1 - \beta) - t \beta^t / (1 - \beta^t)`.
 
     In float32 that difference is all rounding error at first: summed while there are few values.
@@ -104,15 +104,15 @@ def _mean_age(shares: Shares, count: jax.Array) -> jax.Array:
     ages = jnp.arange(1, 65, dtype=shares.old.dtype)
     weights = jnp.where(ages <= count, shares.old[..., None] ** (ages - 1), 0)
     few = (ages * weights).sum(-1) / weights.sum(-1)
-    share = gathered(shares, count)
+    share = bias_correction(shares, count)
     return jnp.where(count <= len(ages), few, 1 / shares.new - count * (1 - share) / share)
 
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     beta1, beta2 = h.betas
-    mean = moved(slots["exp_avg"], gradient, beta1)
-    square = moved(slots["exp_avg_sq"], jnp.square(gradient), beta2)
+    mean = ema_step(slots["exp_avg"], gradient, beta1)
+    square = ema_step(slots["exp_avg_sq"], jnp.square(gradient), beta2)
     step = jnp.where(h.certain, h.rectified / (jnp.sqrt(square) + h.eps), h.step_size)
     return step * mean, {"exp_avg": mean, "exp_avg_sq": square}
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import ema_step
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values, is_zero
-from jaxsched.optimizers._moving import moved
 
 
 def rmsprop(
@@ -87,10 +87,10 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
-    square = moved(slots["square_avg"], jnp.square(gradient), h.alpha)
+    square = ema_step(slots["square_avg"], jnp.square(gradient), h.alpha)
     new = {**slots, "square_avg": square}
     if h.centered:
-        mean = new["grad_avg"] = moved(slots["grad_avg"], gradient, h.alpha)
+        mean = new["grad_avg"] = ema_step(slots["grad_avg"], gradient, h.alpha)
         square = square - jnp.square(mean)
     direction = gradient / (jnp.sqrt(square) + h.eps)
     if "momentum" in slots:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import is_host_number
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
-from jaxsched.schedules._checks import is_host_number
 
 
 def rprop(

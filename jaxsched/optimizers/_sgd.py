@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import bias_correction
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values, is_zero
-from jaxsched.optimizers._moving import gathered
 
 
 def sgd(
@@ -115,7 +115,7 @@ def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     return {
         # the buffer starts as the gradient itself, and is not there without momentum
         "gain": jnp.where((h.count == 1) | (h.momentum.old == 0), 1, h.dampening.new),
-        "corrected_lr": h.lr / gathered(h.momentum, h.count),
+        "corrected_lr": h.lr / bias_correction(h.momentum, h.count),
     }
 
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
+from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
-from jaxsched.optimizers._moving import gathered, moved
 
 
 def sparse_adam(
@@ -74,15 +74,15 @@ def _slots(values: Values) -> Mapping[str, SlotStart]:
 
 def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
     beta1, beta2 = h.betas
-    return {"step_size": -h.lr * jnp.sqrt(gathered(beta2, h.count)) / gathered(beta1, h.count)}
+    return {"step_size": -h.lr * jnp.sqrt(bias_correction(beta2, h.count)) / bias_correction(beta1, h.count)}
 
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     beta1, beta2 = h.betas
     present = jnp.any(gradient != 0, axis=tuple(range(1, gradient.ndim)), keepdims=True)
-    mean = moved(slots["exp_avg"], gradient, beta1)
-    square = moved(slots["exp_avg_sq"], jnp.square(gradient), beta2)
+    mean = ema_step(slots["exp_avg"], gradient, beta1)
+    square = ema_step(slots["exp_avg_sq"], jnp.square(gradient), beta2)
     new = {"exp_avg": mean, "exp_avg_sq": square}
     update = h.step_size * mean / (jnp.sqrt(square) + h.eps)
     return jnp.where(present, update, 0), {name: jnp.where(present, new[name], slots[name]) for name in new}

@@ -16,14 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.ports._shapes import held
+from jaxsched.checks import Number, Positive, Rate, WholeLength, number
+from jaxsched.numerics import MAX_STEP, LogRate, real
+from jaxsched.ports.shared import held
 from jaxsched.schedules import (
-    LogRate,
-    Number,
-    Positive,
-    Rate,
     Schedule,
-    WholeLength,
     cosine,
     cosine_restarts,
     exponential,
@@ -35,8 +32,6 @@ from jaxsched.schedules import (
     schedule,
     sequential,
 )
-from jaxsched.schedules._checks import MAX_STEP, number
-from jaxsched.schedules._schedule import real
 
 
 def ExponentialDecay(
@@ -270,3 +265,7 @@ def linear_cosine_decay(
         raise ValueError(f"linear_cosine_decay: num_periods must be positive, got {num_periods!r}")
     wave = held(periodic_cosine(1.0, decay_steps / (2 * periods)), decay_steps)
     return learning_rate * (linear(1.0 + alpha, alpha, decay_steps) * wave + beta)
+
+
+SCHEDULES = (growing_polynomial, uneven_cosines)
+"""The schedules that a saved recipe names by keys of this port."""

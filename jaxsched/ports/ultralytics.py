@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxsched.groups import Condition, Match, Rule, as_condition, contains, ndim, role
-from jaxsched.ports import _fields
-from jaxsched.recipe import Accumulate, Recipe
+from jaxsched.ports import shared
+from jaxsched.recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule, constant, cosine, exponential_ramp, linear, per_epoch, piecewise, warmup
 
 LARGEST_NORM = 10.0
@@ -124,10 +124,10 @@ def recipe(
         >>> [round(float(lr), 6) for lr in curves["weight"]["lr"]]
         [0.0, 0.009703, 0.000199]
     """
-    where, given = _fields.read(args, "args")
-    _fields.check_names(where, given, {*DEFAULTS, *_OTHERS})
+    where, given = shared.read(args, "args")
+    shared.check_names(where, given, {*DEFAULTS, *_OTHERS})
     a = _checked(where, {name: given.get(name, default) for name, default in DEFAULTS.items()})
-    steps_per_epoch = _fields.as_count("steps_per_epoch", steps_per_epoch)
+    steps_per_epoch = shared.as_count("steps_per_epoch", steps_per_epoch)
     epochs, batch, nbs = a["epochs"], a["batch"], a["nbs"]
     nominal = max(round(nbs / batch), 1)
     decay = a["weight_decay"] * batch * nominal / nbs
@@ -176,7 +176,7 @@ def recipe(
         groups=groups,
         rules=tuple(Rule(condition, name, optional=True) for condition, name in rules),
         clip_norm=LARGEST_NORM,
-        accumulate=Accumulate(_batches_to_an_update(warmup_steps, most)) if most > 1 else None,
+        accumulate=Accumulation(_batches_to_an_update(warmup_steps, most)) if most > 1 else None,
         ema=exponential_ramp(0.9999, 2000),
         steps=epochs * steps_per_epoch,
         steps_per_epoch=steps_per_epoch,
@@ -208,18 +208,18 @@ def _checked(where: str, a: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{where}: optimizer must be one of {', '.join(_OPTIMIZERS.values())}, got {a['optimizer']!r}")
     if not isinstance(a["cos_lr"], bool):
         raise TypeError(f"{where}: cos_lr must be true or false, got {a['cos_lr']!r}")
-    batch = _fields.as_number(f"{where}: batch", a["batch"])
+    batch = shared.as_number(f"{where}: batch", a["batch"])
     if batch < 1:
         raise ValueError(f"{where}: batch={a['batch']!r} leaves it to Ultralytics; set the batch size that it chose")
     checked = {**a, "optimizer": _OPTIMIZERS[name]}
     for field in ("epochs", "batch", "nbs"):
-        checked[field] = _fields.as_count(f"{where}: {field}", a[field])
+        checked[field] = shared.as_count(f"{where}: {field}", a[field])
     for field in ("lr0", "lrf", "weight_decay", "warmup_epochs", "warmup_bias_lr"):
-        checked[field] = _fields.within(
-            f"{where}: {field}", _fields.as_number(f"{where}: {field}", a[field]), 0.0, float("inf")
+        checked[field] = shared.within(
+            f"{where}: {field}", shared.as_number(f"{where}: {field}", a[field]), 0.0, float("inf")
         )
     for field in ("momentum", "warmup_momentum"):
-        checked[field] = _fields.as_beta(f"{where}: {field}", a[field])
+        checked[field] = shared.as_beta(f"{where}: {field}", a[field])
     return checked
 
 
@@ -228,14 +228,14 @@ def _choose(where: str, a: dict[str, Any], images: int | None, classes: int | No
         return _Choice(a["optimizer"], a["lr0"], a["momentum"], a["warmup_bias_lr"])
     if images is None:
         raise ValueError(f"{where}: optimizer=auto depends on the length of the run: give images=...")
-    updates = math.ceil(_fields.as_count("images", images) / max(a["batch"], a["nbs"])) * a["epochs"]
+    updates = math.ceil(shared.as_count("images", images) / max(a["batch"], a["nbs"])) * a["epochs"]
     said = f"optimizer=auto: {updates} updates"
     if updates > MANY_ITERATIONS:
         why = f"{said}, more than {MANY_ITERATIONS}, so MuSGD with lr 0.01; lr0 is ignored, biases warm up from 0"
         return _Choice("MuSGD", 0.01, 0.9, 0.0, why)
     if classes is None:
         raise ValueError(f"{where}: {said}, so AdamW, whose lr depends on the number of classes: give classes=...")
-    lr = round(0.002 * 5 / (4 + _fields.as_count("classes", classes)), 6)
+    lr = round(0.002 * 5 / (4 + shared.as_count("classes", classes)), 6)
     why = (
         f"{said}, not more than {MANY_ITERATIONS}, so AdamW with lr 0.01 / (4 + {classes}) = {lr} and first beta 0.9; "
         "lr0 and momentum are ignored, biases warm up from 0"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxsched.ports import _fields
-from jaxsched.recipe import Accumulate, Recipe
+from jaxsched.ports import shared
+from jaxsched.recipe import Accumulation, Recipe
 from jaxsched.schedules import (
     Schedule,
     constant,
@@ -93,16 +93,16 @@ def recipe(
         >>> {group: float(values["lr"][0]) for group, values in js.curves(recipe, [0]).items()}
         {'bias': 0.10000000149011612, 'norm': 0.0, 'weight': 0.0}
     """
-    where, values = _fields.read(hyp)
-    _fields.check_names(where, values, {*_SCHEDULE, *_LOSS, *_AUGMENTATION}, _SCHEDULE)
-    number = {name: _fields.as_number(f"{where}: {name}", values[name]) for name in _SCHEDULE}
+    where, values = shared.read(hyp)
+    shared.check_names(where, values, {*_SCHEDULE, *_LOSS, *_AUGMENTATION}, _SCHEDULE)
+    number = {name: shared.as_number(f"{where}: {name}", values[name]) for name in _SCHEDULE}
     for name in ("lr0", "lrf", "weight_decay", "warmup_epochs", "warmup_bias_lr"):
-        _fields.within(f"{where}: {name}", number[name], 0.0, float("inf"))
+        shared.within(f"{where}: {name}", number[name], 0.0, float("inf"))
     for name in ("momentum", "warmup_momentum"):
-        _fields.within(f"{where}: {name}", number[name], 0.0, 1.0, open_end=True)
-    epochs = _fields.as_count("epochs", epochs)
-    steps_per_epoch = _fields.as_count("steps_per_epoch", steps_per_epoch)
-    batch_size = _fields.as_count("batch_size", batch_size)
+        shared.within(f"{where}: {name}", number[name], 0.0, 1.0, open_end=True)
+    epochs = shared.as_count("epochs", epochs)
+    steps_per_epoch = shared.as_count("steps_per_epoch", steps_per_epoch)
+    batch_size = shared.as_count("batch_size", batch_size)
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")
 
@@ -132,7 +132,7 @@ def recipe(
         hyperparameters=hyperparameters,
         groups={"bias": {"lr": lr(number["warmup_bias_lr"])}, "weight": {"weight_decay": decay}},
         clip_norm=LARGEST_NORM,
-        accumulate=Accumulate(_batches_to_an_update(warmup_steps, batch_size), drop_at_epoch_end=True),
+        accumulate=Accumulation(_batches_to_an_update(warmup_steps, batch_size), drop_at_epoch_end=True),
         ema=exponential_ramp(0.9999, 2000),
         steps=epochs * steps_per_epoch,
         steps_per_epoch=steps_per_epoch,

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxsched.numerics import MAX_STEP
 from jaxsched.recipe import Recipe, as_recipe
 from jaxsched.schedules import Schedule, value_at
-from jaxsched.schedules._checks import MAX_STEP
 
 
 def curves(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
@@ -92,7 +92,7 @@ def _kind(schedule: Schedule) -> Any:
     return structure, tuple((np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves)
 
 
-def updates(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+def update_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
     """At which steps an optimizer update is applied: all, unless the recipe accumulates.
 
     Args:
@@ -107,8 +107,8 @@ def updates(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> 
 
     Example:
         >>> import jaxsched as js
-        >>> recipe = js.Recipe("sgd", dict(lr=1.0), accumulate=js.Accumulate(every=2), steps=4)
-        >>> js.updates(recipe).tolist()
+        >>> recipe = js.Recipe("sgd", dict(lr=1.0), accumulate=js.Accumulation(every=2), steps=4)
+        >>> js.update_steps(recipe).tolist()
         [False, True, False, True]
     """
     at = all_steps(recipe, steps)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxsched.recipe import Recipe
+from jaxsched.report._explain_text import sections
+from jaxsched.report._format import format_schedule
 from jaxsched.report._parameters import ParameterTable, parameter_table, rule_text
 from jaxsched.report._sample import Sample, sample
 from jaxsched.report._table import plural, short
-from jaxsched.report._written import written
 
 MOST_ROWS = 24
 
@@ -77,8 +78,6 @@ class Explanation:
         return result
 
     def __str__(self) -> str:
-        from jaxsched.report._explain_text import sections  # here: written with Explanation
-
         return "\n\n".join(sections(self)) + "\n"
 
     __repr__ = __str__
@@ -143,7 +142,7 @@ def explain_sample(seen: Sample, params: Any = None) -> Explanation:
         nominal_batch_size=recipe.nominal_batch_size,
         accumulate=_accumulation(recipe, least, most),
         clip=_clipping(recipe),
-        ema="" if recipe.ema is None else f"decay {written(recipe.ema)}, by update",
+        ema="" if recipe.ema is None else f"decay {format_schedule(recipe.ema)}, by update",
         groups={group: _group(recipe, group, values, table) for group, values in seen.groups.items()},
         rows=rows,
         rows_left_out=left_out,
@@ -167,7 +166,9 @@ def _group(
             return recipe.origin.get(f"{group}.{name}", "")
         return recipe.origin.get(name, "") if name in recipe.hyperparameters else "default"
 
-    texts = {name: written(value, recipe.steps_per_epoch) for name, value in values.items() if value is not None}
+    texts = {
+        name: format_schedule(value, recipe.steps_per_epoch) for name, value in values.items() if value is not None
+    }
     return GroupExplanation(rules, texts, {name: origin(name) for name in texts if origin(name)}, counts)
 
 
@@ -186,7 +187,7 @@ def _clipping(recipe: Recipe) -> str:
     if recipe.clip_value is not None:
         texts.append(f"each entry of a gradient at {short(recipe.clip_value)}")
     if recipe.clip_norm is not None:
-        texts.append(f"all gradients together at norm {written(recipe.clip_norm)}")
+        texts.append(f"all gradients together at norm {format_schedule(recipe.clip_norm)}")
     return ", then ".join(texts)
 
 

@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxsched.report._explain import Explanation
+from jaxsched.report._format import WIDTH
 from jaxsched.report._table import columns, epochs, short
-from jaxsched.report._written import WIDTH
 
 MOST_COLUMNS = 8
 MOST_BLOCKS = 12
 
 
-def sections(e: Explanation) -> Iterator[str]:
+def sections(e: Any) -> Iterator[str]:
     yield _head(e)
     yield from _hyperparameters(e)
     yield _values(e)
@@ -25,7 +24,7 @@ def sections(e: Explanation) -> Iterator[str]:
         yield "notes\n" + "\n".join(f"  - {note}" for note in e.notes)
 
 
-def _head(e: Explanation) -> str:
+def _head(e: Any) -> str:
     lines = [e.optimizer]
     if e.steps:
         lines[0] += f" for {e.steps} steps"
@@ -40,7 +39,7 @@ def _head(e: Explanation) -> str:
     return "\n".join(lines)
 
 
-def _hyperparameters(e: Explanation) -> Iterator[str]:
+def _hyperparameters(e: Any) -> Iterator[str]:
     trained = {name: group for name, group in e.groups.items() if group.hyperparameters is not None}
     cells = {
         name: {key: (text, group.origin.get(key, "")) for key, text in (group.hyperparameters or {}).items()}
@@ -83,7 +82,7 @@ def _block(title: str, cells: Mapping[str, tuple[str, str]]) -> str:
     return "\n".join([*lines, *([f"  defaults: {', '.join(defaults)}"] if defaults else [])])
 
 
-def _values(e: Explanation) -> str:
+def _values(e: Any) -> str:
     names = list(dict.fromkeys(name for row in e.rows for own in row.values.values() for name in own))
     titled: list[tuple[str, str, str]] = []
     for name in names:
@@ -113,7 +112,7 @@ def _without(i: int, row: list[Any]) -> list[Any]:
     return row[:i] + row[i + 1 :]
 
 
-def _values_by_group(e: Explanation, names: list[str]) -> str:
+def _values_by_group(e: Any, names: list[str]) -> str:
     columns_: list[list[str]] = [["group", *e.rows[0].values]]
     for name in names:
         series = [[row.values[g].get(name, math.nan) for row in e.rows] for g in e.rows[0].values]
@@ -128,7 +127,7 @@ def _values_by_group(e: Explanation, names: list[str]) -> str:
     return f"values (at {moments})\n" + columns(header, rows, numeric=range(1, len(header)))
 
 
-def _groups(e: Explanation) -> str:
+def _groups(e: Any) -> str:
     header, rows = ["group", "matches"], []
     counted = e.parameters is not None
     for name, group in e.groups.items():

@@ -9,54 +9,17 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Milestones, WholeLength, count
+from jaxsched.checks import Milestones, WholeLength, count
+from jaxsched.numerics import passed
 from jaxsched.schedules._schedule import (
     Schedule,
     Value,
     _check_value,
     checked_schedule,
     composition,
-    real,
     schedule,
     value_at,
 )
-from jaxsched.schedules._stairs import passed
-
-
-@schedule
-def product(step: jax.Array, *schedules: Value) -> jax.Array:
-    """The product of schedules and numbers; ``a * b`` writes it.
-
-    Example:
-        >>> import jaxsched as js
-        >>> 2.0 * js.constant(0.25)
-        product(2.0, constant(value=0.25))
-    """
-    return functools.reduce(jnp.multiply, [value_at(s, step) for s in schedules], real(1.0))
-
-
-@schedule
-def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
-    """One schedule over another; ``a / b`` writes it.
-
-    Example:
-        >>> import jaxsched as js
-        >>> float((js.constant(1.0) / 4)(0))
-        0.25
-    """
-    return value_at(over, step) / value_at(under, step)
-
-
-@schedule
-def add(step: jax.Array, *schedules: Value) -> jax.Array:
-    """The sum of schedules and numbers; ``a + b`` writes it.
-
-    Example:
-        >>> import jaxsched as js
-        >>> float((1.0 - js.constant(0.25))(0))
-        0.75
-    """
-    return functools.reduce(jnp.add, [value_at(s, step) for s in schedules], real(0.0))
 
 
 @schedule

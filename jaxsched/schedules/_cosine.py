@@ -7,14 +7,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Count, Number, Real, WholeLength, is_host_number
+from jaxsched.checks import Count, Duration, Exponent, Number, Rate, WholeLength
+from jaxsched.numerics import (
+    LogRate,
+    Real,
+    Twofold,
+    cycle_at,
+    exact_fraction,
+    fractions,
+    is_host_number,
+    power_and_rest,
+    repeats,
+    sin_squared,
+)
 from jaxsched.schedules._compose import delayed
-from jaxsched.schedules._progress import exact_fraction, fractions, power_and_rest, sin_squared
-from jaxsched.schedules._rate import LogRate, Rate
-from jaxsched.schedules._ratio import Duration, Exponent
 from jaxsched.schedules._schedule import Schedule, composition, schedule
-from jaxsched.schedules._stairs import cycle_at, repeats
-from jaxsched.schedules._twofold import Twofold
 
 
 @schedule

@@ -7,11 +7,11 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Number, Whole, WholeLength, choice, is_host_number
+from jaxsched.checks import Number, WholeLength, choice
+from jaxsched.numerics import Whole, fraction, is_host_number
 from jaxsched.schedules._compose import sequential
 from jaxsched.schedules._cosine import cosine
 from jaxsched.schedules._decay import linear
-from jaxsched.schedules._progress import fraction
 from jaxsched.schedules._schedule import Schedule, Value, composition, schedule, value_at
 
 

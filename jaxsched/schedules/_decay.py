@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import jax
 
-from jaxsched.schedules._checks import Milestones, Number
-from jaxsched.schedules._progress import exact_fraction, fractions, power_and_rest
-from jaxsched.schedules._rate import LogRate, Rate
-from jaxsched.schedules._ratio import Duration, Exponent, twofold
-from jaxsched.schedules._schedule import real, schedule
-from jaxsched.schedules._stairs import passed, repeats, stair
-from jaxsched.schedules._twofold import minus_expm1
+from jaxsched.checks import Duration, Exponent, Milestones, Number, Rate
+from jaxsched.numerics import (
+    LogRate,
+    exact_fraction,
+    fractions,
+    minus_expm1,
+    passed,
+    power_and_rest,
+    real,
+    repeats,
+    stair,
+    twofold,
+)
+from jaxsched.schedules._schedule import schedule
 
 
 @schedule

@@ -9,23 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.schedules._checks import WholeLength
+from jaxsched.checks import WholeLength
 from jaxsched.schedules._schedule import Schedule, composition, schedule
-
-
-@schedule
-def from_function(step: jax.Array, function: Callable[[Any], Any]) -> jax.Array:
-    """A function of the step, written with jax.numpy, as a `Schedule`. Any optax schedule is one.
-
-    Args:
-        function: From an int32 array of steps to values. It is static: two functions are equal only if the same.
-
-    Example:
-        >>> import jaxsched as js
-        >>> float(js.from_function(lambda step: 1 / (1 + step))(3))
-        0.25
-    """
-    return function(step)
 
 
 def _values(name: str, value: Any) -> Any:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Number, Positive
-from jaxsched.schedules._progress import fraction
-from jaxsched.schedules._ratio import Duration, Exponent, twofold
-from jaxsched.schedules._schedule import Schedule, composition, real, schedule
-from jaxsched.schedules._stairs import repeats, stair
-from jaxsched.schedules._twofold import exact_product, two_product, two_sum
+from jaxsched.checks import Duration, Exponent, Number, Positive
+from jaxsched.numerics import exact_product, fraction, real, repeats, stair, two_product, two_sum, twofold
+from jaxsched.schedules._schedule import Schedule, composition, schedule
 
 
 @schedule

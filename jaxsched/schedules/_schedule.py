@@ -17,8 +17,8 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from jaxsched.schedules import _checks
-from jaxsched.schedules._arguments import checked
+from jaxsched.checks import Size, checked, number
+from jaxsched.numerics import as_step, is_host_number, real
 
 P = ParamSpec("P")
 
@@ -133,39 +133,37 @@ class Schedule:
 
     # Arithmetic
     def __mul__(self, other: Any) -> Schedule:
-        return _combine("product", self, other)
+        return _combine(product, self, other)
 
     def __rmul__(self, other: Any) -> Schedule:
-        return _combine("product", other, self)
+        return _combine(product, other, self)
 
     def __truediv__(self, other: Any) -> Schedule:
-        return _combine("quotient", self, other)
+        return _combine(quotient, self, other)
 
     def __rtruediv__(self, other: Any) -> Schedule:
-        return _combine("quotient", other, self)
+        return _combine(quotient, other, self)
 
     def __add__(self, other: Any) -> Schedule:
-        return _combine("add", self, other)
+        return _combine(add, self, other)
 
     def __radd__(self, other: Any) -> Schedule:
-        return _combine("add", other, self)
+        return _combine(add, other, self)
 
     def __sub__(self, other: Any) -> Schedule:
-        return _combine("add", self, -other)
+        return _combine(add, self, -other)
 
     def __rsub__(self, other: Any) -> Schedule:
-        return _combine("add", other, -self)
+        return _combine(add, other, -self)
 
     def __neg__(self) -> Schedule:
-        return _combine("product", -1, self)
+        return _combine(product, -1, self)
 
 
-def _combine(maker: str, *operands: Any) -> Any:
-    from jaxsched.schedules import _compose  # here: _compose is written with Schedule
-
-    if not all(isinstance(x, Schedule) or _checks.is_host_number(x) or hasattr(x, "dtype") for x in operands):
+def _combine(maker: Callable[..., Schedule], *operands: Any) -> Any:
+    if not all(isinstance(x, Schedule) or is_host_number(x) or hasattr(x, "dtype") for x in operands):
         return NotImplemented
-    return getattr(_compose, maker)(*operands)
+    return maker(*operands)
 
 
 def schedule(function: Callable[Concatenate[jax.Array, P], ArrayLike]) -> Callable[P, Schedule]:
@@ -236,10 +234,8 @@ def _check_value(name: str, value: Any) -> Any:
     if isinstance(value, Schedule):
         return value
     if callable(value) and not hasattr(value, "dtype"):
-        from jaxsched.schedules._function import from_function  # here: written with schedule
-
         return from_function(value)
-    return _checks.number(name, value)
+    return number(name, value)
 
 
 Value = Annotated[float | jax.Array | Schedule | Callable[[Any], Any], _check_value]
@@ -278,31 +274,6 @@ def _kind(value: Schedule) -> Any:
     return jax.tree.structure(value)
 
 
-def as_step(step: ArrayLike) -> jax.Array:
-    """``step`` as int32, from 0 to 2**31 - 1. Integral floats are taken; other host floats are an error."""
-    if isinstance(step, jax.Array):
-        if jnp.issubdtype(step.dtype, jnp.floating):
-            # A float32 holds 2**31 but not 2**31 - 1, which is where an int32 ends.
-            return jnp.clip(step, 0, 2.0**31 - 128).astype(jnp.int32)
-        if jnp.iinfo(step.dtype).max > _checks.MAX_STEP:
-            step = jnp.minimum(step, jnp.asarray(_checks.MAX_STEP, step.dtype))
-        return jnp.maximum(step.astype(jnp.int32), 0)
-    host = np.asarray(step)
-    if host.dtype == bool or not np.issubdtype(host.dtype, np.number) or np.any(host != np.floor(host)):
-        raise TypeError(f"a step is a whole number, counted from 0; got {step!r}")
-    return jnp.asarray(np.clip(host, 0, _checks.MAX_STEP).astype(np.int32))
-
-
-def real(value: ArrayLike) -> jax.Array:
-    """``value`` as float32, or float64 under ``jax_enable_x64``."""
-    if isinstance(value, Schedule):
-        raise TypeError(
-            f"called with the step it gives no number but the schedule {value!r}: a scheduler of a port is called with "
-            "the base lr first, as in StepLR(30)(0.1)"
-        )
-    return jnp.asarray(value, dtype=jnp.result_type(float))
-
-
 @functools.cache
 def _variadic(maker: Callable[..., Any]) -> str | None:
     for name, parameter in inspect.signature(maker).parameters.items():
@@ -316,7 +287,7 @@ def _is_static(value: Any) -> bool:
         return False
     if isinstance(value, tuple) and value:
         return all(map(_is_static, value))
-    return value is None or isinstance(value, str | bool | _checks.Size) or callable(value)
+    return value is None or isinstance(value, str | bool | Size) or callable(value)
 
 
 def _text(value: Any) -> str:
@@ -333,3 +304,57 @@ def _text(value: Any) -> str:
     if callable(value) and not isinstance(value, Schedule):
         return getattr(value, "__qualname__", repr(value))
     return repr(value)
+
+
+# What the operators make, and what any function of the step is taken as: Schedule is written with them.
+
+
+@schedule
+def product(step: jax.Array, *schedules: Value) -> jax.Array:
+    """The product of schedules and numbers; ``a * b`` writes it.
+
+    Example:
+        >>> import jaxsched as js
+        >>> 2.0 * js.constant(0.25)
+        product(2.0, constant(value=0.25))
+    """
+    return functools.reduce(jnp.multiply, [value_at(s, step) for s in schedules], real(1.0))
+
+
+@schedule
+def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
+    """One schedule over another; ``a / b`` writes it.
+
+    Example:
+        >>> import jaxsched as js
+        >>> float((js.constant(1.0) / 4)(0))
+        0.25
+    """
+    return value_at(over, step) / value_at(under, step)
+
+
+@schedule
+def add(step: jax.Array, *schedules: Value) -> jax.Array:
+    """The sum of schedules and numbers; ``a + b`` writes it.
+
+    Example:
+        >>> import jaxsched as js
+        >>> float((1.0 - js.constant(0.25))(0))
+        0.75
+    """
+    return functools.reduce(jnp.add, [value_at(s, step) for s in schedules], real(0.0))
+
+
+@schedule
+def from_function(step: jax.Array, function: Callable[[Any], Any]) -> jax.Array:
+    """A function of the step, written with jax.numpy, as a `Schedule`. Any optax schedule is one.
+
+    Args:
+        function: From an int32 array of steps to values. It is static: two functions are equal only if the same.
+
+    Example:
+        >>> import jaxsched as js
+        >>> float(js.from_function(lambda step: 1 / (1 + step))(3))
+        0.25
+    """
+    return function(step)

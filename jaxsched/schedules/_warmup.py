@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules._checks import Count, Number, WholeLength
-from jaxsched.schedules._ratio import Duration
+from jaxsched.checks import Count, Duration, Number, WholeLength
+from jaxsched.schedules._ramps import Shape, between, check_shape
 from jaxsched.schedules._schedule import Schedule, Value, checked_schedule, composition, value_at
-from jaxsched.schedules._shapes import Shape, between, check_shape
 
 
 def _check_warmup(schedule: Any, steps: Any, start: Any, shape: str) -> None:

@@ -2,14 +2,14 @@
 
 from jaxsched.transforms._accumulate import AccumulateState as AccumulateState
 from jaxsched.transforms._accumulate import accumulate as accumulate
-from jaxsched.transforms._accumulate import applied as applied
+from jaxsched.transforms._accumulate import did_update as did_update
 from jaxsched.transforms._clip import clip_norm as clip_norm
 from jaxsched.transforms._ema import EmaState as EmaState
-from jaxsched.transforms._ema import average as average
-from jaxsched.transforms._ema import averaged as averaged
 from jaxsched.transforms._ema import ema as ema
+from jaxsched.transforms._ema import ema_params as ema_params
+from jaxsched.transforms._ema import ema_update as ema_update
 from jaxsched.transforms._ema_decay import power_ramp as power_ramp
 from jaxsched.transforms._ema_decay import ratio_ramp as ratio_ramp
+from jaxsched.transforms._finite import nonfinite_count as nonfinite_count
 from jaxsched.transforms._finite import skip_nonfinite as skip_nonfinite
-from jaxsched.transforms._finite import skipped as skipped
 from jaxsched.transforms._flatten import flatten_groups as flatten_groups

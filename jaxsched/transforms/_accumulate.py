@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxsched.optimizers._hyperparameters import check
-from jaxsched.optimizers._state import states, unboxed
+from jaxsched.checks import whole_length
+from jaxsched.groups import unboxed
+from jaxsched.numerics import as_step, compute_dtype
+from jaxsched.optimizers.internal import check, states
 from jaxsched.schedules import Value, value_at
-from jaxsched.schedules._checks import whole_length
-from jaxsched.schedules._schedule import as_step
 from jaxsched.transforms._flatten import check_form, flattened, unflattened
-from jaxsched.transforms._widths import wide
 
 
 class AccumulateState(NamedTuple):
@@ -54,7 +53,7 @@ def accumulate(
             the count since the last update goes on, so that the first update of an epoch may hold fewer batches.
 
     Returns:
-        A transformation. `applied` tells whether its last call was an update.
+        A transformation. `did_update` tells whether its last call was an update.
 
     Raises:
         ValueError: If ``every`` is a number below 1, or ``steps_per_epoch`` is not a positive whole one.
@@ -83,7 +82,9 @@ def accumulate(
             last=jnp.full((), -1, jnp.int32),
             gathered=jnp.zeros((), jnp.int32),
             applied=jnp.zeros((), bool),
-            gradients=jax.tree.map(lambda p: jnp.zeros_like(p, dtype=wide(p)), flattened(inner, params, params)),
+            gradients=jax.tree.map(
+                lambda p: jnp.zeros_like(p, dtype=compute_dtype(p)), flattened(inner, params, params)
+            ),
             inner=wrapped.init(params),
         )
 
@@ -126,7 +127,7 @@ def accumulate(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def applied(opt_state: Any) -> jax.Array:
+def did_update(opt_state: Any) -> jax.Array:
     """Whether the last call of ``update`` ended in an update; always, where nothing is accumulated.
 
     Args:
@@ -137,7 +138,7 @@ def applied(opt_state: Any) -> jax.Array:
         >>> tx = js.accumulate(js.sgd(lr=0.1), every=2)
         >>> params = {"w": jnp.ones(())}
         >>> _, state = tx.update(params, tx.init(params), params)
-        >>> bool(js.applied(state))
+        >>> bool(js.did_update(state))
         False
     """
     found = [unboxed(state.applied) for state in states(opt_state, AccumulateState)]

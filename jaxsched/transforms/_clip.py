@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxsched.optimizers._hyperparameters import check
+from jaxsched.numerics import as_step, compute_dtype
+from jaxsched.optimizers.internal import check
 from jaxsched.schedules import Value, value_at
-from jaxsched.schedules._schedule import as_step
-from jaxsched.transforms._widths import wide
 
 
 def clip_norm(max_norm: Value) -> optax.GradientTransformationExtraArgs:
@@ -48,7 +47,7 @@ def clip_norm(max_norm: Value) -> optax.GradientTransformationExtraArgs:
     ) -> tuple[Any, optax.ScaleByScheduleState]:
         del params, extra
         limit = value_at(max_norm, state.count if step is None else as_step(step))
-        norm = optax.tree.norm(jax.tree.map(lambda g: g.astype(wide(g)), updates))
+        norm = optax.tree.norm(jax.tree.map(lambda g: g.astype(compute_dtype(g)), updates))
         factor = jnp.minimum(1.0, limit / (norm + 1e-6))
         scaled = jax.tree.map(lambda g: (g * factor).astype(g.dtype), updates)
         return scaled, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))

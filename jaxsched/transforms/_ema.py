@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxsched.groups import unflatten_groups
-from jaxsched.optimizers._hyperparameters import check, rest
-from jaxsched.optimizers._moving import Shares
-from jaxsched.optimizers._state import OptimizerState, states, unboxed
+from jaxsched.groups import unboxed, unflatten_groups
+from jaxsched.numerics import EmaWeights, compute_dtype, one_minus
+from jaxsched.optimizers import OptimizerState
+from jaxsched.optimizers.internal import check, states
 from jaxsched.schedules import Value, value_at
-from jaxsched.transforms._accumulate import applied
-from jaxsched.transforms._widths import wide
+from jaxsched.transforms._accumulate import did_update
 
 
 class EmaState(NamedTuple):
@@ -22,7 +21,7 @@ class EmaState(NamedTuple):
 
     count: jax.Array  # type: ignore[assignment]
     """Updates averaged; int32 []."""
-    shares: Shares
+    shares: EmaWeights
     """What the last update kept of the average, the decay, and took of the parameters; float32 []."""
     average: Any
     """A tree like the parameters; float32 for half precision."""
@@ -33,7 +32,7 @@ def ema(decay: Value) -> optax.GradientTransformationExtraArgs:
 
     ``average = decay * average + (1 - decay) * params`` with the parameters after this update. It starts as a copy of
     the first parameters (torch's AveragedModel copies those after its first update: a decay of
-    ``piecewise([0.0, decay], at=[1])``). Read it with `averaged`; average other state alike with `average`.
+    ``piecewise([0.0, decay], at=[1])``). Read it with `ema_params`; average other state alike with `ema_update`.
 
     Args:
         decay: A number in [0, 1], or a schedule of the update's index (from 0): `exponential_ramp` (YOLOv5, mmengine's
@@ -44,17 +43,17 @@ def ema(decay: Value) -> optax.GradientTransformationExtraArgs:
         >>> tx = optax.chain(js.sgd(lr=1.0), js.ema(0.5))
         >>> params = {"w": jnp.ones(())}
         >>> _, state = tx.update(params, tx.init(params), params)
-        >>> float(js.averaged(state)["w"])
+        >>> float(js.ema_params(state)["w"])
         0.5
     """
     check("ema", "decay", decay, {"decay": (lambda value: 0 <= value <= 1, "in [0, 1]")})
 
-    def shares_at(count: jax.Array) -> Shares:
+    def shares_at(count: jax.Array) -> EmaWeights:
         now = value_at(decay, count)
-        return Shares(now, rest([decay], now))
+        return EmaWeights(now, one_minus([decay], now))
 
     def init(params: Any) -> EmaState:
-        copy = jax.tree.map(lambda p: jnp.array(p, dtype=wide(p) if _moves(p) else None), params)
+        copy = jax.tree.map(lambda p: jnp.array(p, dtype=compute_dtype(p) if _moves(p) else None), params)
         count = jnp.zeros((), jnp.int32)
         return EmaState(count, shares_at(count), copy)
 
@@ -73,7 +72,7 @@ def _moves(value: Any) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(value), jnp.inexact))
 
 
-def _average(average: Any, value: Any, shares: Shares) -> Any:
+def _average(average: Any, value: Any, shares: EmaWeights) -> Any:
     def one(old: jax.Array, new: jax.Array) -> jax.Array:
         if not _moves(new):
             return new
@@ -84,7 +83,7 @@ def _average(average: Any, value: Any, shares: Shares) -> Any:
     return jax.tree.map(one, average, value)
 
 
-def averaged(opt_state: Any) -> Any:
+def ema_params(opt_state: Any) -> Any:
     """The average of the parameters that `ema` keeps, or else `asgd`.
 
     Args:
@@ -99,7 +98,7 @@ def averaged(opt_state: Any) -> Any:
     return unflatten_groups(_ema_state(opt_state).average)
 
 
-def average(opt_state: Any, average: Any, value: Any) -> Any:
+def ema_update(opt_state: Any, average: Any, value: Any) -> Any:
     """Average other state, such as batch-norm statistics, as `ema` averaged the parameters in this very step.
 
     Args:
@@ -111,8 +110,8 @@ def average(opt_state: Any, average: Any, value: Any) -> Any:
         ``decay * average + (1 - decay) * value`` for floating leaves and ``value`` for others; ``average`` itself where
         the step ended in no update.
     """
-    shares = Shares(*(jnp.asarray(unboxed(share)) for share in _ema_state(opt_state).shares))
-    now = applied(opt_state)
+    shares = EmaWeights(*(jnp.asarray(unboxed(share)) for share in _ema_state(opt_state).shares))
+    now = did_update(opt_state)
     return jax.tree.map(lambda new, old: jnp.where(now, new, old), _average(average, value, shares), average)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.schedules import Count, Number, Positive, schedule
-from jaxsched.schedules._schedule import real
+from jaxsched.checks import Count, Number, Positive
+from jaxsched.numerics import real
+from jaxsched.schedules import schedule
 
 
 @schedule

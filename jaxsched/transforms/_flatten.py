@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched import groups as grouping
-from jaxsched._sharding import spread
 from jaxsched.groups import FlatGroups, Layout
-from jaxsched.optimizers._state import states
+from jaxsched.numerics import reshard_like
+from jaxsched.optimizers.internal import states
 
 
 class Flattening(optax.GradientTransformationExtraArgs):
@@ -55,7 +55,7 @@ def flatten_groups(
     Returns:
         A transformation. Its state holds `FlatGroups` where that of ``inner`` has trees like the parameters;
         `unflatten_groups` gives the trees, and ``carry_over(state, tx.init(params))`` turns a state without them into
-        one with them. `hyperparams`, `averaged`, `average` and `applied` read it as any other.
+        one with them. `hyperparams`, `ema_params`, `ema_update` and `did_update` read it as any other.
 
     Raises:
         ValueError: By ``init``, if a parameter is covered by no rule, or an optimizer inside looks at whole arrays. By
@@ -68,7 +68,7 @@ def flatten_groups(
         >>> updates, state = tx.update(params, tx.init(params), params)
         >>> updates["conv"]["bias"].shape, [leaf.shape for leaf in jax.tree.leaves(state[2].average)]
         ((3,), [(1024,), (1024,)])
-        >>> js.averaged(state)["conv"]["bias"].shape
+        >>> js.ema_params(state)["conv"]["bias"].shape
         (3,)
     """
     wrapped = optax.with_extra_args_support(inner)
@@ -109,7 +109,7 @@ def unflattened(inner: optax.GradientTransformation, updates: Any, params: Any) 
     """The updates of ``inner`` in the form of the parameters."""
     if not isinstance(inner, Flattening):
         return updates
-    return jax.tree.map(spread, inner.layout_of(params).unflatten(updates.vectors), params)
+    return jax.tree.map(reshard_like, inner.layout_of(params).unflatten(updates.vectors), params)
 
 
 def check_form(held: Any, needed: Any) -> None:

@@ -62,7 +62,7 @@ class Tapped:
         }
 
     def update(self, grads, state, params):
-        fresh = js.applied(state["inner"]) | (state["step"] % BATCHES == 0)
+        fresh = js.did_update(state["inner"]) | (state["step"] % BATCHES == 0)
         gathered = jax.tree.map(lambda s, g: jnp.where(fresh, 0, s) + g, state["sum"], grads)
         updates, inner = self.tx.update(grads, state["inner"], params)
         norms = jax.tree.map(jnp.linalg.norm, jax.tree.map(jnp.ravel, gathered))
@@ -106,7 +106,7 @@ def run(name, precision):
             if seen[-1]["applied"] and updates in (1, 5, 20):
                 snapshots[f"step{updates}"] = arrays(graph, state.params, state.stats)
         snapshots["final"] = arrays(graph, state.params, state.stats)
-        snapshots["ema"] = arrays(graph, js.averaged(state.opt["inner"]), state.average)
+        snapshots["ema"] = arrays(graph, js.ema_params(state.opt["inner"]), state.average)
     return jax.tree.map(lambda *x: np.stack(x), *seen), snapshots
 
 

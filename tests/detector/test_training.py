@@ -96,7 +96,7 @@ def test_a_run_leaves_what_a_person_can_judge(whole):
     assert [bool(r["map50"]) for r in rows] == [i in (9, 14) for i in range(15)]
     recipe = js.ports.yolov5.recipe(HYP, epochs=3, steps_per_epoch=5, batch_size=8)
     for group, curves in js.curves(recipe).items():
-        applied = js.updates(recipe)
+        applied = js.update_steps(recipe)
         logged = np.array([float(r[f"lr/{group}"]) for r in rows])
         np.testing.assert_allclose(logged[applied], curves["lr"][applied], rtol=1e-6)
         assert all(float(r[f"ratio/{group}"]) >= 0 for r in rows)

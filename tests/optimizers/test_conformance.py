@@ -149,7 +149,7 @@ def test_complex_is_trained_or_refused_and_integers_are_refused(name):
 @every
 def test_the_count_saturates_and_nothing_overflows(name):
     tx = make(name)
-    state = tx.init(PARAMS)._replace(count=jnp.int32(2**31 - 2), earlier=jnp.int32(1000))
+    state = tx.init(PARAMS)._replace(count=jnp.int32(2**31 - 2), bias_offset=jnp.int32(1000))
     for _ in range(3):
         updates, state = tx.update(GRADIENTS, state, PARAMS)
     assert int(state.count) == 2**31 - 1
@@ -250,7 +250,7 @@ def test_in_a_chain_within_accumulation_and_nnx(name):
     np.testing.assert_array_equal(model.kernel.get_value(), before)
     optimizer.update(model, gradients)
     assert not np.allclose(model.kernel.get_value(), before)
-    assert bool(js.applied(optimizer))
+    assert bool(js.did_update(optimizer))
     assert "lr" in js.hyperparams(optimizer)["weight"]
 
 

@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import jaxsched as js
-from jaxsched.schedules import Number, schedule
+from jaxsched.checks._numbers import Number
+from jaxsched.schedules import schedule
 
 CALLS = []
 

@@ -278,7 +278,7 @@ def test_greedy_of_a_trainer():
 def test_the_defaults_of_greedy():
     import inspect
 
-    from jaxsched.ports._huggingface_schedules import _greedy
+    from jaxsched.ports.huggingface._schedules import _greedy
 
     theirs = inspect.signature(optimization.GreedyLR).parameters
     mine = inspect.signature(_greedy).parameters

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxsched.ports._mmconfig import read_config
-from jaxsched.ports._mmconfig_values import ConfigError
+from jaxsched.ports.openmmlab.config._read import read_config
+from jaxsched.ports.openmmlab.config._values import ConfigError
 
 _spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
 zoo = importlib.util.module_from_spec(_spec)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsched.ports._mmcv_policies import Run, curve
+from jaxsched.ports.openmmlab._policies import Run, curve
 
 _spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
 zoo = importlib.util.module_from_spec(_spec)

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsched as js
-from jaxsched.ports._mmcv_policies import Run
-from jaxsched.ports._mmengine_schedulers import curve
+from jaxsched.ports.openmmlab._policies import Run
+from jaxsched.ports.openmmlab.mmengine._schedulers import curve
 
 _spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
 zoo = importlib.util.module_from_spec(_spec)

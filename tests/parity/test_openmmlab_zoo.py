@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from jaxsched.ports import _mm_names, openmmlab
-from jaxsched.ports._mm_paramwise import groups
-from jaxsched.ports._mmconfig import read_config
-from jaxsched.ports._mmconfig_values import ConfigError
-from jaxsched.ports._mmcv_policies import Run
+from jaxsched.ports.openmmlab._paramwise import groups
+from jaxsched.ports.openmmlab._policies import Run
+from jaxsched.ports.openmmlab.config._read import read_config
+from jaxsched.ports.openmmlab.config._values import ConfigError
 
 _spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
 zoo = importlib.util.module_from_spec(_spec)

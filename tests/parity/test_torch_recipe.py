@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import jaxsched as js
-from jaxsched.ports._torch_recipe import OPTIMIZERS
+from jaxsched.ports.torch._recipe import OPTIMIZERS
 
 torch = pytest.importorskip("torch")
 lr_scheduler = pytest.importorskip("torch.optim.lr_scheduler")

@@ -34,7 +34,7 @@ def test_no_lag_no_floor():
 def test_accumulation_is_carried_over_epochs():
     recipe = ultralytics.recipe({**SGD, "warmup_epochs": 0}, steps_per_epoch=6)
     assert not recipe.accumulate.drop_at_epoch_end
-    assert np.flatnonzero(js.updates(recipe, np.arange(12))).tolist() == [3, 7, 11]
+    assert np.flatnonzero(js.update_steps(recipe, np.arange(12))).tolist() == [3, 7, 11]
 
 
 def test_groups_by_substring():

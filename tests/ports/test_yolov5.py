@@ -46,7 +46,7 @@ def test_every_recorded_iteration(name):
     np.testing.assert_array_equal(every, series["accumulate"])
     if not run["resumed"]:  # a resumed YOLOv5 steps at once, on one batch; ours goes on as if it had not stopped
         length = run["n_iterations"]
-        np.testing.assert_array_equal(np.flatnonzero(js.updates(recipe, np.arange(length))), run["step_ni"])
+        np.testing.assert_array_equal(np.flatnonzero(js.update_steps(recipe, np.arange(length))), run["step_ni"])
 
 
 def test_the_built_chain_does_what_the_curves_say():
@@ -59,11 +59,11 @@ def test_the_built_chain_does_what_the_curves_say():
         params, state = carry
         updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
         moved = jnp.any(jnp.stack(jax.tree.leaves(updates)) != 0)
-        return (optax.apply_updates(params, updates), state), (js.hyperparams(state), js.applied(state), moved)
+        return (optax.apply_updates(params, updates), state), (js.hyperparams(state), js.did_update(state), moved)
 
     start = params, tx.init(params)
     (_, state), (used, applied, moved) = jax.jit(lambda c: jax.lax.scan(step, c, length=recipe.steps))(start)
-    steps = np.flatnonzero(js.updates(recipe))
+    steps = np.flatnonzero(js.update_steps(recipe))
     np.testing.assert_array_equal(np.flatnonzero(applied), steps)
     np.testing.assert_array_equal(np.flatnonzero(moved), steps)
     curves = js.curves(recipe)
@@ -81,7 +81,7 @@ def test_the_average_of_other_state_moves_with_the_parameters():
     params = {"kernel": jnp.ones(())}
     _, state = tx.update(params, tx.init(params), params)
     decay = 0.9999 * (1 - np.exp(-1 / 2000))
-    moved = js.average(
+    moved = js.ema_update(
         state, {"mean": jnp.zeros(()), "seen": jnp.int32(0)}, {"mean": jnp.ones(()), "seen": jnp.int32(1)}
     )
     np.testing.assert_allclose(moved["mean"], 1 - decay, rtol=1e-6)

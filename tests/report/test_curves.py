@@ -44,33 +44,33 @@ def test_one_compilation_for_many_groups_and_for_other_numbers():
 
 @pytest.mark.parametrize("every", [1, 3, 2.5, js.piecewise([1, 2, 3, 5], at=[4, 10, 31]), js.linear(1.0, 9.0, 50)])
 def test_updates_are_those_of_a_plain_loop(every):
-    recipe = js.Recipe("sgd", dict(lr=0.1), accumulate=js.Accumulate(every), steps=100)
+    recipe = js.Recipe("sgd", dict(lr=0.1), accumulate=js.Accumulation(every), steps=100)
     needed = np.broadcast_to(np.asarray(every(np.arange(100)) if callable(every) else every), (100,))
     last, expected = -1, []
     for step in range(100):
         expected.append(bool(step - last >= needed[step]))
         last = step if expected[-1] else last
-    assert js.updates(recipe).tolist() == expected
-    assert js.updates(recipe, [99, 3]).tolist() == [expected[99], expected[3]]
+    assert js.update_steps(recipe).tolist() == expected
+    assert js.update_steps(recipe, [99, 3]).tolist() == [expected[99], expected[3]]
 
 
 def test_updates_are_those_of_the_built_chain():
     recipe = js.Recipe(
-        "sgd", dict(lr=0.1), accumulate=js.Accumulate(js.piecewise([1, 3], at=[5]), drop_at_epoch_end=True),
+        "sgd", dict(lr=0.1), accumulate=js.Accumulation(js.piecewise([1, 3], at=[5]), drop_at_epoch_end=True),
         steps=40, steps_per_epoch=8,
     )  # fmt: skip
     tx, params = recipe.build(), {"w": np.float32(1.0)}
 
     def step(state, _):
         _, state = tx.update(params, state, params)
-        return state, js.applied(state)
+        return state, js.did_update(state)
 
     _, applied = jax.lax.scan(step, tx.init(params), None, length=40)
-    np.testing.assert_array_equal(applied, js.updates(recipe))
+    np.testing.assert_array_equal(applied, js.update_steps(recipe))
 
 
 @pytest.mark.parametrize(
-    "report", [js.explain, js.lint, js.plot, js.curves, js.updates, lambda x: js.diff(x, js.Recipe("sgd"))]
+    "report", [js.explain, js.lint, js.plot, js.curves, js.update_steps, lambda x: js.diff(x, js.Recipe("sgd"))]
 )
 @pytest.mark.parametrize("value", [js.cosine(0.1, 100), js.sgd(lr=0.1), "sgd"])
 def test_what_is_no_recipe_is_said_so(report, value):

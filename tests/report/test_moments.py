@@ -5,7 +5,7 @@ import pytest
 
 import jaxsched as js
 from jaxsched.ports import huggingface, timm
-from jaxsched.ports._by_update import by_update
+from jaxsched.ports.shared._by_update import by_update
 from jaxsched.report import moments
 
 CASES = [

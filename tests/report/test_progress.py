@@ -15,7 +15,7 @@ def after_one_step(tx):
 
 def test_flat_is_what_hyperparams_says():
     state = after_one_step(js.adamw(lr=js.linear(1.0, 0.0, 4), groups={"bias": dict(lr=0.5)}))
-    flat = js.flat(js.hyperparams(state), prefix="train/")
+    flat = js.flatten_dict(js.hyperparams(state), prefix="train/")
     assert flat["train/bias/lr"] == 0.5
     assert flat["train/weight/lr"] == js.hyperparams(state)["weight"]["lr"] == 1.0
     assert float(flat["train/norm/betas/1"]) == pytest.approx(0.999)
@@ -33,7 +33,7 @@ def test_many_groups_are_a_range():
 
 
 def test_inside_accumulation_and_a_recipe():
-    recipe = js.Recipe("sgd", dict(lr=js.linear(1.0, 0.0, 4)), rules=[("**", "all")], accumulate=js.Accumulate(2))
+    recipe = js.Recipe("sgd", dict(lr=js.linear(1.0, 0.0, 4)), rules=[("**", "all")], accumulate=js.Accumulation(2))
     tx = recipe.build()
     state = tx.init(PARAMS)
     for _ in range(2):

@@ -82,7 +82,7 @@ BAD = {
     ),
     "no stable": (lambda: js.warmup_stable_decay(1.0, 5, -1, 5), ValueError, "warmup_stable_decay: stable must be"),
     "tangents the wrong way": (
-        lambda: js.tanh(1.0, 5, lower=3.0),
+        lambda: js.tanh_decay(1.0, 5, lower=3.0),
         ValueError,
         "lower must be below upper=3.0, got 3.0",
     ),

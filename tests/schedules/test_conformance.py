@@ -100,7 +100,7 @@ CASES = {
     "step_decay, not whole": case(js.step_decay, (0.3, 2.4, 0.9), (0.7, 1.1, 0.99), 0.3),
     "table": case(lambda *values: js.table(values), (0.3, 0.1, 0.2), (0.7, 0.5, 0.6), 0.3, 2, 0.2),
     "tabulate": Case(js.tabulate(math.sqrt, 4), js.tabulate(math.exp, 4), 0.0, 3, math.sqrt(3)),
-    "tanh": case(js.tanh, (0.3, 10, 0.1), (0.7, 11, 0.2), 0.2 / (1 + math.exp(-14)) + 0.1, 10, 0.1),
+    "tanh": case(js.tanh_decay, (0.3, 10, 0.1), (0.7, 11, 0.2), 0.2 / (1 + math.exp(-14)) + 0.1, 10, 0.1),
     "warmup": case(lambda a, n, m: js.warmup(js.cosine(a, n, 0.1), m, 0.01), (0.3, 10, 4), (0.7, 11, 5), 0.01, 10, 0.1),
     "warmup, constant": case(lambda *a: js.warmup(*a, "constant"), (0.3, 4, 0.1), (0.7, 5, 0.2), 0.1, 4, 0.3),
     "warmup, cosine": case(lambda *a: js.warmup(*a, "cosine"), (0.3, 4, 0.1), (0.7, 5, 0.2), 0.1, 4, 0.3),

@@ -71,4 +71,4 @@ def test_flat_then_cosine():
 @pytest.mark.parametrize(("lower", "upper"), [(-7.0, 3.0), (-2.0, 2.0)])
 def test_tanh(lower, upper):
     expected = [1 + (1 - math.tanh(lower + (upper - lower) * t / 5)) / 2 for t in range(5)]
-    np.testing.assert_allclose(values(js.tanh(2.0, 5, 1.0, lower, upper), 7), [*expected, 1.0, 1.0], rtol=5e-7)
+    np.testing.assert_allclose(values(js.tanh_decay(2.0, 5, 1.0, lower, upper), 7), [*expected, 1.0, 1.0], rtol=5e-7)

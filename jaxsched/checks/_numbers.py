@@ -1,0 +1,116 @@
+"""What an argument may be: checks of host numbers, made when a value is made. Tracers and arrays pass.
+
+A check takes the name of what is checked and its value, and returns the value in its canonical form. It is attached
+to a parameter by its annotation: ``steps: Length``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+
+from jaxsched.numerics import MAX_STEP, Real, Whole, is_host_number
+
+
+def number(name: str, value: Any) -> Any:
+    """A finite real number. Anything that only traces can know passes."""
+    if is_host_number(value):
+        host = value.item() if isinstance(value, np.generic | np.ndarray) else value
+        if not abs(host) <= sys.float_info.max:  # an int may be larger, and NaN compares with nothing
+            raise ValueError(f"{name} must be finite, got {host if isinstance(host, float) else 'a huge integer'}")
+        return host
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be a number, got the text {value!r}; convert it with float() first")
+    if value is None or isinstance(value, bool | np.bool_ | complex) or not hasattr(value, "dtype"):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return value
+
+
+def length(name: str, value: Any) -> Any:
+    """A positive number of steps, a whole one as an int; below 2**31."""
+    value = number(name, value)
+    if not is_host_number(value):
+        return value
+    if value <= 0:
+        raise ValueError(f"{name} must be a positive number of steps, got {value!r}")
+    if value > MAX_STEP:
+        raise ValueError(f"{name} must be below 2**31 (steps are int32), got {value!r}")
+    return int(value) if value == int(value) else float(value)
+
+
+def count(name: str, value: Any) -> Any:
+    """A whole number that is not negative."""
+    value = number(name, value)
+    if not is_host_number(value):
+        return value
+    if value < 0 or value != int(value):
+        raise ValueError(f"{name} must be a whole number >= 0, got {value!r}")
+    if value > MAX_STEP:
+        raise ValueError(f"{name} must be below 2**31 (steps are int32), got {value!r}")
+    return int(value)
+
+
+def whole_length(name: str, value: Any) -> Any:
+    """A positive whole number of steps."""
+    value = length(name, value)
+    if isinstance(value, float):
+        raise ValueError(f"{name} must be a whole number of steps, got {value!r}; round it as its source does")
+    return value
+
+
+class Size(int):
+    """A whole number that is the size of arrays: static in a schedule, so that it is known while tracing."""
+
+
+def size(name: str, value: Any) -> Size:
+    """A positive whole number that shapes arrays."""
+    if not is_host_number(value):
+        raise TypeError(f"{name} must be a positive whole number that is no array (it is a size), got {value!r}")
+    return Size(whole_length(name, value))
+
+
+def positive(name: str, value: Any) -> Any:
+    value = number(name, value)
+    if is_host_number(value) and value <= 0:
+        raise ValueError(f"{name} must be positive, got {value!r}")
+    return value
+
+
+def milestones(name: str, value: Any) -> Any:
+    """Steps in ascending order, each a whole number >= 0. Repeats are allowed: each acts."""
+    if hasattr(value, "dtype") and not isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a sequence of steps such as (30, 60), got {value!r}")
+    steps = tuple(count(f"{name}[{i}]", step) for i, step in enumerate(value))
+    if not all(is_host_number(step) for step in steps):
+        return steps
+    if list(steps) != sorted(steps):
+        raise ValueError(f"{name} must ascend, got {steps!r}; write {tuple(sorted(steps))!r}")
+    return steps
+
+
+def choice(*allowed: str) -> Any:
+    """A check that the value is one of ``allowed``."""
+
+    def check(name: str, value: Any) -> Any:
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        return value
+
+    return check
+
+
+Number = Annotated[Real, number]
+Positive = Annotated[Real, positive]
+Length = Annotated[Real, length]
+WholeLength = Annotated[Whole, whole_length]
+Count = Annotated[Whole, count]
+ArraySize = Annotated[int, size]
+Milestones = Annotated[Sequence[Whole] | jax.Array, milestones]

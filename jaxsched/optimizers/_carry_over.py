@@ -1,0 +1,77 @@
+"""The state with which a changed optimizer goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxsched.groups import FlatGroups, flattened_as, unflatten_groups
+from jaxsched.metric import internal as plateaus
+from jaxsched.optimizers._state import OptimizerState
+
+
+def carry_over(old_state: Any, new_state: Any) -> Any:
+    """The state with which a changed optimizer goes on: what ``old_state`` gathered, in the form of ``new_state``.
+
+    For a resume with other groups, rules, schedules or numbers, or with `flatten_groups` or without. The count and the
+    slots are those of ``old_state``; a slot that it does not have (of a momentum that is new) is that of ``new_state``.
+    Where no slot is left, as with another optimizer, schedules go on and bias corrections begin anew. What is kept by
+    group goes by name; a group that is new takes it over where all old groups agree.
+
+    Args:
+        old_state: The state so far, such as one restored from a checkpoint.
+        new_state: What ``init`` of the changed optimizer made, nested in the same way.
+
+    Raises:
+        ValueError: If a group is new and the old ones differ in what it should take over.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> params = {"kernel": jnp.ones(2)}
+        >>> old, new = js.sgd(momentum=0.9), js.sgd(momentum=0.9, rules=[("**", "all")])
+        >>> _, state = old.update(params, old.init(params), params)
+        >>> state = js.carry_over(state, new.init(params))
+        >>> int(state.count), state.slots["momentum"]["kernel"]
+        (1, Array([1., 1.], dtype=float32))
+    """
+
+    old_state = unflatten_groups(old_state)
+
+    def one(new: Any, old: Any) -> Any:
+        if not isinstance(new, OptimizerState):
+            return flattened_as(new, old)
+        return new._replace(
+            count=old.count,
+            bias_offset=old.bias_offset if new.slots.keys() & old.slots.keys() else -old.count,
+            shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
+            slots={name: flattened_as(tree, old.slots.get(name, tree)) for name, tree in new.slots.items()},
+            plateau={
+                group: {
+                    name: _carried_plateau(old.plateau.get(group, {}).get(name), value)
+                    for name, value in by_name.items()
+                }
+                for group, by_name in new.plateau.items()
+            },
+        )
+
+    return jax.tree.map(one, new_state, old_state, is_leaf=lambda x: isinstance(x, OptimizerState | FlatGroups))
+
+
+def _carried_plateau(old: Any, new: Any) -> Any:
+    return old if plateaus.alike(old, new) else new
+
+
+def _carried_row(name: str, row: jax.Array, old: OptimizerState, new: OptimizerState) -> jax.Array:
+    if name not in old.shared:
+        return row
+    known = sorted(old.groups)
+    unknown = [group for group in sorted(new.groups) if group not in known]
+    if unknown and len(set(np.asarray(old.shared[name]).tolist())) > 1:
+        raise ValueError(
+            f"carry_over: the groups {', '.join(map(repr, unknown))} are new, and the old ones "
+            f"({', '.join(map(repr, known))}) differ in {name}; keep the names of the groups"
+        )
+    order = [known.index(group) if group in known else 0 for group in sorted(new.groups)]
+    return old.shared[name][np.asarray(order)]

@@ -1,0 +1,227 @@
+"""Detectron2's schedules and recipe, from its SOLVER settings (commit 02b5c4e2; fvcore 0.1.5.post20221221)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxsched.groups import ROLES, Rule, role
+from jaxsched.ports import shared
+from jaxsched.ports.detectron2 import _solver as settings
+from jaxsched.ports.detectron2._compose import WarmupParamScheduler
+from jaxsched.ports.detectron2._schedulers import (
+    MOST_STAIRS,
+    CosineParamScheduler,
+    MultiStepParamScheduler,
+    ParamScheduler,
+    StepWithFixedGammaParamScheduler,
+)
+from jaxsched.ports.detectron2._solver import DEFAULTS, Config
+from jaxsched.recipe import Recipe
+from jaxsched.schedules import Schedule, cosine, multi_step, warmup
+
+_ASIDE = ("CHECKPOINT_PERIOD", "AMP")
+
+
+def LRMultiplier(multiplier: ParamScheduler, max_iter: int) -> Callable[[float], Schedule]:
+    """A base lr times a scheduler: at step ``t``, ``base_lr * multiplier(t / max_iter)``.
+
+    Example:
+        >>> from jaxsched.ports import detectron2
+        >>> lr = detectron2.LRMultiplier(detectron2.LinearParamScheduler(1.0, 0.0), max_iter=4)(0.5)
+        >>> [float(lr(step)) for step in range(5)]
+        [0.5, 0.375, 0.25, 0.125, 0.0]
+    """
+    factor = multiplier.over(max_iter)
+    return lambda base_lr: base_lr * factor
+
+
+def WarmupMultiStepLR(
+    milestones: Sequence[int],
+    gamma: float = 0.1,
+    warmup_factor: float = 0.001,
+    warmup_iters: int = 1000,
+    warmup_method: str = "linear",
+) -> Callable[[float], Schedule]:
+    """Detectron2's deprecated class of this name: the factor of warm-up times the stairs, at every iteration."""
+    return lambda base_lr: _deprecated(
+        multi_step(base_lr, tuple(milestones), gamma), warmup_factor, warmup_iters, warmup_method
+    )
+
+
+def WarmupCosineLR(
+    max_iters: int, warmup_factor: float = 0.001, warmup_iters: int = 1000, warmup_method: str = "linear"
+) -> Callable[[float], Schedule]:
+    """Detectron2's deprecated class of this name: the factor of warm-up times half a cosine down to 0."""
+    return lambda base_lr: _deprecated(cosine(base_lr, max_iters), warmup_factor, warmup_iters, warmup_method)
+
+
+def _deprecated(schedule: Schedule, factor: float, iters: int, method: str) -> Schedule:
+    if method not in ("linear", "constant"):
+        raise ValueError(f"warmup_method must be 'linear' or 'constant', got {method!r}")
+    return warmup(schedule, iters, factor * schedule, method) if iters else schedule
+
+
+def build_lr_scheduler(cfg: str | Path | Config) -> Callable[[float], Schedule]:
+    """The schedule that Detectron2's function of this name makes from SOLVER; called with a base lr.
+
+    With ``f`` the multi-step, cosine or step-with-fixed-gamma factor and ``W = WARMUP_ITERS / MAX_ITER``: up to and
+    including iteration ``WARMUP_ITERS``, ``WARMUP_FACTOR * f(0)`` (constant) or a line from there to ``f(W)`` (linear);
+    then ``f``, or with RESCALE_INTERVAL ``f`` from its own beginning. After MAX_ITER the last value is held.
+
+    Args:
+        cfg: A config with SOLVER, the SOLVER dict itself, or the path to a YAML file, as for `recipe`.
+
+    Raises:
+        ValueError: If a setting is not known or out of its range: STEPS that do not ascend, or end at MAX_ITER.
+
+    Example:
+        >>> from jaxsched.ports import detectron2
+        >>> lr = detectron2.build_lr_scheduler(dict(MAX_ITER=100, STEPS=(60, 80), WARMUP_ITERS=10))(0.02)
+        >>> [round(float(lr(step)), 6) for step in (0, 5, 10, 59, 60, 80)]
+        [2e-05, 0.01001, 0.02, 0.02, 0.002, 0.0002]
+    """
+    return _lr_scheduler(*settings.solver_of(cfg))
+
+
+def _lr_scheduler(where: str, solver: Config) -> Callable[[float], Schedule]:
+    max_iter = solver["MAX_ITER"]
+    length = min(solver["WARMUP_ITERS"] / max_iter, 1.0)
+    scheduler = settings.choice(where, solver, "LR_SCHEDULER_NAME", _FACTORS)(where, solver)
+    method = settings.choice(where, solver, "WARMUP_METHOD", {"linear": "linear", "constant": "constant"})
+    return LRMultiplier(
+        WarmupParamScheduler(scheduler, solver["WARMUP_FACTOR"], length, method, solver["RESCALE_INTERVAL"]), max_iter
+    )
+
+
+def _multi_step(where: str, solver: Config) -> ParamScheduler:
+    max_iter = solver["MAX_ITER"]
+    steps = [step for step in solver["STEPS"] if step <= max_iter]
+    if any(a >= b for a, b in zip([0, *steps], [*steps, max_iter], strict=True)):
+        raise ValueError(
+            f"{where}: STEPS must ascend between 0 and MAX_ITER ({max_iter}), both excluded, got {solver['STEPS']!r}"
+        )
+    if len(steps) > MOST_STAIRS:
+        raise ValueError(f"{where}: STEPS must be at most {MOST_STAIRS}, got {len(steps)}")
+    return MultiStepParamScheduler([solver["GAMMA"] ** k for k in range(len(steps) + 1)], max_iter, steps)
+
+
+def _cosine(where: str, solver: Config) -> ParamScheduler:
+    if not 0 <= solver["BASE_LR_END"] <= solver["BASE_LR"]:
+        raise ValueError(
+            f"{where}: BASE_LR_END must be in [0, BASE_LR = {solver['BASE_LR']}], got {solver['BASE_LR_END']!r}"
+        )
+    return CosineParamScheduler(1.0, solver["BASE_LR_END"] / solver["BASE_LR"])
+
+
+def _fixed_gamma(where: str, solver: Config) -> ParamScheduler:
+    del where
+    return StepWithFixedGammaParamScheduler(1.0, solver["NUM_DECAYS"], solver["GAMMA"], solver["MAX_ITER"])
+
+
+_FACTORS: dict[str, Callable[[str, Config], ParamScheduler]] = {
+    "WarmupMultiStepLR": _multi_step,
+    "WarmupCosineLR": _cosine,
+    "WarmupStepWithFixedGammaLR": _fixed_gamma,
+}
+
+
+def recipe(cfg: str | Path | Config, *, steps_per_epoch: int | None = None, world_size: int | None = None) -> Recipe:
+    """The recipe that Detectron2's ``DefaultTrainer`` follows.
+
+    SGD with the schedule of `build_lr_scheduler`, in four groups: ``weight``, ``bias`` (lr times BIAS_LR_FACTOR,
+    WEIGHT_DECAY_BIAS if given), ``norm`` (WEIGHT_DECAY_NORM) and ``norm_bias`` (as ``norm``, but for what is said of
+    biases, which comes later and wins).
+
+    Args:
+        cfg: The config as a dict, with SOLVER in it or SOLVER itself, or the path to a YAML file, whose ``_BASE_`` is
+            followed. Texts such as ``"(60000, 80000)"`` are read as the numbers they spell, as yacs does; nothing is
+            executed.
+        steps_per_epoch: Iterations in an epoch, if it is to be known: Detectron2 itself counts iterations only.
+        world_size: How many workers train, for configs with a REFERENCE_WORLD_SIZE: batch, lr and lengths are then
+            scaled as its ``auto_scale_workers`` does.
+
+    Returns:
+        A recipe; SOLVER's defaults where the config says nothing.
+
+    Raises:
+        TypeError: If a value is of the wrong type.
+        ValueError: If a setting is not known or out of its range, gradients are to be clipped by the norm of each
+            parameter, or files inherit in a circle.
+
+    Example:
+        >>> import jaxsched as js
+        >>> recipe = js.ports.detectron2.recipe(dict(SOLVER=dict(BASE_LR=0.02, MAX_ITER=90000, STEPS="(60000, 80000)")))
+        >>> [round(float(recipe.hyperparameters["lr"](step)), 6) for step in (0, 1000, 60000, 80000)]
+        [2e-05, 0.02, 0.002, 0.0002]
+    """
+    where, solver = settings.solver_of(cfg)
+    solver, scaled = _scaled(solver, world_size)
+    lr = _lr_scheduler(where, solver)
+    base, factor = solver["BASE_LR"], solver["BIAS_LR_FACTOR"]
+    bias: dict[str, Any] = {} if factor == 1.0 else {"lr": lr(base * factor)}
+    bias |= {} if solver["WEIGHT_DECAY_BIAS"] is None else {"weight_decay": solver["WEIGHT_DECAY_BIAS"]}
+    norm = {"weight_decay": solver["WEIGHT_DECAY_NORM"]}
+    dropped = [step for step in solver["STEPS"] if step > solver["MAX_ITER"]]
+    aside = [name for name in _ASIDE if solver[name] != DEFAULTS[name]]
+    notes = [
+        *scaled,
+        *([f"STEPS after MAX_ITER are never reached: {dropped}"] if dropped else []),
+        *([f"not part of a recipe: {', '.join(aside)}"] if aside else []),
+    ]
+    return Recipe(
+        optimizer="sgd",
+        hyperparameters={
+            "lr": lr(base),
+            "momentum": solver["MOMENTUM"],
+            "nesterov": solver["NESTEROV"],
+            "weight_decay": solver["WEIGHT_DECAY"],
+        },
+        groups={"bias": bias, "norm": norm, "norm_bias": {**norm, **bias}},
+        rules=tuple(Rule(role(name), name, optional=True) for name in ROLES),
+        clip_value=_clip_value(where, solver),
+        steps=solver["MAX_ITER"],
+        steps_per_epoch=None if steps_per_epoch is None else shared.as_count("steps_per_epoch", steps_per_epoch),
+        batch_size=solver["IMS_PER_BATCH"],
+        notes=tuple(notes),
+        origin={
+            "lr": f"{where}: BASE_LR, {solver['LR_SCHEDULER_NAME']}, WARMUP_METHOD {solver['WARMUP_METHOD']} "
+            f"({solver['WARMUP_ITERS']} iterations)",
+            "bias.lr": f"{where}: BASE_LR x BIAS_LR_FACTOR {factor}",
+            "norm.weight_decay": f"{where}: WEIGHT_DECAY_NORM",
+        },
+    )
+
+
+def _scaled(solver: dict[str, Any], world_size: int | None) -> tuple[dict[str, Any], list[str]]:
+    reference = solver["REFERENCE_WORLD_SIZE"]
+    if not reference:
+        return solver, []
+    if world_size is None:
+        return solver, [f"for {reference} workers (REFERENCE_WORLD_SIZE); give world_size=... to scale"]
+    scale = shared.as_count("world_size", world_size) / reference
+    if scale == 1:
+        return solver, []
+    shorter = {name: round(solver[name] / scale) for name in ("MAX_ITER", "WARMUP_ITERS")}
+    changes = {
+        "IMS_PER_BATCH": round(solver["IMS_PER_BATCH"] * scale),
+        "BASE_LR": solver["BASE_LR"] * scale,
+        **shorter,
+        "STEPS": tuple(round(step / scale) for step in solver["STEPS"]),
+    }
+    text = ", ".join(f"{name} {solver[name]} -> {value}" for name, value in changes.items())
+    return {**solver, **changes}, [f"scaled from {reference} to {world_size} workers: {text}"]
+
+
+def _clip_value(where: str, solver: Config) -> float | None:
+    clip = solver["CLIP_GRADIENTS"]
+    if not clip["ENABLED"]:
+        return None
+    kind = settings.choice(f"{where}: CLIP_GRADIENTS", clip, "CLIP_TYPE", {"value": "value", "norm": "norm"})
+    if kind == "norm":
+        raise ValueError(
+            f"{where}: CLIP_GRADIENTS.CLIP_TYPE 'norm' clips each parameter by a norm of its own, which a Recipe does "
+            "not have; set ENABLED to False, and CLIP_VALUE as recipe.replace(clip_norm=...) to clip all together"
+        )
+    return clip["CLIP_VALUE"]

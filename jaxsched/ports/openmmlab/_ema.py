@@ -1,0 +1,80 @@
+"""OpenMMLab's averages of the parameters: the decay of each update, from the hooks of three packages."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxsched.checks import Count, Number
+from jaxsched.numerics import real
+from jaxsched.ports.openmmlab._settings import Settings
+from jaxsched.ports.shared import shifted
+from jaxsched.schedules import Schedule, Value, exponential_ramp, piecewise, schedule, value_at
+from jaxsched.transforms import ratio_ramp
+
+
+@schedule
+def momentum_ramp(step: jax.Array, most: Number, warm_up: Number) -> jax.Array:
+    """``1 - min(most, (1 + step) / (warm_up + step))``: the decay of mmcv's EMAHook."""
+    return 1.0 - jnp.minimum(most, (1.0 + real(step)) / (warm_up + real(step)))
+
+
+@schedule
+def every_nth(step: jax.Array, schedule: Value, every: Count, ahead: Count = 0) -> jax.Array:
+    """The schedule where ``step + ahead`` is a multiple of ``every``; elsewhere 1: the average is left alone."""
+    return jnp.where((step + jnp.asarray(ahead, jnp.int32)) % every == 0, value_at(schedule, step), 1.0)
+
+
+def mmcv_hook(kind: str, settings: Settings) -> Schedule:
+    """mmcv 1.7.2's EMAHook, or MMDetection 2.28.2's ExpMomentumEMAHook or LinearMomentumEMAHook, at update ``i``.
+
+    ``Exp``: ``m = (1 - m0) exp(-(1 + i) / total_iter) + m0``; the others
+    ``m = min(m0 ** interval, (1 + i) / (warm_up + i))``. The decay is ``1 - m``. mmcv's acts at every ``interval``-th
+    ``i``, MMDetection's at every ``interval``-th ``i + 1``.
+    """
+    interval = settings.count("interval", 1, least=1)
+    for name in ("resume_from", "checkpoint", "skip_buffers"):
+        settings.take(name, None)
+    m0 = settings.number("momentum", 0.0002)
+    if kind == "ExpMomentumEMAHook":
+        decay = exponential_ramp(1.0 - m0, settings.number("total_iter", 2000))
+    else:
+        decay = momentum_ramp(m0**interval, settings.number("warm_up", 100))
+    if interval == 1:
+        return decay
+    return every_nth(decay, interval, 0 if kind == "EMAHook" else 1)
+
+
+def mmengine_hook(settings: Settings, steps_per_epoch: int) -> Schedule:
+    """mmengine 0.10.7's EMAHook: it copies up to and with the first update from ``begin``, then averages.
+
+    With ``s`` the updates since: ``ExponentialMovingAverage`` ``m = momentum``; ``ExpMomentumEMA`` (MMDetection)
+    ``m = (1 - momentum) exp(-(1 + s) / gamma) + momentum``; ``MomentumAnnealingEMA``
+    ``m = max(momentum, gamma / (gamma + s))``; ``StochasticWeightAverage`` the mean. The decay is ``1 - m``.
+    """
+    kind = settings.take("ema_type", "ExponentialMovingAverage")
+    kind = kind.rpartition(".")[2] if isinstance(kind, str) else kind
+    begin_step, begin_epoch = settings.count("begin_iter", 0), settings.count("begin_epoch", 0)
+    if begin_step and begin_epoch:
+        raise ValueError(f"{settings.where}: give begin_iter or begin_epoch, not both")
+    interval = settings.count("interval", 1, least=1)
+    for name in ("strict_load", "update_buffers"):
+        settings.take(name, None)
+    m0 = 0.0 if kind == "StochasticWeightAverage" else settings.number("momentum", 0.0002)
+    decay: Schedule | float
+    if kind == "ExponentialMovingAverage":
+        decay = 1.0 - m0
+    elif kind == "ExpMomentumEMA":
+        decay = exponential_ramp(1.0 - m0, settings.number("gamma", 2000))
+    elif kind == "MomentumAnnealingEMA":
+        decay = ratio_ramp(1.0 - m0, settings.number("gamma", 100))
+    elif kind == "StochasticWeightAverage":
+        decay = ratio_ramp(1.0, 1.0)
+    else:
+        raise ValueError(f"{settings.where}: ema_type {kind!r} is not known")
+    if interval > 1:
+        if kind == "StochasticWeightAverage":
+            raise ValueError(f"{settings.where}: StochasticWeightAverage is read with interval=1 only, got {interval}")
+        decay = every_nth(decay, interval)
+    begin = max(begin_step - 1, 0) if begin_step else max(begin_epoch - 1, 0) * steps_per_epoch
+    return piecewise([0.0, shifted(decay, -begin) if begin else decay], at=[begin + 1])

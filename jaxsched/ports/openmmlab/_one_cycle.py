@@ -1,0 +1,34 @@
+"""OneCycle, as mmcv, mmengine and torch have it: up to a peak, down again, and on to almost nothing."""
+
+from __future__ import annotations
+
+from jaxsched.ports.openmmlab._settings import Settings
+from jaxsched.ports.shared import phases
+from jaxsched.schedules import Schedule
+
+
+def cycle(settings: Settings, values: list[float], total: int, three: bool) -> Schedule:
+    share = settings.number("pct_start", 0.3)
+    shape = settings.choice("anneal_strategy", ("cos", "linear"), "cos")
+    if not isinstance(share, float) or not 0 <= share <= 1:
+        raise ValueError(f"{settings.where}: pct_start must be a float in [0, 1], got {share!r}")
+    if share * total == 1:
+        raise ValueError(f"{settings.where}: pct_start={share!r} of {total} steps is one step: there is no rise")
+    ends = [share * total - 1, 2 * share * total - 2, total - 1] if three else [share * total - 1, total - 1]
+    while len(ends) > 1 and ends[-1] <= ends[-2]:  # never entered
+        ends.pop()
+    return phases(values[: len(ends) + 1], ends, shape)
+
+
+def one_cycle(settings: Settings, peak: str, length: int) -> Schedule:
+    """OneCycle of a learning rate, in both generations; what the optimizer's lr is does not matter."""
+    top = settings.take(peak)
+    if not isinstance(top, int | float) or isinstance(top, bool):
+        raise TypeError(f"{settings.where}: {peak} must be one number for all groups here, got {top!r}")
+    total = settings.count("total_steps", None, least=1) or length
+    if total < length:
+        raise ValueError(f"{settings.where}: total_steps={total} is less than the {length} steps that it runs for")
+    div, final = settings.number("div_factor", 25.0), settings.number("final_div_factor", 1e4)
+    three = settings.flag("three_phase")
+    low = top / div
+    return cycle(settings, [low, top, low, low / final] if three else [low, top, low / final], total, three)

@@ -1,0 +1,236 @@
+"""OpenMMLab's training configs, as of MMDetection 2 (mmcv 1.7.2) and 3 (mmengine 0.10.7), parsed and never executed."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxsched import optimizers
+from jaxsched.groups import Match
+from jaxsched.ports import shared
+from jaxsched.ports.openmmlab import _names, _parts
+from jaxsched.ports.openmmlab._paramwise import Multiples
+from jaxsched.ports.openmmlab._parts import Config, Parts, set_aside
+from jaxsched.ports.openmmlab._policies import Curve, Run
+from jaxsched.ports.openmmlab._settings import Settings
+from jaxsched.ports.openmmlab.config import ConfigError, Unreadable, read_config, require
+from jaxsched.recipe import Accumulation, Recipe
+from jaxsched.schedules import piecewise
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    steps_per_epoch: int,
+    packages: Mapping[str, str | os.PathLike[str]] | None = None,
+    batch_size: int | None = None,
+    depthwise: Match | None = None,
+    root: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Recipe:
+    """The recipe of a config file of MMDetection, or of another OpenMMLab package of its time.
+
+    The file and those that it inherits from are parsed and evaluated as data: nothing in them runs. Strings, lists,
+    ``package::path`` and ``with read_base():`` inherit; names, arithmetic, comprehensions and ``.update()`` are
+    followed. What cannot be known without running the file is an error only where the recipe needs it.
+
+    Args:
+        path: A ``.py`` config.
+        steps_per_epoch: Batches in an epoch of the training set, RepeatDataset included.
+        packages: For each package that is inherited from (``mmpretrain::...``) its folder.
+        batch_size: As `recipe`.
+        depthwise: As `recipe`.
+        root: Bases must lie in this folder or one of ``packages``. Default: the outermost folder around ``path`` that
+        holds
+            a folder ``_base_``, else the folder of ``path``.
+        environment: Values for ``{{$NAME:default}}``; the process's own environment is not looked at.
+
+    Returns:
+        A recipe, as from `recipe`. A name such as ``..._2x_coco.py`` that disagrees with the numbers in the file is
+        warned of and noted.
+
+    Raises:
+        ValueError: (ConfigError, with ``file`` and ``line``) If the file cannot be read; and as `recipe`.
+    """
+    config = read_config(path, packages=packages, root=root, environment=environment)
+    try:
+        result = recipe(config, steps_per_epoch=steps_per_epoch, batch_size=batch_size, depthwise=depthwise)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{path}: {error}") from None
+    counts_epochs = _parts.length(config, steps_per_epoch).epochs
+    wrong = _names.disagreement(Path(path).stem, config, counts_epochs, result.steps or 0)
+    if wrong:
+        warnings.warn(f"{path}: {wrong}", stacklevel=2)
+        result = result.replace(notes=(*result.notes, wrong))
+    return result
+
+
+def recipe(
+    config: Config,
+    *,
+    steps_per_epoch: int,
+    batch_size: int | None = None,
+    depthwise: Match | None = None,
+) -> Recipe:
+    """The recipe in a config that is already a dict (mmengine's ``Config.to_dict()``, say).
+
+    Which generation it is of, is seen from what is there: ``optim_wrapper``, ``param_scheduler`` and ``train_cfg``, or
+    ``optimizer``, ``lr_config``, ``momentum_config`` and ``runner``. With ``i`` the iteration, ``e`` the epoch and
+    ``b`` the base value of a group:
+
+    - mmcv 1.x: a policy of ``e`` (or ``i``) times a warm-up of ``i``; whole at ``i = warmup_iters``.
+    - mmengine: schedulers that change one number in turn, in windows that nothing restores after; a linear warm-up is
+      whole one step earlier, and milestones count from their window's ``begin``.
+
+    A quirk of a config is kept: a milestone at or beyond the ``end`` of its scheduler never comes. Groups: one for each
+    custom key (or set of keys that say the same), ``norm``, ``bias`` and so on where ``paramwise_cfg`` names them, and
+    ``weight`` for all else. With custom keys, compare the groups with your parameters.
+
+    Args:
+        config: The merged config.
+        steps_per_epoch: Batches in an epoch, > 0.
+        batch_size: Images in a batch, over all devices. If given, the learning rates are scaled by
+            ``batch_size / auto_scale_lr.base_batch_size``, as ``--auto-scale-lr`` does (absolute floors are not).
+            Needed where the config itself enables that. Left out, the rates stay, and the recipe's
+            ``nominal_batch_size`` is what the config was written for: `lint` compares it with the ``batch_size`` of
+            ``recipe.replace(batch_size=...)``.
+        depthwise: Which parameters belong to depthwise convolutions, such as ``"**/depthwise/**"``; needed for
+            ``dwconv_decay_mult``.
+
+    Returns:
+        A recipe; what the config holds beside it is listed in ``notes``.
+
+    Raises:
+        TypeError: If a setting has the wrong type.
+        ValueError: If a setting is missing, not known, contradictory or out of its range; it names the setting.
+
+    Example:
+        >>> import jaxsched as js
+        >>> config = dict(
+        ...     optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=0.0001),
+        ...     lr_config=dict(policy="step", step=[8, 11], warmup="linear", warmup_iters=500, warmup_ratio=0.001),
+        ...     runner=dict(type="EpochBasedRunner", max_epochs=12))
+        >>> recipe = js.ports.openmmlab.recipe(config, steps_per_epoch=7330)
+        >>> js.curves(recipe, [0, 500, 8 * 7330, 11 * 7330])["weight"]["lr"].round(6).tolist()
+        [1.9999999494757503e-05, 0.019999999552965164, 0.0020000000949949026, 0.00019999999494757503]
+    """
+    steps_per_epoch = shared.as_count("steps_per_epoch", steps_per_epoch)
+    run = _parts.length(config, steps_per_epoch)
+    notes: list[str] = []
+    read_parts = _parts.mmengine if _parts.is_new(config) else _parts.mmcv
+    try:
+        result = _recipe(config, run, batch_size, read_parts(config, run, depthwise, notes), notes)
+        result.build()  # checks what only the optimizer knows of
+    except OverflowError:
+        raise ValueError("the config leads to numbers beyond what a float can hold") from None
+    return result
+
+
+def _recipe(config: Config, run: Run, batch_size: int | None, parts: Parts, notes: list[str]) -> Recipe:
+    name, arguments = _optimizer(parts.optimizer, notes)
+    base = arguments.pop("lr")
+    scale, nominal, why = _scale(config, batch_size)
+    hyperparameters = {**arguments, "lr": parts.lr(base * scale)}
+    if parts.momentum is not None:
+        hyperparameters |= _moved(parts.momentum, arguments, name)
+    overrides = {
+        group: _override(multiples, base * scale, arguments, parts, name)
+        for group, multiples in parts.grouping.multiples.items()
+    }
+    notes += parts.grouping.notes
+    if why:
+        notes.append(why)
+    accumulate = None
+    if (every := parts.every) > 1:
+        rest = run.steps % every
+        # at the very end an update is made of what is left
+        gathered = piecewise([every, rest], at=[run.steps - 1]) if rest and run.steps > every else every
+        accumulate = Accumulation(gathered, mean=True)
+        if parts.ema is not None:
+            notes.append("the average moves with each update; the original also moves it at the batches between")
+    where = "param_scheduler" if _parts.is_new(config) else "lr_config"
+    return Recipe(
+        optimizer=name,
+        hyperparameters=hyperparameters,
+        groups=overrides,
+        rules=parts.grouping.rules,
+        clip_norm=parts.clip_norm,
+        clip_value=parts.clip_value,
+        accumulate=accumulate,
+        ema=parts.ema,
+        steps=run.steps,
+        steps_per_epoch=run.steps_per_epoch,
+        batch_size=batch_size,
+        nominal_batch_size=nominal,
+        notes=tuple(notes),
+        origin={"lr": f"{parts.optimizer.where}: lr {base!r}{f' x {scale!r}' if scale != 1 else ''}; {where}"},
+    )
+
+
+def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any]]:
+    """The optimizer by torch's name, and its arguments by torch's names."""
+    kind = settings.take("type")
+    name = kind.rpartition(".")[2].lower() if isinstance(kind, str) else ""
+    make = getattr(optimizers, name, None)
+    if not name or not inspect.isfunction(make) or "lr" not in inspect.signature(make).parameters:
+        raise ValueError(f"{settings.where}: type {kind!r} is not an optimizer of jaxsched.optimizers")
+    known = [p for p in inspect.signature(make).parameters if p not in ("groups", "rules")]
+    set_aside(settings, ("foreach", "fused", "capturable", "differentiable"), notes)
+    arguments: dict[str, Any] = {"lr": settings.number("lr")}
+    for argument in list(settings.values):
+        if argument not in known:
+            continue
+        value = settings.take(argument)
+        arguments[argument] = tuple(value) if isinstance(value, list) else value
+    settings.finish(known)
+    return name, arguments
+
+
+def _scale(config: Config, batch_size: int | None) -> tuple[float, int | None, str | None]:
+    """What lr is multiplied by, the batch size that it is then meant for, and why."""
+    auto = config.get("auto_scale_lr") or {}
+    enabled, base = (auto.get("enable"), auto.get("base_batch_size")) if isinstance(auto, Mapping) else (None, None)
+    if base is not None and not isinstance(base, Unreadable):
+        base = shared.as_count("auto_scale_lr: base_batch_size", base)
+    if batch_size is None:
+        if enabled is True:
+            raise ValueError("auto_scale_lr is enabled: pass batch_size=, the images in a batch over all devices")
+        return 1.0, base if isinstance(base, int) else None, None
+    batch_size = shared.as_count("batch_size", batch_size)
+    if base is None:
+        raise ValueError("the config has no auto_scale_lr.base_batch_size to scale by: leave batch_size= out")
+    scale = batch_size / require(base, "auto_scale_lr: base_batch_size")
+    return scale, batch_size, f"auto_scale_lr: learning rates x {batch_size} / {base} = {scale:g}"
+
+
+def _moved(momentum: Curve, arguments: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
+    """The momentum that a schedule moves: ``momentum``, or the first of the betas."""
+    defaults = {p.name: p.default for p in inspect.signature(getattr(optimizers, optimizer)).parameters.values()}
+    if "momentum" in defaults:
+        return {"momentum": momentum(arguments.get("momentum", defaults["momentum"]))}
+    if "betas" not in defaults:
+        raise ValueError(f"a momentum schedule needs an optimizer with momentum or betas, not {optimizer}")
+    first, *others = arguments.get("betas", defaults["betas"])
+    return {"betas": (momentum(first), *others)}
+
+
+def _override(
+    multiples: Multiples, base: float, arguments: Mapping[str, Any], parts: Parts, optimizer: str
+) -> dict[str, Any]:
+    """What a group changes of what holds for all."""
+    other = dict(multiples.other)
+    result: dict[str, Any] = {}
+    own = other.pop("lr", base * multiples.lr)
+    if own != base:
+        result["lr"] = parts.lr(own)
+    if multiples.decay != 1 and "weight_decay" not in other:
+        result["weight_decay"] = arguments.get("weight_decay", 0.0) * multiples.decay
+    if parts.momentum is not None and ("momentum" in other or "betas" in other):
+        other |= _moved(parts.momentum, {**arguments, **other}, optimizer)
+    return {**result, **other}

@@ -1,0 +1,270 @@
+"""Reads an OpenMMLab config file (mmcv 1.x, mmengine, and mmengine's pure-Python style) as data, running none of it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxsched.ports.openmmlab.config._statements import Statements
+from jaxsched.ports.openmmlab.config._syntax import assigns_base
+from jaxsched.ports.openmmlab.config._values import Budget, ConfigError, Imported, Inherited, Unreadable, inherit
+
+MAX_BYTES = 512 * 1024
+MAX_FILES = 200
+
+ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*([^\s{}'\"]+)\s*['\"]?\}\}")
+
+
+def read_config(
+    path: str | os.PathLike[str],
+    *,
+    packages: Mapping[str, str | os.PathLike[str]] | None = None,
+    root: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The config that ``path`` and its ``_base_`` files make, as plain dicts, lists, tuples, numbers and strings.
+
+    The files are parsed with Python's ``ast`` and evaluated here: nothing in them is executed and nothing is imported.
+    Bases are merged as mmcv 1.7.2 and mmengine 0.10.7 do. An imported class stands as its name (``type=LinearLR`` gives
+    ``"LinearLR"``). A value that only running the file could give is an ``Unreadable``, which ``require`` turns into an
+    error where it is needed. The ``_scope_`` that mmengine adds to dicts from another package is not added.
+
+    Args:
+        path: a ``.py`` config.
+        packages: where ``package::path`` bases and ``from package.configs... import`` lie: for each package name its
+            folder, or the folder of its configs.
+        root: bases must lie in this folder or in one of ``packages``. Default: the outermost folder around ``path``
+            that holds a folder ``_base_``, else the folder of ``path``.
+        environment: values for ``{{$NAME:default}}``; the default is taken for what is not in it. The process's own
+            environment is not looked at: pass ``os.environ`` if that is meant.
+
+    Raises:
+        ConfigError: a ValueError with ``file`` and ``line``: a file that is missing, is no Python, is too large or too
+            much work (a bomb), inherits from itself or from outside the given folders, or merges what cannot be merged.
+    """
+    reading = Reading(Path(path), packages or {}, root, environment or {})
+    try:
+        values = reading.merged(reading.start)
+        return reading.budget.tree(values, str(path), leaf=lambda leaf: _plain(leaf, str(path)))
+    except (RecursionError, MemoryError):
+        raise ConfigError("nested too deeply", str(path)) from None
+
+
+def _plain(leaf: Any, file: str) -> Any:
+    if isinstance(leaf, Imported):
+        return leaf.name
+    if leaf is None or isinstance(leaf, (bool, int, float, str, bytes, Unreadable)):
+        return leaf
+    raise ConfigError(f"a {type(leaf).__name__} has no place in a config", file)
+
+
+class Reading:
+    """One call of ``read_config``: where bases may lie, what is being read, what may still be spent."""
+
+    def __init__(
+        self,
+        path: Path,
+        packages: Mapping[str, str | os.PathLike[str]],
+        root: str | os.PathLike[str] | None,
+        environment: Mapping[str, str],
+    ):
+        self.start = Path(os.path.abspath(path.expanduser()))
+        self.packages = {name: Path(folder).resolve() for name, folder in packages.items()}
+        self.root = Path(root).resolve() if root is not None else tree_root(self.start)
+        self.environment = environment
+        self.budget = Budget()
+        self.open: list[Path] = []  # the chain of files that inherit from one another
+
+    def merged(self, path: Path) -> dict[str, Any]:
+        """What ``_base_`` inheritance makes of the file."""
+        names = self.names(path)
+        base = names.pop("_base_")
+        if not isinstance(base, Inherited):
+            raise ConfigError(
+                "`_base_` must be assigned once, at the top level, to a path or a list of paths", str(path)
+            )
+        tree = self.budget.tree
+        values = merge(tree(names, str(path)), tree(base, str(path)), str(path))
+        return {name: value for name, value in values.items() if not name.startswith("__")}
+
+    def names(self, path: Path, imports: bool = False) -> dict[str, Any]:
+        """What the statements of the file bind, and under ``_base_`` the joined bases as they left them."""
+        file = str(path)
+        if path.resolve() in self.open:
+            cycle = " -> ".join(step.name for step in (*self.open, path))
+            raise ConfigError(f"the config inherits from itself: {cycle}", file)
+        self.open.append(path.resolve())
+        try:
+            text = self.text(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes in the file's strings
+                body = ast.parse(text).body
+            statements = Statements(file, text.splitlines(), self.budget, lambda node: self.module(node, path))
+            statements.names["_base_"] = self.joined(body, path)
+            statements.run(body)
+            results = statements.results()
+            if imports:
+                results |= {name: statements.names[name] for name in statements.imported}
+            return {**results, "_base_": statements.names.get("_base_")}
+        except SyntaxError as error:
+            raise ConfigError(f"not Python: {error.msg}", file, error.lineno) from None
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise ConfigError(f"not Python: {error}", file) from None
+        finally:
+            self.open.pop()
+
+    def text(self, path: Path) -> str:
+        file = str(path)
+        self.budget.files += 1
+        if self.budget.files > MAX_FILES:
+            raise ConfigError(f"more than {MAX_FILES} files are inherited from", file)
+        if path.suffix != ".py":
+            raise ConfigError(f"a config is a .py file, not {path.suffix or 'a file without suffix'}", file)
+        if not path.is_file():
+            raise ConfigError("no such file", file)
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(f"larger than {MAX_BYTES} bytes: this is no usual config", file)
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"not UTF-8: {error.reason} at byte {error.start}", file) from None
+        return self.substituted(text, path)
+
+    def substituted(self, text: str, path: Path) -> str:
+        """The text with ``{{ fileDirname }}`` and its like, and ``{{$NAME:default}}``, written out."""
+        predefined = {
+            "fileDirname": str(path.parent),
+            "fileBasename": path.name,
+            "fileBasenameNoExtension": path.stem,
+            "fileExtname": path.suffix,
+        }
+        for name, value in predefined.items():
+            literal = value.replace("\\", "/")  # which re.sub then takes as it stands
+            text = re.sub(r"\{\{\s*" + name + r"\s*\}\}", literal, text)
+        return ENVIRONMENT.sub(lambda match: self.environment.get(match[1], match[2]), text)
+
+    # Bases
+
+    def joined(self, body: list[ast.stmt], path: Path) -> Inherited:
+        """The merged bases in one dict; no two may give the same name."""
+        node = next((statement for statement in body if assigns_base(statement)), None)
+        if node is None:
+            return Inherited()
+        paths = Statements(str(path), [], self.budget, lambda _: {}).value(node.value)
+        paths = paths if isinstance(paths, list) else [paths]
+        if not all(isinstance(name, str) for name in paths):
+            raise ConfigError("`_base_` must be a path or a list of paths", str(path), node.lineno)
+        joined: dict[str, Any] = {}
+        for name in paths:
+            values = self.merged(self.base_path(name, path, node.lineno))
+            twice = sorted(joined.keys() & values.keys())
+            if twice:
+                raise ConfigError(f"more than one base gives {', '.join(map(repr, twice))}", str(path), node.lineno)
+            joined.update(values)
+        return inherit(self.budget.tree(joined, str(path)))
+
+    def base_path(self, name: str, path: Path, line: int) -> Path:
+        package, separator, inside = name.partition("::")
+        if not separator:
+            return self.permitted(path.parent / name, name, path, line)
+        folder = self.package_folder(package, name, path, line)
+        if not inside.endswith(".py"):
+            inside += ".py"
+        found = [folder / part / inside for part in (".mim/configs", "configs", ".")]
+        return self.permitted(next(filter(_is_file, found), found[0]), name, path, line)
+
+    def package_folder(self, package: str, name: str, path: Path, line: int) -> Path:
+        if package in self.packages:
+            return self.packages[package]
+        raise ConfigError(
+            f"{name!r} lies in the package {package!r}: pass packages={{{package!r}: folder}} with its folder",
+            str(path),
+            line,
+        )
+
+    def permitted(self, base: Path, name: str, path: Path, line: int) -> Path:
+        base = Path(os.path.normpath(base))
+        try:
+            real = base.resolve()
+        except (OSError, ValueError, RuntimeError):
+            raise ConfigError(f"the base {name!r} is not a path", str(path), line) from None
+        if not any(real.is_relative_to(folder) for folder in (self.root, *self.packages.values())):
+            raise ConfigError(
+                f"the base {name!r} lies outside {self.root}: pass root= (or packages=) if that is meant",
+                str(path),
+                line,
+            )
+        if not _is_file(base):
+            raise ConfigError(f"the base {name!r} does not exist", str(path), line)
+        return base
+
+    def module(self, node: ast.ImportFrom, path: Path) -> dict[str, Any]:
+        """The names of the file that ``with read_base():`` imports from."""
+        name = "." * node.level + (node.module or "")
+        parts = (node.module or "").split(".")
+        if not node.module or not all(parts):
+            raise ConfigError(f"`from {name} import` names no config file", str(path), node.lineno)
+        if node.level:
+            folder = path.parent.joinpath(*[".."] * (node.level - 1))
+            found = [folder.joinpath(*parts).with_suffix(".py")]
+        else:
+            folder = self.package_folder(parts[0], name, path, node.lineno)
+            inside = parts[2:] if parts[1:2] == ["configs"] else parts[1:]
+            found = [folder.joinpath(*way).with_suffix(".py") for way in (parts[1:], inside)]
+        base = self.permitted(next(filter(_is_file, found), found[0]), name, path, node.lineno)
+        names = self.names(base, imports=True)
+        del names["_base_"]
+        return {key: inherit(value) for key, value in self.budget.tree(names, str(base)).items()}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def tree_root(path: Path) -> Path:
+    """The outermost folder around ``path`` that holds a folder ``_base_``; without one the folder of ``path``."""
+    folders = [folder for folder in path.resolve().parents if (folder / "_base_").is_dir()]
+    return folders[-1] if folders else path.resolve().parent
+
+
+def merge(child: dict[str, Any], base: dict[str, Any], file: str, where: str = "") -> dict[str, Any]:
+    """``child`` over ``base``, as ``_base_`` inheritance does.
+
+    Dicts merge recursively; anything else replaces what the base has. ``_delete_=True`` in a dict drops the base's,
+    and is consumed only there. A dict over something unreadable is unreadable: what it adds to is not known.
+    """
+    result = dict(base)
+    for name, value in child.items():
+        if not isinstance(value, dict):
+            result[name] = value
+            continue
+        if name not in result:
+            result[name] = value
+            continue
+        value = dict(value)
+        delete = value.pop("_delete_", False)
+        if isinstance(delete, Unreadable):
+            result[name] = delete
+        elif delete:
+            result[name] = value
+        elif isinstance(result[name], dict):
+            result[name] = merge(value, result[name], file, f"{where}{name}.")
+        elif not isinstance(result[name], Unreadable):
+            raise ConfigError(
+                f"{where}{name} is a dict here but {type(result[name]).__name__} in the base: "
+                "write _delete_=True in it to drop the base's",
+                file,
+            )
+    return result

@@ -1,0 +1,43 @@
+"""What several ports share: settings files, and shapes of schedules that the core has no word for."""
+
+from jaxsched.ports.shared._by_update import batches_to_an_update as batches_to_an_update
+from jaxsched.ports.shared._by_update import by_update as by_update
+from jaxsched.ports.shared._cycles import MOST_CYCLES as MOST_CYCLES
+from jaxsched.ports.shared._cycles import Spans as Spans
+from jaxsched.ports.shared._cycles import cosine_cycles as cosine_cycles
+from jaxsched.ports.shared._cycles import poly_cycles as poly_cycles
+from jaxsched.ports.shared._cycles import tanh_cycles as tanh_cycles
+from jaxsched.ports.shared._cycles import unequal as unequal
+from jaxsched.ports.shared._settings import LARGEST_FILE as LARGEST_FILE
+from jaxsched.ports.shared._settings import as_beta as as_beta
+from jaxsched.ports.shared._settings import as_count as as_count
+from jaxsched.ports.shared._settings import as_number as as_number
+from jaxsched.ports.shared._settings import check_names as check_names
+from jaxsched.ports.shared._settings import read as read
+from jaxsched.ports.shared._settings import read_json as read_json
+from jaxsched.ports.shared._settings import read_yaml as read_yaml
+from jaxsched.ports.shared._settings import within as within
+from jaxsched.ports.shared._shapes import Anneal as Anneal
+from jaxsched.ports.shared._shapes import annealed as annealed
+from jaxsched.ports.shared._shapes import cosine_and_back as cosine_and_back
+from jaxsched.ports.shared._shapes import cyclic_ratio as cyclic_ratio
+from jaxsched.ports.shared._shapes import held as held
+from jaxsched.ports.shared._shapes import phases as phases
+from jaxsched.ports.shared._shapes import phases_at as phases_at
+from jaxsched.ports.shared._shapes import quadratic_rise as quadratic_rise
+from jaxsched.ports.shared._shapes import shifted as shifted
+
+SCHEDULES = (
+    batches_to_an_update,
+    by_update,
+    cosine_and_back,
+    cosine_cycles,
+    cyclic_ratio,
+    held,
+    phases,
+    poly_cycles,
+    quadratic_rise,
+    shifted,
+    tanh_cycles,
+)
+"""The schedules that a saved recipe names by keys of this port."""

@@ -1,0 +1,146 @@
+"""A fall that repeats, in cycles of equal or unequal lengths, each a pure function of the step: timm's, and
+transformers' restarts."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsched.checks import Count, Exponent, Milestones, Number, Rate, WholeLength
+from jaxsched.numerics import (
+    MAX_STEP,
+    LogRate,
+    Twofold,
+    exact_fraction,
+    passed,
+    power_and_rest,
+    real,
+    repeats,
+    sin_squared,
+)
+from jaxsched.schedules import schedule
+
+MOST_CYCLES = 1000
+"""Cycles of unequal lengths, at most: each is a comparison at every step."""
+
+
+def _spans(name: str, value: Any) -> Any:
+    if isinstance(value, jax.Array):
+        return value
+    values = np.asarray(value, np.float64)
+    if values.ndim != 2 or values.shape[1] != 2:
+        raise ValueError(f"{name} must hold a pair for each cycle, got {value!r}")
+    return values
+
+
+Spans = Annotated[Any, _spans]
+"""For each cycle of unequal lengths: how much of it is gone at its first whole step, and its length."""
+
+
+def unequal(steps: int, mul: float, limit: int) -> dict[str, Any]:
+    """``starts`` and ``spans`` of cycles each ``mul`` times as long as the one before; nothing if they are equal.
+
+    By timm's own arithmetic: the index of a cycle is the floor of a float logarithm, which may put a step that begins
+    a cycle at the very end of the one before.
+    """
+    if mul == 1:
+        return {}
+
+    def cycle(step: int) -> int:
+        left = 1 - step / steps * (1 - mul)
+        return math.floor(math.log(left, mul)) if left > 0 else MAX_STEP  # timm raises there
+
+    starts, spans = [], []
+    for i in range(limit):
+        start = bisect.bisect_left(range(MAX_STEP), i, key=cycle)
+        if start == MAX_STEP or cycle(start) == MAX_STEP:
+            break
+        if i == MOST_CYCLES:
+            raise ValueError(f"cycle_limit must be at most {MOST_CYCLES} where cycle_mul is not 1, got {limit!r}")
+        begin = (1 - mul**i) / (1 - mul) * steps
+        starts.append(start)
+        spans.append((start - begin, mul**i * steps))
+    end = bisect.bisect_left(range(MAX_STEP), len(starts), key=cycle)
+    return {"starts": (*starts, end), "spans": [*spans, (0.0, 1.0)]}
+
+
+def _position(
+    step: jax.Array, steps: Any, starts: Milestones, spans: Any, limit: Any
+) -> tuple[jax.Array, jax.Array, Twofold, Twofold]:
+    """The cycle, whether it is past the last, and the fractions of it that are gone and left."""
+    if not len(starts):
+        cycle, gone, whole = repeats(step, steps)
+        return cycle, cycle >= limit, exact_fraction(gone, whole), exact_fraction(whole - gone, whole)
+    cycle = passed(step, starts[1:])
+    since = real(step - jnp.asarray(starts, jnp.int32)[cycle])
+    begun, length = jnp.moveaxis(real(spans)[cycle], -1, 0)
+    gone = jnp.clip((since + begun) / length, 0.0, 1.0)
+    left = jnp.clip((length - begun - since) / length, 0.0, 1.0)
+    return cycle, cycle >= len(starts) - 1, Twofold(gone, real(0.0)), Twofold(left, real(0.0))
+
+
+@schedule
+def cosine_cycles(
+    step: jax.Array,
+    peak: Number,
+    steps: WholeLength,
+    floor: Number = 0.0,
+    decay: Rate = 1.0,
+    cycles: Count = 1,
+    starts: Milestones = (),
+    spans: Spans | None = None,
+    k_decay: Exponent = 1.0,
+) -> jax.Array:
+    """Half a cosine in each cycle; ``floor`` after the last."""
+    cycle, over, gone, left = _position(step, steps, starts, spans, cycles)
+    gone, left = power_and_rest(gone, left, k_decay)
+    top = peak * LogRate.of(decay).power(cycle)
+    return jnp.where(over, floor, top * sin_squared(*left) + floor * sin_squared(*gone))
+
+
+@schedule
+def tanh_cycles(
+    step: jax.Array,
+    peak: Number,
+    steps: WholeLength,
+    lb: Number,
+    ub: Number,
+    floor: Number = 0.0,
+    decay: Rate = 1.0,
+    cycles: Count = 1,
+    starts: Milestones = (),
+    spans: Spans | None = None,
+) -> jax.Array:
+    """A hyperbolic tangent from ``lb`` to ``ub`` in each cycle; ``floor`` after the last."""
+    cycle, over, gone, left = _position(step, steps, starts, spans, cycles)
+    top = peak * LogRate.of(decay).power(cycle)
+    # (1 - tanh(x)) / 2 is the logistic function of -2x, which does not cancel.
+    x = 2.0 * (lb * (left.high + left.low) + ub * (gone.high + gone.low))
+    return jnp.where(over, floor, top * jax.nn.sigmoid(-x) + floor * jax.nn.sigmoid(x))
+
+
+@schedule
+def poly_cycles(
+    step: jax.Array,
+    peak: Number,
+    steps: WholeLength,
+    power: Exponent,
+    floor: Number = 0.0,
+    decay: Rate = 1.0,
+    cycles: Count = 1,
+    starts: Milestones = (),
+    spans: Spans | None = None,
+    k_decay: Exponent = 1.0,
+) -> jax.Array:
+    """A power of what is left in each cycle; ``floor`` after the last."""
+    cycle, over, gone, left = _position(step, steps, starts, spans, cycles)
+    gone, left = power_and_rest(gone, left, k_decay)
+    falling, rising = power_and_rest(left, gone, power)
+    top = peak * LogRate.of(decay).power(cycle)
+    value = top * (falling.high + falling.low) + floor * (rising.high + rising.low)
+    return jnp.where(over, floor, value)

@@ -1,0 +1,123 @@
+"""Shapes of several sources' schedules that the core has no word for, each a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxsched.checks import Count, Length, Number, Rate, WholeLength, choice, number
+from jaxsched.numerics import LogRate, fraction, is_host_number, real, sin_squared
+from jaxsched.schedules import Value, schedule, value_at
+
+Anneal = Annotated[str, choice("cos", "linear")]
+
+
+def annealed(gone: jax.Array, left: jax.Array, start: Any, end: Any, shape: str) -> jax.Array:
+    """From ``start`` to ``end`` along half a cosine or a line; ``gone + left == 1``, each without cancellation."""
+    if shape == "cos":
+        gone, left = sin_squared(gone), sin_squared(left)
+    return start * left + end * gone
+
+
+@schedule
+def shifted(step: jax.Array, schedule: Value, by: Number) -> jax.Array:
+    """``schedule(max(step + by, 0))``: one that runs ahead, or (``by < 0``) behind."""
+    return value_at(schedule, jnp.maximum(step + jnp.asarray(by, jnp.int32), 0))
+
+
+@schedule
+def held(step: jax.Array, schedule: Value, after: Count) -> jax.Array:
+    """``schedule(min(step, after))``: what it is at ``after`` stays."""
+    return value_at(schedule, jnp.minimum(step, jnp.asarray(after, jnp.int32)))
+
+
+@schedule
+def quadratic_rise(step: jax.Array, peak: Number, steps: Length) -> jax.Array:
+    """``peak * ((step + 1) / steps) ** 2``, then ``peak``: not 0 at step 0, and whole one step before ``steps``."""
+    return peak * jnp.square(fraction(jnp.minimum(step, jnp.asarray(steps, jnp.int32)) + 1, steps))
+
+
+def _numbers(name: str, value: Any) -> tuple[Any, ...]:
+    return tuple(number(f"{name}[{i}]", item) for i, item in enumerate(value))
+
+
+@schedule
+def phases(
+    step: jax.Array,
+    values: Annotated[Sequence[float], _numbers],
+    ends: Annotated[Sequence[float], _numbers],
+    shape: Anneal = "cos",
+) -> jax.Array:
+    """From ``values[0]`` at step 0 to ``values[1]`` at ``ends[0]``, on to ``values[2]`` at ``ends[1]``, and so on.
+
+    The ends need not be whole. A step that is at an end belongs to the phase before it. After the last end its value
+    stays.
+    """
+    result = real(values[0])
+    for k in reversed(range(len(ends))):
+        begin, end = (ends[k - 1] if k else 0.0), ends[k]
+        # a phase that ends before step 0 is never entered, and may have a length below 0
+        gone = jnp.minimum(_since(step, begin) / (end - begin), 1.0)
+        left = jnp.maximum(-_since(step, end) / (end - begin), 0.0)
+        value = annealed(gone, left, values[k], values[k + 1], shape)
+        result = value if k == len(ends) - 1 else jnp.where(step <= end, value, result)
+    return result
+
+
+def phases_at(step: int, values: Sequence[float], ends: Sequence[float], shape: str) -> float:
+    """`phases` at one step, in float64 on the host."""
+    k = next((k for k, end in enumerate(ends) if step <= end), len(ends) - 1)
+    begin, end = (ends[k - 1] if k else 0.0), ends[k]
+    gone = min((step - begin) / (end - begin), 1.0)
+    if shape == "cos":
+        gone = (1 - math.cos(math.pi * gone)) / 2
+    return values[k] + (values[k + 1] - values[k]) * gone
+
+
+def _since(step: jax.Array, begin: Any) -> jax.Array:
+    """``step - begin``, whole steps in integers so that the part after the point survives a large step."""
+    if is_host_number(begin):  # which has more digits after it than float32 keeps
+        return real(step - math.floor(begin)) - real(begin - math.floor(begin))
+    whole = jnp.floor(real(begin))
+    return real(step - whole.astype(jnp.int32)) - (real(begin) - whole)
+
+
+@schedule
+def cyclic_ratio(
+    step: jax.Array,
+    steps: WholeLength,
+    up: Count,
+    top: Number,
+    bottom: Number,
+    rate: Rate = 1.0,
+    shape: Anneal = "cos",
+) -> jax.Array:
+    """mmcv's cyclic policy: in each ``steps``, from 1 to ``top`` over ``up`` steps, then down to ``bottom``.
+
+    In cycle ``k`` the top is drawn towards 1 by ``rate ** k``. Without a rise (``up`` 0) the original draws the end of
+    the fall instead, and so does this.
+    """
+    steps, up = jnp.asarray(steps, jnp.int32), jnp.asarray(up, jnp.int32)
+    cycle, within = step // steps, step % steps
+    scale = LogRate.of(rate).power(cycle)
+    peak = jnp.where(up > 0, 1.0 - scale + top * scale, top)
+    end = jnp.where(up > 0, bottom, 1.0 - scale + bottom * scale)
+    rising, falling = jnp.minimum(within, up), jnp.maximum(within - up, 0)
+    rise, fall = jnp.maximum(up, 1), steps - up
+    climb = annealed(fraction(rising, rise), fraction(rise - rising, rise), 1.0, peak, shape)
+    descent = annealed(fraction(falling, fall), fraction(fall - falling, fall), peak, end, shape)
+    return jnp.where(within < up, climb, descent)
+
+
+@schedule
+def cosine_and_back(step: jax.Array, entry: Number, base: Number, steps: WholeLength, floor: Number = 0.0) -> jax.Array:
+    """mmengine's CosineAnnealing beyond ``T_max``: down from ``entry``, then up to ``base``, down again, and so on."""
+    steps = jnp.asarray(steps, jnp.int32)
+    within = step % (2 * steps)
+    left, gone = jnp.abs(steps - within), jnp.minimum(within, 2 * steps - within)
+    start = jnp.where(step <= steps, entry, base)
+    return annealed(fraction(gone, steps), fraction(left, steps), start, floor, "cos")

@@ -1,0 +1,39 @@
+"""Shapes of timm's schedulers that the core has no word for, each a pure function of the step."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxsched.checks import Count, Exponent, Number, Rate, WholeLength
+from jaxsched.numerics import LogRate, fractions, power_and_rest
+from jaxsched.schedules import Value, schedule, value_at
+
+
+@schedule
+def power_ending(
+    step: jax.Array, schedule: Value, at: Count, steps: WholeLength, end: Number, power: Exponent
+) -> jax.Array:
+    """``schedule``, left for ``end`` over ``steps`` steps from ``at`` on: the part left is ``1 - t ** power``."""
+    gone, left = fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
+    rising, falling = (part.high + part.low for part in power_and_rest(gone, left, power))
+    return value_at(schedule, step) * falling + end * rising
+
+
+@schedule
+def exponential_ending(
+    step: jax.Array, schedule: Value, at: Count, steps: WholeLength, end: Number, ratio: Rate
+) -> jax.Array:
+    """``schedule``, left for ``end`` over ``steps`` steps from ``at`` on: left is ``(r**t - r) / (1 - r)`` of it."""
+    gone, left = fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
+    logarithm = LogRate.of(ratio) * 1.0
+    whole = jnp.expm1(logarithm)
+    falling = jnp.expm1(-logarithm * (left.high + left.low)) * jnp.exp(logarithm) / -whole
+    rising = jnp.expm1(logarithm * (gone.high + gone.low)) / whole
+    return value_at(schedule, step) * falling + end * rising
+
+
+@schedule
+def at_step(step: jax.Array, schedule: Value, at: Count) -> jax.Array:
+    """What ``schedule`` is at step ``at``, at every step."""
+    return value_at(schedule, jnp.broadcast_to(jnp.asarray(at, jnp.int32), step.shape))

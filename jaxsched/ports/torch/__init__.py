@@ -1,0 +1,44 @@
+"""torch's learning-rate schedulers under their own names, and recipes and state taken from live torch objects.
+
+Each class of ``torch.optim.lr_scheduler`` (torch 2.13.0) and ``swa_utils.SWALR`` has its name and keywords here, less
+``optimizer``. Called with a base learning rate it gives the `Schedule`; its ``momentum`` is the schedule of the
+momentum where it cycles that, else None. Step ``t`` is the ``t``-th call of ``optimizer.step()``, from 0: the learning
+rate that it sees if ``scheduler.step()`` follows each. For a scheduler that is stepped once per epoch there is
+``js.per_epoch(schedule, steps_per_epoch)``. torch itself is not imported.
+
+>>> import jaxsched as js
+>>> round(float(js.ports.torch.CosineAnnealingLR(T_max=100)(0.1)(50)), 4)
+0.05
+"""
+
+from jaxsched.ports.torch._base import Scheduler as Scheduler
+from jaxsched.ports.torch._compose import ChainedScheduler as ChainedScheduler
+from jaxsched.ports.torch._compose import SequentialLR as SequentialLR
+from jaxsched.ports.torch._cycles import SWALR as SWALR
+from jaxsched.ports.torch._cycles import CosineAnnealingWarmRestarts as CosineAnnealingWarmRestarts
+from jaxsched.ports.torch._cycles import CyclicLR as CyclicLR
+from jaxsched.ports.torch._cycles import OneCycleLR as OneCycleLR
+from jaxsched.ports.torch._functions import LambdaLR as LambdaLR
+from jaxsched.ports.torch._functions import MultiplicativeLR as MultiplicativeLR
+from jaxsched.ports.torch._recipe import recipe as recipe
+from jaxsched.ports.torch._schedulers import ConstantLR as ConstantLR
+from jaxsched.ports.torch._schedulers import CosineAnnealingLR as CosineAnnealingLR
+from jaxsched.ports.torch._schedulers import ExponentialLR as ExponentialLR
+from jaxsched.ports.torch._schedulers import LinearLR as LinearLR
+from jaxsched.ports.torch._schedulers import MultiStepLR as MultiStepLR
+from jaxsched.ports.torch._schedulers import PolynomialLR as PolynomialLR
+from jaxsched.ports.torch._schedulers import ReduceLROnPlateau as ReduceLROnPlateau
+from jaxsched.ports.torch._schedulers import StepLR as StepLR
+from jaxsched.ports.torch._shapes import counted as _counted
+from jaxsched.ports.torch._shapes import faster as _faster
+from jaxsched.ports.torch._shapes import repeating as _repeating
+from jaxsched.ports.torch._state import Place as Place
+from jaxsched.ports.torch._state import conv as conv
+from jaxsched.ports.torch._state import flax_places as flax_places
+from jaxsched.ports.torch._state import linear as linear
+from jaxsched.ports.torch._state import load_parameters as load_parameters
+from jaxsched.ports.torch._state import load_state as load_state
+from jaxsched.ports.torch._state import norm as norm
+
+SCHEDULES = (_counted, _faster, _repeating)
+"""The schedules that a saved recipe names by keys of this port."""

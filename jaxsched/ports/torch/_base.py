@@ -1,0 +1,182 @@
+"""What the schedulers of torch share: arguments that are checked by name, groups, and how they act on a learning rate.
+
+A scheduler of torch is a rule that changes the learning rate of a group, step by step. Most have a closed form, which
+becomes a `Schedule`. Where several act on one learning rate there may be none: then the rules are followed on the host,
+in float64, into a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import jax
+import numpy as np
+
+from jaxsched.checks import argument_checks, count, number, positive, whole_length
+from jaxsched.numerics import is_host_number
+from jaxsched.ports.shared import shifted
+from jaxsched.schedules import Schedule
+
+Rule = Callable[[float, int], float]
+"""From the learning rate so far and the step to the learning rate at that step, on the host; step 0 is construction."""
+S = TypeVar("S", bound="Scheduler")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheduler:
+    """A scheduler of torch with its arguments: called with a learning rate it gives the `Schedule`.
+
+    Where an argument is a list, one for each group, `for_group` takes the scheduler of one of them.
+    """
+
+    acts_on_lr: ClassVar[bool] = True
+    """Whether it changes the learning rate it finds; else it overwrites it."""
+    is_factor: ClassVar[bool] = False
+    """Whether it is a factor that does not depend on the learning rate: others may act beside it."""
+    carries: ClassVar[bool] = False
+    """Whether, begun in the middle of a run, it goes on from the learning rate it finds, not from the base."""
+    per_group: ClassVar[tuple[str, ...]] = ()
+    """The arguments that may be lists."""
+
+    def __post_init__(self) -> None:
+        checks = argument_checks(type(self))  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
+            value, check = getattr(self, field.name), checks.get(field.name, lambda _, value: value)
+            try:
+                if field.name in self.per_group and isinstance(value, tuple | list):
+                    value = tuple(check(f"{field.name}[{i}]", item) for i, item in enumerate(value))
+                else:
+                    value = check(field.name, value)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{type(self).__name__}: {error}") from None
+            object.__setattr__(self, field.name, value)
+        self._check()
+
+    def __call__(self, lr: Any) -> Schedule:
+        """The learning rate of a group at each step.
+
+        Args:
+            lr: The group's base learning rate (torch's ``initial_lr``).
+        """
+        lr = number("lr", lr)
+        self._need_one_group()
+        return self._from_last_epoch(self._schedule(lr))
+
+    @property
+    def momentum(self) -> Schedule | None:
+        """The momentum (or first beta) at each step; None where the scheduler leaves it alone."""
+        self._need_one_group()
+        momentum = self._momentum()
+        return None if momentum is None else self._from_last_epoch(momentum)
+
+    def for_group(self: S, group: int) -> S:
+        """The scheduler of one group: of each list of arguments, its entry."""
+        lists = {name: getattr(self, name) for name in self.per_group if isinstance(getattr(self, name), tuple)}
+        for name, values in lists.items():
+            if not 0 <= group < len(values):
+                raise ValueError(f"{type(self).__name__}: {name} has {len(values)} entries, none for group {group}")
+        return dataclasses.replace(self, **{name: values[group] for name, values in lists.items()})
+
+    def _from_last_epoch(self, schedule: Schedule) -> Schedule:
+        taken = getattr(self, "last_epoch", -1) + 1
+        return shifted(schedule, taken) if taken else schedule
+
+    def _need_one_group(self) -> None:
+        for name in self.per_group:
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                kind = type(self).__name__
+                raise ValueError(f"{kind}: {name} is a list, one for each group; take {kind}(...).for_group(0)")
+
+    def _check(self) -> None:
+        """What the arguments must be together."""
+
+    def _fail(self, message: str) -> typing.NoReturn:
+        raise ValueError(f"{type(self).__name__}: {message}")
+
+    def _schedule(self, lr: Any) -> Schedule:
+        """The closed form, from step 0 on."""
+        raise NotImplementedError
+
+    def _momentum(self) -> Schedule | None:
+        return None
+
+    def _rule(self, base: float, steps: int) -> Rule:
+        """The rule for a group with this base, for so many steps. Here of those that overwrite."""
+        values = exact(self._schedule(base), steps)
+        return lambda lr, step: float(values[step])
+
+    def _taken_over(self, lr: float) -> float:
+        """What it makes of the learning rate it finds, if it is begun in the middle of a run and carries that on."""
+        raise NotImplementedError
+
+    def _base_after(self, base: Any, first: bool) -> Any:
+        """The base of schedulers that are constructed after it."""
+        del first
+        return base
+
+
+def exact(of: Schedule, steps: int) -> np.ndarray:
+    """The values at the first ``steps`` steps in float64."""
+    home: Any = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")  # before jax 0.8
+    with home.enable_x64(True):
+        return np.asarray(of(np.arange(steps)), np.float64)
+
+
+def why_untraceable(function: Callable[[Any], Any]) -> str:
+    """Why jax cannot trace a function of a whole number; empty if it can."""
+    try:
+        jax.eval_shape(function, jax.ShapeDtypeStruct((), np.int32))
+    except Exception as error:  # whatever the user's function raises
+        return type(error).__name__
+    return ""
+
+
+def host_base(where: str, lr: Any) -> float:
+    """A learning rate that is known here: a table is made of it."""
+    if not is_host_number(lr):
+        raise TypeError(f"{where}: without a closed form lr must be a Python number, not traced; got {lr!r}")
+    return float(lr)
+
+
+def _on_host(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    def checked(name: str, value: Any) -> Any:
+        if hasattr(value, "dtype") and not is_host_number(value):
+            raise TypeError(f"{name} must be a Python number; only the learning rate may be an array; got {value!r}")
+        return check(name, value)
+
+    return checked
+
+
+def _not_negative(name: str, value: Any) -> Any:
+    value = number(name, value)
+    if value < 0:
+        raise ValueError(f"{name} must be >= 0, got {value!r}")
+    return value
+
+
+def _share(name: str, value: Any) -> Any:
+    value = number(name, value)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value!r}")
+    return value
+
+
+def _last_epoch(name: str, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int) or value < -1:
+        raise ValueError(f"{name} must be -1, or the index of the last step that was taken; got {value!r}")
+    return value
+
+
+LastEpoch = Annotated[int, _last_epoch]
+"""-1: from the beginning; else the schedule goes on after this step."""
+Number = Annotated[float, _on_host(number)]
+Positive = Annotated[float, _on_host(positive)]
+Factor = Annotated[float, _on_host(_not_negative)]
+Share = Annotated[float, _on_host(_share)]
+WholeLength = Annotated[int, _on_host(whole_length)]
+Count = Annotated[int, _on_host(count)]

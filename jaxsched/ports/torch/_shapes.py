@@ -1,0 +1,49 @@
+"""What torch's cycles need beside the core: lengths that are no whole number of steps, functions of a count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxsched.checks import Count, WholeLength
+from jaxsched.numerics import MAX_STEP, real
+from jaxsched.schedules import Value, schedule, value_at
+
+
+def in_units(*lengths: float) -> tuple[tuple[int, ...], int]:
+    """Lengths in steps as whole numbers of a unit, and how many units a step has: 2.5 steps are 5 halves.
+
+    Where no unit would keep the arithmetic in int32, the lengths are rounded to one that does.
+    """
+    for finest in (10**6, 10**5, 10**4, 10**3, 10**2, 10, 1):
+        fractions = [Fraction(length).limit_denominator(finest) for length in lengths]
+        units = math.lcm(*(fraction.denominator for fraction in fractions))
+        whole = tuple(int(fraction * units) for fraction in fractions)
+        if 2 * sum(whole) * units <= MAX_STEP:
+            break
+    return whole, units
+
+
+@schedule
+def repeating(step: jax.Array, schedule: Value, every: WholeLength) -> jax.Array:
+    """A schedule begun anew every so many steps."""
+    return value_at(schedule, step % jnp.asarray(every, jnp.int32))
+
+
+@schedule
+def faster(step: jax.Array, schedule: Value, units: WholeLength) -> jax.Array:
+    """A schedule written in units, of which a step has ``units``."""
+    units = jnp.asarray(units, jnp.int32)
+    return value_at(schedule, jnp.minimum(step, MAX_STEP // units) * units)
+
+
+@schedule
+def counted(step: jax.Array, function: Callable[[Any], Any], every: WholeLength = 1, first: Count = 0) -> jax.Array:
+    """A function of how many times ``every`` units are over, counted from ``first``."""
+    times = step // jnp.asarray(every, jnp.int32) + first
+    return real(function(times.astype(jnp.result_type(int))))  # of int64, where its results are to be float64

@@ -1,0 +1,187 @@
+"""What differs between two recipes: which field or hyperparameter, of which group, at which steps, by how much."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jaxsched.metric.internal import definitions
+from jaxsched.numerics import is_host_number
+from jaxsched.recipe._recipe import Recipe, as_recipe
+from jaxsched.schedules import value_at
+
+Ranges = tuple[tuple[int, int], ...]
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = _Absent()
+"""What stands in a `Difference` for a value that one of the recipes does not have."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One thing in which two recipes differ."""
+
+    name: str
+    """The field of the recipe, or the hyperparameter."""
+    group: str | None
+    """The group of the hyperparameter; None for a field of the recipe."""
+    a: Any
+    """What the first recipe has: a number where values at steps were compared, `ABSENT` where it has none."""
+    b: Any
+    """The same of the second."""
+    steps: Ranges | None = None
+    """The ranges (first, last) of steps at which numbers differ; None where they do not depend on steps."""
+    at: int | None = None
+    """The step at which they differ most; ``a`` and ``b`` are the values there."""
+
+    def __str__(self) -> str:
+        return _line(self, (self.group,))
+
+
+class Differences(tuple[Difference, ...]):
+    """What differs: a tuple of `Difference`, empty (and false) if nothing does.
+
+    Printed it has a line for each, and one for those that several groups have alike.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        groups: dict[str, list[str | None]] = {}
+        alike = {}
+        for difference in self:
+            key = _line(difference, ())
+            groups.setdefault(key, []).append(difference.group)
+            alike[key] = difference
+        return "\n".join(_line(alike[key], tuple(groups[key])) for key in groups) if self else "no difference"
+
+    __repr__ = __str__
+
+
+def _line(difference: Difference, groups: tuple[str | None, ...]) -> str:
+    d = difference
+    of = f" ({', '.join(map(str, groups))})" if groups and d.group is not None else ""
+    line = f"{d.name}{of}: {_text(d.a)} -> {_text(d.b)}"
+    if d.steps is None:
+        return line
+    shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in d.steps[:4])
+    more = f" and {len(d.steps) - 4} more ranges" if len(d.steps) > 4 else ""
+    return f"{line} at step {d.at}; differs at {shown}{more}"
+
+
+def diff(a: Recipe, b: Recipe, *, rtol: float = 1e-6) -> Differences:
+    """What differs between two recipes, per group and over which steps.
+
+    Schedules are compared by their values, not by how they are written: two that give the same numbers do not differ.
+    They are compared at all steps that both runs have (at the first 1000 where neither has a length).
+
+    Args:
+        a: A recipe.
+        b: Another.
+        rtol: Numbers differ if they are further apart than ``rtol`` times the second. (Schedules are float32,
+            in which two formulas for one value may differ by 1e-7.)
+
+    Returns:
+        `Differences`: print them, or go through their ``name``, ``group``, ``steps``, ``a``, ``b``. Notes and origins
+        are not compared, nor hyperparameters that only one of two optimizers has.
+
+    Example:
+        >>> import jaxsched as js
+        >>> recipe = js.Recipe("sgd", dict(lr=js.linear(0.5, 0.0, 4)), steps=4)
+        >>> other = js.Recipe("sgd", dict(lr=js.linear(0.5, 0.25, 4)), steps=4, groups={"bias": dict(momentum=0.75)})
+        >>> js.diff(recipe, other)
+        lr (bias, norm, weight): 0.125 -> 0.3125 at step 3; differs at 1-3
+        momentum (bias): 0.0 -> 0.75
+    """
+    lengths = [recipe.steps for recipe in map(as_recipe, (a, b)) if recipe.steps is not None]
+    steps = np.arange(min(lengths, default=1000))
+    return Differences((*_of_fields(a, b, steps, rtol), *_of_groups(a, b, steps, rtol)))
+
+
+def _of_fields(a: Recipe, b: Recipe, steps: np.ndarray, rtol: float) -> Iterator[Difference]:
+    for name in ("optimizer", "steps", "steps_per_epoch", "batch_size", "rules"):
+        x, y = getattr(a, name), getattr(b, name)
+        if x != y:
+            yield Difference(name, None, x, y)
+    for name in ("clip_norm", "clip_value", "ema"):
+        yield from _of_values(name, None, getattr(a, name), getattr(b, name), steps, rtol)
+    none = (None, None, None)
+    x, y = (
+        none if r.accumulate is None else (r.accumulate.every, r.accumulate.mean, r.accumulate.drop_at_epoch_end)
+        for r in (a, b)
+    )
+    for name, p, q in zip(("every", "mean", "drop_at_epoch_end"), x, y, strict=True):
+        yield from _of_values(f"accumulate.{name}", None, p, q, steps, rtol)
+
+
+def _of_groups(a: Recipe, b: Recipe, steps: np.ndarray, rtol: float) -> Iterator[Difference]:
+    of_a, of_b = a.by_group(), b.by_group()
+    for group in dict.fromkeys((*of_a, *of_b)):
+        if group not in of_a or group not in of_b:
+            there = ["there" if group in of else ABSENT for of in (of_a, of_b)]
+            yield Difference("group", group, there[0], there[1])
+            continue
+        x, y = of_a[group], of_b[group]
+        if x is None or y is None:
+            if x is not y:
+                yield Difference("group", group, *(("frozen", "trained") if x is None else ("trained", "frozen")))
+            continue
+        for name in dict.fromkeys((*x, *y)):
+            if (name in x and name in y) or a.optimizer == b.optimizer:  # another optimizer has other hyperparameters
+                yield from _of_values(name, group, x.get(name, ABSENT), y.get(name, ABSENT), steps, rtol)
+
+
+def _of_values(name: str, group: str | None, x: Any, y: Any, steps: np.ndarray, rtol: float) -> Iterator[Difference]:
+    if isinstance(x, tuple) and isinstance(y, tuple) and len(x) == len(y):
+        for i, (p, q) in enumerate(zip(x, y, strict=True)):
+            yield from _of_values(f"{name}[{i}]", group, p, q, steps, rtol)
+        return
+    if not (_has_values(x) and _has_values(y)):
+        if x is not y and x != y:
+            yield Difference(name, group, x, y)
+        return
+    if x is y or (callable(x) and callable(y) and x == y):
+        return
+    if not callable(x) and not callable(y):
+        if _apart(np.asarray(x, np.float64), np.asarray(y, np.float64), rtol).any():
+            yield Difference(name, group, x, y)
+        return
+    yield from _of_plateaus(name, group, x, y)
+    at_x, at_y = (np.broadcast_to(np.asarray(value_at(z, steps), np.float64), steps.shape) for z in (x, y))
+    apart = _apart(at_x, at_y, rtol)
+    if apart.any():
+        worst = int(np.argmax(np.where(apart, np.abs(at_x - at_y), 0)))
+        yield Difference(name, group, float(at_x[worst]), float(at_y[worst]), _ranges(apart), worst)
+
+
+def _of_plateaus(name: str, group: str | None, x: Any, y: Any) -> Iterator[Difference]:
+    """What a metric will do is not in the values at steps: where it can differ, the definitions are shown."""
+    p, q = (definitions({name: z}).get(name, ABSENT) for z in (x, y))
+    if p != q:
+        yield Difference(f"{name}, by metric", group, p, q)
+
+
+def _has_values(value: Any) -> bool:
+    return callable(value) or is_host_number(value) or hasattr(value, "dtype")
+
+
+def _apart(x: np.ndarray, y: np.ndarray, rtol: float) -> np.ndarray:
+    return ~np.isclose(x, y, rtol=rtol, atol=0.0, equal_nan=True)
+
+
+def _ranges(found: np.ndarray) -> Ranges:
+    """The stretches of True as (first, last)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], found, [False]]).astype(np.int8)))
+    return tuple((int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True))
+
+
+def _text(value: Any) -> str:
+    return f"{value:.7g}" if isinstance(value, float) and value % 1 else repr(value)

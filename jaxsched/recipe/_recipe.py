@@ -1,0 +1,263 @@
+"""A recipe: the plain description of a training run's optimization, from which the optax chain is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxsched import groups as grouping
+from jaxsched import optimizers, transforms
+from jaxsched.checks import did_you_mean
+from jaxsched.optimizers import internal as hyper
+from jaxsched.recipe._json import from_json, to_json
+from jaxsched.schedules import Value
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True)
+class Accumulation:
+    """How many batches make an update; see `accumulate`."""
+
+    every: Value
+    mean: bool = False
+    drop_at_epoch_end: bool = False
+
+    def tree_flatten(self) -> Any:
+        return (self.every,), (self.mean, self.drop_at_epoch_end)
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Accumulation:
+        return cls(*children, *aux)
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What to optimize with: an optimizer, its hyperparameters for each group, and what is around it.
+
+    It is a value: print it, compare it, pickle it, and pass it through ``jax.jit`` or ``jax.vmap``: the numbers of its
+    schedules are leaves.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> recipe = js.Recipe("sgd", dict(lr=js.cosine(0.1, steps=100), momentum=0.9), steps=100)
+        >>> params = {"kernel": jnp.ones(3)}
+        >>> state = recipe.build().init(params)
+        >>> float(js.hyperparams(state)["weight"]["lr"])  # in float32
+        0.10000000149011612
+    """
+
+    optimizer: str
+    """The name of one of ``jaxsched.optimizers``; of all but ``lbfgs``, which has no groups."""
+    hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Its arguments, for all groups."""
+    groups: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
+    """For a group what it overrides; None freezes it."""
+    rules: tuple[grouping.Rule, ...] = grouping.BY_ROLE
+    """Which parameter belongs to which group."""
+    clip_norm: Value | None = None
+    """The largest norm of all gradients together, or None."""
+    clip_value: float | None = None
+    """The largest magnitude of any entry of a gradient, or None."""
+    accumulate: Accumulation | None = None
+    """How many batches make an update; None: one."""
+    ema: Value | None = None
+    """The decay of an average of the parameters, by update; None: no average."""
+    steps: int | None = None
+    """Length of the run in steps (batches)."""
+    steps_per_epoch: int | None = None
+    """Batches in an epoch."""
+    batch_size: int | None = None
+    """Images in a batch, over all devices."""
+    nominal_batch_size: int | None = None
+    """Images to an update that the learning rates are meant for, where the source says so."""
+    notes: tuple[str, ...] = ()
+    """What a port read and left out, and what it decided."""
+    origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """For a field, or ``group.hyperparameter``, where its number came from."""
+
+    def __post_init__(self) -> None:
+        if not _takes_groups(self.optimizer):
+            raise ValueError(_refusal(self.optimizer))
+        for name in ("hyperparameters", "groups", "origin"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise TypeError(f"Recipe: {name} must be a dict, got {getattr(self, name)!r}")
+        for name in ("steps", "steps_per_epoch", "batch_size", "nominal_batch_size"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"Recipe: {name} must be a whole number >= 1 or None, got {value!r}")
+        if self.accumulate is not None and not isinstance(self.accumulate, Accumulation):
+            raise TypeError(f"Recipe: accumulate must be js.Accumulation(every=...) or None, got {self.accumulate!r}")
+        groups = {name: values if values is None else _tupled(values) for name, values in self.groups.items()}
+        object.__setattr__(self, "hyperparameters", _tupled(self.hyperparameters))
+        object.__setattr__(self, "groups", groups)
+        object.__setattr__(self, "rules", grouping.as_rules(self.rules))
+        object.__setattr__(self, "notes", tuple(self.notes))
+
+    def build(self, *, flatten: bool = False) -> optax.GradientTransformationExtraArgs:
+        """The optax transformation: clip, optimize, average, all inside the accumulation.
+
+        ``update`` is called once for each batch, with the parameters. Returns updates of zero while gathering.
+
+        Args:
+            flatten: Keep and update the parameters of each group as one vector, which can be faster where there are
+                many small arrays; see `flatten_groups`.
+
+        Raises:
+            ValueError: If a hyperparameter is not known or out of its range.
+        """
+        chain: list[optax.GradientTransformation] = []
+        frozen = [group for group, overrides in self.groups.items() if overrides is None]
+        if frozen:  # as parameters without a gradient: they have no part in the norm that is clipped
+            chain.append(optax.masked(optax.set_to_zero(), grouping.mask(*frozen, rules=self.rules)))
+        if self.clip_value is not None:
+            chain.append(optax.clip(self.clip_value))
+        if self.clip_norm is not None:
+            chain.append(transforms.clip_norm(self.clip_norm))
+        make = getattr(optimizers, self.optimizer)
+        chain.append(make(**self.hyperparameters, groups=self.groups, rules=self.rules))
+        if self.ema is not None:
+            chain.append(transforms.ema(self.ema))
+        tx = optax.chain(*chain)
+        if flatten:
+            tx = transforms.flatten_groups(tx, self.rules)
+        if self.accumulate is None:
+            return tx
+        drop = self.steps_per_epoch if self.accumulate.drop_at_epoch_end else None
+        return transforms.accumulate(tx, self.accumulate.every, mean=self.accumulate.mean, steps_per_epoch=drop)
+
+    def by_group(self) -> dict[str, dict[str, Any] | None]:
+        """For each group all its hyperparameters, defaults included; None where it is frozen."""
+        names = tuple(dict.fromkeys(rule.group for rule in self.rules))
+        parameters = inspect.signature(getattr(optimizers, self.optimizer)).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.name not in ("groups", "rules")}
+        for name in self.hyperparameters:
+            if name not in defaults:
+                raise ValueError(
+                    f"{self.optimizer}: {name!r} is not known; the hyperparameters are {', '.join(defaults)}"
+                    f"{did_you_mean(name, tuple(defaults))}"
+                )
+        return hyper.by_group(self.optimizer, {**defaults, **self.hyperparameters}, self.groups, names)
+
+    def to_json(self) -> str:
+        """The recipe as JSON text: every number to the last digit, and no code.
+
+        Raises:
+            TypeError: If it holds code (a function of the user's own as a schedule or in a rule), or traced numbers.
+
+        Example:
+            >>> import jaxsched as js
+            >>> recipe = js.Recipe("sgd", dict(lr=js.cosine(0.1, steps=100)), steps=100)
+            >>> js.Recipe.from_json(recipe.to_json()) == recipe
+            True
+        """
+        return to_json(self, RECORDS)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Recipe:
+        """The recipe that `to_json` has written. The text is data: nothing in it is executed.
+
+        Raises:
+            TypeError: If ``text`` is no text.
+            ValueError: If it is no recipe, naming the field and the value.
+        """
+        recipe: Recipe = from_json(text, RECORDS)
+        try:
+            recipe.by_group()  # checks the hyperparameters, as build() does
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"recipe: {error}") from None
+        return recipe
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recipe):
+            return NotImplemented
+        structure: Any = jax.tree.structure(self)
+        if structure != jax.tree.structure(other):
+            return False
+        same_numbers = all(map(np.array_equal, jax.tree.leaves(self), jax.tree.leaves(other)))
+        return same_numbers and self.notes == other.notes and dict(self.origin) == dict(other.origin)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def replace(self, **changes: Any) -> Recipe:
+        """The same recipe with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def tree_flatten(self) -> Any:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        numbers = {name: fields.pop(name) for name in _NUMBERS}
+        leaves, structure = jax.tree.flatten(numbers, is_leaf=hyper.is_option)
+        static = [(i, leaf) for i, leaf in enumerate(leaves) if hyper.is_option(leaf)]
+        remarks = _Remarks(fields.pop("notes"), fields.pop("origin"))
+        return [leaf for leaf in leaves if not hyper.is_option(leaf)], (
+            structure,
+            tuple(static),
+            tuple(fields.items()),
+            remarks,
+        )
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Recipe:
+        structure, static, fields, remarks = aux
+        leaves = list(children)
+        for i, leaf in static:
+            leaves.insert(i, leaf)
+        recipe = object.__new__(cls)
+        values = {**jax.tree.unflatten(structure, leaves), **dict(fields), **vars(remarks)}
+        for name, value in values.items():
+            object.__setattr__(recipe, name, value)
+        return recipe
+
+
+def as_recipe(value: Any) -> Recipe:
+    """``value``, which must be a recipe: a schedule or a transformation does not say enough to be reported on."""
+    if not isinstance(value, Recipe):
+        raise TypeError(f'a Recipe is needed, such as js.Recipe("sgd", dict(lr=0.1)), got {value!r}')
+    return value
+
+
+def _tupled(values: Any) -> Any:
+    """Pairs such as betas as tuples, so that equal ones are equal; what is no mapping is left to `by_group`."""
+    if not isinstance(values, Mapping):
+        return values
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _takes_groups(name: Any) -> bool:
+    maker = getattr(optimizers, name, None) if isinstance(name, str) else None
+    return callable(maker) and {"groups", "rules"} <= inspect.signature(maker).parameters.keys()
+
+
+def _refusal(name: Any) -> str:
+    known = tuple(filter(_takes_groups, dir(optimizers)))
+    text = f"Recipe: optimizer must be one of {', '.join(known)}, got {name!r}"
+    if not isinstance(name, str):
+        return text
+    if callable(getattr(optimizers, name, None)):
+        return f"{text}; js.{name} has no groups, and so no place in a recipe: call it yourself"
+    return text + did_you_mean(name, known)
+
+
+class _Remarks:
+    """The words beside the numbers. All are equal, so that another derivation is not another compilation."""
+
+    def __init__(self, notes: tuple[str, ...], origin: Mapping[str, str]):
+        self.notes, self.origin = notes, origin
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Remarks)
+
+    def __hash__(self) -> int:
+        return hash(_Remarks)
+
+
+_NUMBERS = ("hyperparameters", "groups", "clip_norm", "clip_value", "accumulate", "ema")
+
+RECORDS = {"$recipe": Recipe, "$accumulation": Accumulation}
+"""What a file may hold; the first is the outermost."""

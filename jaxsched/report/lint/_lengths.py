@@ -1,0 +1,254 @@
+"""Rules on lengths: of warm-ups, decays and cycles, where milestones are, and in which unit they count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from jaxsched.report._moments import Moment, number, numbers, parts, rises
+from jaxsched.report._sample import Sample
+from jaxsched.report._table import epochs, short
+from jaxsched.report.lint._finding import Finding
+
+TINY_WARMUP = 10
+"""Steps; a warm-up this short in an epoch that is much longer was probably meant in epochs."""
+
+
+def no_length(seen: Sample) -> Iterator[Finding]:
+    if seen.recipe.steps is None:
+        yield Finding(
+            "no-length",
+            "remark",
+            "the recipe has no length, so no rule on lengths can look",
+            "Make it with Recipe(steps=..., steps_per_epoch=...).",
+        )
+
+
+def warmup_too_long(seen: Sample) -> Iterator[Finding]:
+    for group, name, moment in _moments(seen):
+        if moment.what == "warm-up ends" and moment.step >= seen.length and moment.clock.end >= seen.length:
+            where = seen.values[group][name]
+            lr = name == "lr"
+            yield Finding(
+                "warmup-too-long" if lr else "momentum-warmup-too-long",
+                "error" if lr and moment.step > seen.length else "warning",
+                f"{name}: warm-up takes {_steps(seen, moment.step)}, training {_steps(seen, seen.length)}: it ends at "
+                f"{short(float(where[-1]))}",
+                "Shorten the warm-up or train for longer.",
+                (group,),
+            )
+
+
+def milestone_past_end(seen: Sample) -> Iterator[Finding]:
+    """And one that another part of the schedule cuts off."""
+    for group, name, moment in _moments(seen):
+        if moment.what not in ("milestone", "next part") or _counts_steps_as_epochs(seen, moment):
+            continue
+        what = "milestone" if moment.what == "milestone" else "next part"
+        if moment.step >= moment.clock.end and moment.clock.end < seen.length:
+            yield Finding(
+                "milestone-never-reached",
+                "warning",
+                f"{name}: the {what} at {_at(seen, moment.step)} lies outside its part of the schedule, which ends at "
+                f"{_at(seen, math.ceil(moment.clock.end))}",
+                "Move it into that part, or let the part last longer.",
+                (group,),
+            )
+        elif moment.step >= seen.length + (what == "next part"):  # one that begins as the run ends is for afterwards
+            yield Finding(
+                "milestone-past-end",
+                "warning",
+                f"{name}: the {what} at {_at(seen, moment.step)} comes after the last step, {seen.length - 1}",
+                "Move it before the end, train for longer, or take it out.",
+                (group,),
+            )
+
+
+def units(seen: Sample) -> Iterator[Finding]:
+    for group, name, moment in _moments(seen):
+        per_epoch, part = seen.recipe.steps_per_epoch, moment.part
+        if not per_epoch or per_epoch < 2:
+            return
+        run = seen.length / per_epoch
+        lengths = _lengths(moment)
+        if not lengths:
+            continue
+        given = f"({', '.join(map(short, lengths))})" if len(lengths) > 1 else short(lengths[0])
+        longest = max(lengths)
+        if moment.clock.every == 1 and rises(part):
+            mixed = longest <= TINY_WARMUP and longest * TINY_WARMUP < per_epoch
+        else:
+            mixed = moment.clock.every == 1 and run / 2 <= longest <= run and longest * 10 <= seen.length
+        if mixed:
+            yield Finding(
+                "epochs-as-steps",
+                "warning",
+                f"{name}: {part.name} has {given} steps, of {seen.length} in {epochs(seen.length, per_epoch)} epochs: "
+                "that reads like epochs",
+                f"Count steps (x {per_epoch}), or put it in per_epoch(..., {per_epoch}).",
+                (group,),
+            )
+        elif _counts_steps_as_epochs(seen, moment):
+            yield Finding(
+                "steps-as-epochs",
+                "warning",
+                f"{name}: {part.name} has {given} epochs, of {epochs(seen.length, per_epoch)}: that reads like steps",
+                f"Count epochs (/ {per_epoch}), or take it out of per_epoch.",
+                (group,),
+            )
+
+
+def length_mismatch(seen: Sample) -> Iterator[Finding]:
+    """The end of a decay and the end of training; also of one that counts updates."""
+    if seen.recipe.steps is None:
+        return
+    near = max(seen.length * 0.01, seen.recipe.steps_per_epoch or 0) + 1
+    every = int(seen.every.max())
+    for group, name, moment in _moments(seen):
+        end, clock = moment.step, moment.clock
+        if name != "lr" or not moment.what.endswith(" ends") or moment.what in ("warm-up ends", "cooldown ends"):
+            continue
+        if clock.end < seen.length or abs(end - seen.length) <= near or _counts_steps_as_epochs(seen, moment):
+            continue
+        lr = seen.values[group][name]
+        begun = clock.step(0)
+        if clock.every == 1 < every and abs((end - begun) * every - (seen.length - begun)) <= near * every:
+            yield Finding(
+                "counts-updates",
+                "warning",
+                f"{name}: {moment.part.name} ends at step {end}, training after {seen.length} batches, {every} to an "
+                f"update: that reads like a count of updates ({seen.length // every})",
+                "Schedules count batches, accumulation or not: make it as long as the run.",
+                (group,),
+            )
+        elif end > seen.length:
+            yield Finding(
+                "length-mismatch",
+                "warning",
+                f"{name}: {moment.part.name} ends at {_at(seen, end)}, training after {_steps(seen, seen.length)}: the "
+                f"last value is {short(float(lr[-1]))}",
+                "Make it as long as the run.",
+                (group,),
+            )
+        else:
+            rest = seen.length - end
+            yield Finding(
+                "length-mismatch",
+                "remark" if rest < seen.length / 2 else "warning",
+                f"{name}: {moment.part.name} ends at {_at(seen, end)}; the last {_steps(seen, rest)} are flat",
+                "If that is not meant, make it as long as the run.",
+                (group,),
+            )
+
+
+def restart_cut(seen: Sample) -> Iterator[Finding]:
+    for group, by_name in seen.moments.items():
+        found = [m for m in by_name.get("lr", []) if m.what == "restart" and m.clock.end >= seen.length]
+        later = [m for m in found if m.step > seen.length]
+        if not later or seen.recipe.steps is None:
+            continue
+        begun = max((m.step for m in found if m.step <= seen.length), default=later[0].clock.step(0))
+        share = (seen.length - begun) / (later[0].step - begun)
+        if 0.02 < share < 0.98:
+            yield Finding(
+                "restart-cut",
+                "warning",
+                f"lr: the cycle that begins at {_at(seen, begun)} would last {_steps(seen, later[0].step - begun)}; "
+                f"training ends after {share:.0%} of it, at {short(float(seen.values[group]['lr'][-1]))}",
+                "Choose a length of the run at which a cycle ends.",
+                (group,),
+            )
+
+
+def floor_above_lr(seen: Sample) -> Iterator[Finding]:
+    for group, values in seen.groups.items():
+        for part, clock in parts((values or {}).get("lr")):
+            if clock.end < seen.length:
+                continue  # as the rise of one cycle, which is half a cosine too
+            floor = number(part.arguments.get("floor"))
+            peak = number(part.arguments.get("peak", part.arguments.get("base")))
+            if floor is not None and peak is not None and floor > peak:
+                yield Finding(
+                    "floor-above-lr",
+                    "warning",
+                    f"lr: {part.name} goes from {short(peak)} up to its floor of {short(floor)}",
+                    "Lower the floor of this group below its learning rate.",
+                    (group,),
+                )
+
+
+def plateau_patience(seen: Sample) -> Iterator[Finding]:
+    per_epoch = seen.recipe.steps_per_epoch
+    if seen.recipe.steps is None or not per_epoch:
+        return
+    run = seen.length / per_epoch
+    for group, values in seen.groups.items():
+        for name, value in (values or {}).items():
+            for part, _ in parts(value):
+                patience = number(part.arguments.get("patience"))
+                if part.name == "plateau" and patience is not None and patience + 2 > run:
+                    yield Finding(
+                        "plateau-patience",
+                        "warning",
+                        f"{name}: plateau bears {short(patience)} bad reports, and with one each epoch there are only "
+                        f"{short(run)}: it never acts",
+                        "Lower the patience, or report more often.",
+                        (group,),
+                    )
+
+
+RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {
+    "no-length": no_length,
+    "warmup-too-long": warmup_too_long,
+    "momentum-warmup-too-long": warmup_too_long,
+    "milestone-past-end": milestone_past_end,
+    "milestone-never-reached": milestone_past_end,
+    "epochs-as-steps": units,
+    "steps-as-epochs": units,
+    "length-mismatch": length_mismatch,
+    "counts-updates": length_mismatch,
+    "restart-cut": restart_cut,
+    "floor-above-lr": floor_above_lr,
+    "plateau-patience": plateau_patience,
+}
+
+
+def _moments(seen: Sample) -> Iterator[tuple[str, str, Moment]]:
+    if seen.recipe.steps is None:
+        return
+    for group, by_name in seen.moments.items():
+        for name, found in by_name.items():
+            for moment in found:
+                yield group, name, moment
+
+
+def _lengths(moment: Moment) -> list[float]:
+    """The lengths that someone has written into a part that a moment is of."""
+    arguments = moment.part.arguments
+    if moment.part.name in ("sequential", "piecewise"):
+        return []
+    at = numbers(arguments.get("at"))
+    length = number(arguments.get("steps", arguments.get("every")))
+    return at or ([] if length is None else [length])
+
+
+def _counts_steps_as_epochs(seen: Sample, moment: Moment) -> bool:
+    per_epoch = seen.recipe.steps_per_epoch or 1
+    lengths = _lengths(moment)
+    return bool(
+        per_epoch > 1
+        and moment.clock.every == per_epoch
+        and lengths
+        and min(lengths) > seen.length / per_epoch
+        and seen.length / 5 <= max(lengths) <= seen.length
+    )
+
+
+def _steps(seen: Sample, count: float) -> str:
+    in_epochs = epochs(count, seen.recipe.steps_per_epoch)
+    return f"{short(count)} steps" + (f" ({in_epochs} epochs)" if in_epochs else "")
+
+
+def _at(seen: Sample, step: int) -> str:
+    epoch = epochs(step, seen.recipe.steps_per_epoch)
+    return f"step {step}" + (f" (epoch {epoch})" if epoch else "")

@@ -1,0 +1,70 @@
+"""What looks wrong with a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jaxsched import groups as grouping
+from jaxsched.recipe import Recipe
+from jaxsched.report._parameters import ParameterTable, parameter_table
+from jaxsched.report._sample import Sample, sample
+from jaxsched.report.lint import _groups as _lint_groups
+from jaxsched.report.lint import _lengths as _lint_lengths
+from jaxsched.report.lint import _updates as _lint_updates
+from jaxsched.report.lint import _values as _lint_values
+from jaxsched.report.lint._finding import Finding, Findings, merged
+
+RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {
+    **_lint_lengths.RULES,
+    **_lint_values.RULES,
+    **_lint_updates.RULES,
+}
+"""By code what looks at a recipe; a rule may also find what another code is for."""
+PARAMETER_RULES: dict[str, Callable[[Sample, ParameterTable], Iterator[Finding]]] = _lint_groups.RULES
+"""By code what needs the parameters too."""
+
+
+def lint(recipe: Recipe, params: Any = None) -> Findings:
+    """What looks wrong with a recipe: the mistakes that people make.
+
+    A rule that has nothing to go by (the recipe has no length, say) finds nothing. docs/lint.md lists the rules.
+
+    Args:
+        recipe: The recipe.
+        params: The parameters; with them, what the groups really hold is looked at too.
+
+    Returns:
+        The findings, the worst first: data that print.
+
+    Example:
+        >>> import jaxsched as js
+        >>> lr = js.warmup(js.per_epoch(js.multi_step(0.02, at=(8, 16)), 1000), steps=500)
+        >>> js.lint(js.Recipe("sgd", dict(lr=lr), rules=[("**", "all")], steps=12_000, steps_per_epoch=1000))
+        warning milestone-past-end (all): lr: the milestone at step 16000 (epoch 16) comes after the last step, 11999
+          Move it before the end, train for longer, or take it out.
+    """
+    return lint_sample(sample(recipe), params)
+
+
+def lint_sample(seen: Sample, params: Any = None) -> Findings:
+    """`lint`, of what was looked at already."""
+    found = [finding for rule in dict.fromkeys(RULES.values()) for finding in rule(seen)]
+    if params is not None:
+        found += _of_parameters(seen, params)
+    return merged(found)
+
+
+def _of_parameters(seen: Sample, params: Any) -> Iterator[Finding]:
+    try:
+        parameter_table(params, seen.recipe.rules)
+    except ValueError as error:
+        yield Finding("rules-do-not-fit", "error", str(error), "The recipe cannot be built for these parameters.")
+    # what a rule that matches nothing leaves to be looked at; a parameter in no group leaves nothing
+    optional = [grouping.Rule(rule.match, rule.group, True) for rule in seen.recipe.rules]
+    try:
+        table = parameter_table(params, optional)
+    except ValueError:
+        return
+    for rule in dict.fromkeys(PARAMETER_RULES.values()):
+        yield from rule(seen, table)

@@ -1,0 +1,144 @@
+"""Rules on the values of the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from jaxsched.metric.internal import definitions
+from jaxsched.report._curves import update_steps
+from jaxsched.report._moments import parts
+from jaxsched.report._sample import Sample
+from jaxsched.report._table import short
+from jaxsched.report.lint._finding import Finding
+from jaxsched.schedules import Schedule
+
+LARGEST_JUMP = 10.0
+
+
+def negative_lr(seen: Sample) -> Iterator[Finding]:
+    for group, lr in _rates(seen):
+        if (lr < 0).any():
+            step = int(seen.steps[int(np.argmin(lr))])
+            yield Finding(
+                "negative-lr",
+                "error",
+                f"lr is negative, {short(float(lr.min()))} at step {step}",
+                "Bound it: js.maximum(schedule, 0.0).",
+                (group,),
+            )
+
+
+def zero_lr(seen: Sample) -> Iterator[Finding]:
+    for group, lr in _rates(seen):
+        moves = np.flatnonzero(lr != 0)
+        if not moves.size:
+            yield Finding(
+                "zero-lr",
+                "warning",
+                "lr is 0 throughout: nothing of this group is trained",
+                f'If that is meant, freeze it: groups={{"{group}": None}}.',
+                (group,),
+            )
+            continue
+        first, last = int(seen.steps[moves[0]]), int(seen.steps[moves[-1]])
+        idle = int(update_steps(seen.recipe, np.arange(first)).sum())
+        if idle > 1:
+            yield Finding(
+                "zero-lr",
+                "warning",
+                f"lr is exactly 0 for the first {idle} updates (to step {first - 1})",
+                "Start the warm-up above 0, or step by step instead of by epoch.",
+                (group,),
+            )
+        if last < seen.length - 2 and seen.recipe.steps is not None:
+            yield Finding(
+                "zero-lr",
+                "warning",
+                f"lr is exactly 0 from step {last + 1} to the last, {seen.length - 1}",
+                "End the training there, or give the decay a floor.",
+                (group,),
+            )
+        between = np.flatnonzero(lr[moves[0] : moves[-1]] == 0)
+        if between.size > 1:
+            yield Finding(
+                "zero-lr",
+                "warning",
+                f"lr is exactly 0 at step {int(seen.steps[moves[0] + between[0]])} and others before the end",
+                "Give the schedule a floor.",
+                (group,),
+            )
+
+
+def rising_at_end(seen: Sample) -> Iterator[Finding]:
+    if seen.recipe.steps is None:
+        return
+    for group, lr in _rates(seen):
+        found = seen.moments[group]["lr"]
+        if any(m.what == "restart" or (m.what == "warm-up ends" and m.step >= seen.length) for m in found):
+            continue  # the rules on lengths speak of those
+        before = seen.at(lr, seen.length - 1 - max(seen.length // 20, 1))
+        if lr[-1] > before * 1.001:
+            yield Finding(
+                "rising-at-end",
+                "warning",
+                f"lr rises at the end, from {short(before)} to {short(float(lr[-1]))} in the last twentieth",
+                "A run should end on a low learning rate: look at the lengths.",
+                (group,),
+            )
+
+
+def jump(seen: Sample) -> Iterator[Finding]:
+    for group, lr in _rates(seen):
+        for moment in seen.moments[group]["lr"]:
+            if not moment.happens or not 1 < moment.step < seen.length or moment.what == "restart":
+                continue
+            before, after = seen.at(lr, moment.step - 1), seen.at(lr, moment.step)
+            if before <= 0 or after <= 0:
+                continue
+            ratio = max(before, after) / min(before, after)
+            if ratio > LARGEST_JUMP * 1.001:  # stairs of 10 are common; float32 makes them 10.000001
+                yield Finding(
+                    "jump",
+                    "warning",
+                    f"lr jumps from {short(before)} to {short(after)}, {ratio:.3g} times, at step {moment.step}",
+                    "Let the parts meet: the end of one is the start of the next.",
+                    (group,),
+                )
+
+
+def never_decays(seen: Sample) -> Iterator[Finding]:
+    if seen.recipe.steps is None:
+        return
+    for group, lr in _rates(seen):
+        schedule = (seen.groups[group] or {})["lr"]
+        names = {part.name for part, _ in parts(schedule)}
+        if not isinstance(schedule, Schedule) or names <= {"constant"} or definitions({"lr": schedule}):
+            continue
+        top = int(np.argmax(lr >= lr.max() * (1 - 1e-6)))
+        if lr[top] > 0 and (lr[top:] >= lr[top] * (1 - 1e-6)).all() and seen.steps[top] < seen.length // 2:
+            # a constant after a warm-up is asked for; a decay that never comes is not
+            decays = any(moment.what not in ("warm-up ends", "next part") for moment in seen.moments[group]["lr"])
+            yield Finding(
+                "never-decays",
+                "remark" if "constant" in names and not decays else "warning",
+                f"lr stays at {short(float(lr[-1]))} from step {int(seen.steps[top])} to the end: it never falls",
+                "Add a decay; if there is one, look where its milestones are counted from.",
+                (group,),
+            )
+
+
+RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {
+    "negative-lr": negative_lr,
+    "zero-lr": zero_lr,
+    "rising-at-end": rising_at_end,
+    "jump": jump,
+    "never-decays": never_decays,
+}
+
+
+def _rates(seen: Sample) -> Iterator[tuple[str, np.ndarray]]:
+    for group, values in seen.values.items():
+        if "lr" in values:
+            yield group, values["lr"]

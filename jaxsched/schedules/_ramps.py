@@ -1,0 +1,78 @@
+"""The ways from one value to another over some steps, each exact at both ends: for warm-up and cooldown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxsched.checks import choice
+from jaxsched.numerics import fractions, is_host_number, left, sin_squared
+
+
+def between(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array, shape: str) -> jax.Array:
+    """``start`` at step 0, ``end`` from ``steps`` on, and between them the ``shape``."""
+    over = left(step, steps) <= 0
+    return jnp.where(over, end, jnp.where(step <= 0, start, _SHAPES[shape](step, steps, start, end)))
+
+
+def check_shape(shape: str, **ends: Any) -> None:
+    """An error if a number that is to be approached or left exponentially is not positive."""
+    for name, end in ends.items():
+        if shape == "exponential" and is_host_number(end) and end <= 0:
+            raise ValueError(f"{name} must be positive for shape='exponential', got {end!r}; give the smallest value")
+
+
+# Each end has its own weight, so that nothing cancels.
+
+
+def _linear(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
+    gone, left = fractions(step, steps)
+    return start * left.high + end * gone.high
+
+
+def _cosine(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
+    gone, left = fractions(step, steps)
+    return start * sin_squared(*left) + end * sin_squared(*gone)
+
+
+def _quadratic(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
+    gone, left = fractions(step, steps)
+    return start * (left.high * (1.0 + gone.high)) + end * jnp.square(gone.high)
+
+
+def _sqrt(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
+    gone, left = fractions(step, steps)
+    root = jnp.sqrt(jnp.where(gone.high > 0, gone.high, 1.0))  # not of 0, where its gradient is infinite
+    return start * (left.high / (1.0 + root)) + end * root
+
+
+def _exponential(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
+    gone, left = fractions(step, steps)
+    return _power(start, *left) * _power(end, *gone)
+
+
+def _power(base: jax.Array, exponent: jax.Array, lost: jax.Array) -> jax.Array:
+    positive = base > 0
+    some = jnp.where(positive, base, 1.0)
+    return jnp.where(positive, jnp.power(some, exponent) * (1.0 + lost * jnp.log(some)), exponent <= 0)
+
+
+def _constant(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
+    del step, steps, end
+    return start
+
+
+_SHAPES: dict[str, Callable[[jax.Array, Any, jax.Array, jax.Array], jax.Array]] = {
+    "linear": _linear,
+    "cosine": _cosine,
+    "quadratic": _quadratic,
+    "sqrt": _sqrt,
+    "exponential": _exponential,
+    "constant": _constant,
+}
+
+Shape = Annotated[str, choice(*_SHAPES)]
+"""How to go from one value to another: linear, cosine, quadratic, sqrt, exponential or (not at all, then) constant."""

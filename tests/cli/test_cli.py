@@ -1,0 +1,232 @@
+"""The command, through typer's runner and as a process."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import jaxsched as js
+from jaxsched.cli._app import app
+from jaxsched.cli._options import OPTIONS
+from jaxsched.cli._source import Given, recognise
+
+HYP = """\
+lr0: 0.01
+lrf: 0.01
+momentum: 0.937
+weight_decay: 5e-4
+warmup_epochs: 3.0
+warmup_momentum: 0.8
+warmup_bias_lr: 0.1
+box: 0.05
+"""
+MMDET_2 = """\
+model = dict(type='RetinaNet')
+optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)
+optimizer_config = dict(grad_clip=None)
+lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])
+runner = dict(type='EpochBasedRunner', max_epochs=12)
+"""
+MMDET_3 = """\
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=1)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[16, 22], gamma=0.1)]
+"""
+DETECTRON = """\
+MODEL: {META_ARCHITECTURE: RetinaNet}
+SOLVER: {BASE_LR: 0.02, MAX_ITER: 90000, STEPS: "(60000, 80000)", IMS_PER_BATCH: 16}
+"""
+ARGS = "task: detect\nmode: train\nepochs: 100\nbatch: 16\noptimizer: SGD\nlr0: 0.01\nlrf: 0.01\n"
+LENGTH = ["--epochs", "300", "--steps-per-epoch", "7393", "--batch-size", "16"]
+FILES = {
+    "yolov5": ("hyp.yaml", HYP, LENGTH),
+    "openmmlab": ("retinanet.py", MMDET_2, ["-s", "7330"]),
+    "openmmlab 3": ("faster.py", MMDET_3, ["-s", "7330"]),
+    "detectron2": ("retinanet.yaml", DETECTRON, []),
+    "ultralytics": ("args.yaml", ARGS, ["-s", "1000"]),
+    "ultralytics auto": (
+        "args.yaml",
+        ARGS.replace("SGD", "auto"),
+        ["--images", "118287", "--classes", "80", "--outputs", "first"],
+    ),
+    "recipe": ("recipe.json", js.Recipe("sgd", dict(lr=js.cosine(0.1, 100)), steps=100).to_json(), []),
+}
+GOLDEN = Path(__file__).parents[1] / "report" / "golden"
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stdout
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(kind):
+        name, text, options = FILES[kind]
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name, options
+
+    return write
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_kind_is_recognised_shown_linted_and_converted(kind, file):
+    path, options = file(kind)
+    assert recognise(path) == kind.split()[0]
+    shown = run("show", path, *options)
+    assert "values" in shown
+    assert "warm-up ends" in shown or kind == "recipe"
+    assert "step 0" in shown
+    recipe = js.Recipe.from_json(run("convert", path, *options))
+    assert str(js.explain(recipe)).splitlines()[0] == shown.splitlines()[0]
+    run("lint", path, *options)
+    assert run("diff", path, path, *options) == "no difference\n"
+
+
+def test_the_config_that_never_decays_is_found(file):
+    path, options = file("openmmlab 3")
+    assert "warning never-decays (weight): lr stays at 0.02" in run("lint", path, *options)
+
+
+def test_json_is_the_same_as_data(file):
+    path, options = file("yolov5")
+    shown = json.loads(run("show", path, *options, "--json"))
+    recipe = js.ports.yolov5.recipe(path, epochs=300, steps_per_epoch=7393, batch_size=16)
+    assert shown["steps"] == recipe.steps == 2217900
+    assert shown["groups"]["weight"]["origin"]["weight_decay"].endswith("hyp.yaml: weight_decay 0.0005 x 16 x 4 / 64")
+    assert shown["rows"][1] == json.loads(json.dumps(js.explain(recipe).to_dict()))["rows"][1]
+    (finding,) = json.loads(run("lint", path, *options, "--json"))
+    assert finding["code"] == "accumulation-drops"
+    (difference, *_) = json.loads(run("diff", path, path, "--json", *options) or "[]") or [None]
+    assert difference is None
+
+
+def test_an_error_found_is_exit_status_1(file):
+    path, _ = file("yolov5")
+    out = run("lint", path, "-e", 2, "-s", 10, "-b", 64, code=1)
+    assert "error warmup-too-long" in out
+    assert "100 steps (10 epochs), training 20 steps (2 epochs)" in out
+
+
+def test_a_difference_is_exit_status_1(file, tmp_path):
+    path, options = file("yolov5")
+    run("convert", path, *options, "-o", tmp_path / "kept.json")
+    assert run("diff", tmp_path / "kept.json", path, *options) == "no difference\n"
+    options[-1] = "64"
+    assert "batch_size: 16 -> 64" in run("diff", tmp_path / "kept.json", path, *options, code=1)
+
+
+def test_pictures(file, tmp_path):
+    path, options = file("yolov5")
+    other, _ = file("detectron2")
+    out = run("plot", path, *options, "-o", tmp_path / "one.png")
+    assert out.strip() == str(tmp_path / "one.png")
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+    run("plot", path, other, *options, "-o", tmp_path / "two.svg")
+    drawn = (tmp_path / "two.svg").read_text(encoding="utf-8")
+    assert "hyp" in drawn
+    assert "retinanet" in drawn
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "no_such.yaml"], "error: no_such.yaml: No such file or directory"),
+        (["show", "hyp.yaml"], "give --steps-per-epoch, --epochs, --batch-size"),
+        (["show", "retinanet.py"], "give --steps-per-epoch"),
+        (["show", "retinanet.py", "-s", "10", "--epochs", "3"], "--epochs has no meaning for an OpenMMLab config"),
+        (["show", "recipe.json", "--epochs", "3", "-s", "10"], "the recipe has steps 100"),
+        (["show", "hyp.yaml", "--as", "keras"], "--as must be one of recipe, yolov5"),
+        (["show", "hyp.yaml", "--as", "recipe"], "recipe"),
+        (["lint", "bad.yaml"], "is no YAML"),
+        (["lint", "other.yaml"], "none of the kinds that are known"),
+        (["lint", "other.json"], 'has no "$recipe"'),
+        (["lint", "binary"], "is no text"),
+        (["plot", "retinanet.yaml", "-o", "picture.jpeg"], "a picture ends in .png, .svg, .pdf"),
+        (["convert", "evil.py", "-s", "10"], "evil.py"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_exit_status_2(arguments, message, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for kind in FILES:
+        file(kind)
+    Path("bad.yaml").write_text("lr0: [1")
+    Path("other.yaml").write_text("name: thing")
+    Path("other.json").write_text('{"lr": 1}')
+    Path("binary").write_bytes(b"\xff\xfe\x00")
+    Path("evil.py").write_text("__import__('os').system('touch executed')\noptimizer = dict(type='SGD')\n")
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert not Path("executed").exists()
+
+
+def test_images_in_place_of_steps_per_epoch(file):
+    path, _ = file("yolov5")
+    shown = json.loads(run("show", path, "-e", 300, "-b", 16, "--images", 118287, "--json"))
+    assert shown["steps_per_epoch"] == 7393
+
+
+def test_help_names_every_command():
+    text = run("--help")
+    assert all(command in text for command in ("show", "lint", "plot", "diff", "convert", "--install-completion"))
+    assert run("--version").strip() == js.__version__
+
+
+def process(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_as_a_process_with_a_pipe_and_in_ascii(file):
+    """The text is the same without a terminal and has no escape codes; where there is no UTF-8, none is written."""
+    path, options = file("yolov5")
+    environment = {"PYTHONIOENCODING": "ascii", "PATH": "", "PYTHONPATH": str(Path(js.__file__).parents[1])}
+    started = time.monotonic()
+    done = process("-m", "jaxsched", "show", path, *options, env=environment)
+    took = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert done.stdout.isascii()
+    assert "lr of weight" in done.stdout
+    assert done.stderr == ""
+    assert took < 20  # 2 s on an idle machine: benchmarks say; here it must only not hang
+    failed = process("-m", "jaxsched", "show", "no_such", env=environment)
+    assert (failed.returncode, failed.stdout, failed.stderr) == (2, "", "error: no_such: No such file or directory\n")
+
+
+def test_without_the_extra_the_error_names_it():
+    code = "import sys; sys.modules['typer'] = None; from jaxsched.cli import main; main()"
+    done = process("-c", code)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("pip install 'jaxsched[cli]'")
+
+
+def test_importing_jaxsched_imports_no_extra_and_no_port():
+    code = (
+        "import sys, jaxsched; "
+        "wrong = {'matplotlib', 'rich', 'typer', 'yaml', 'flax', 'torch', 'jaxsched.report'} & set(sys.modules); "
+        "print(sorted(wrong | {m for m in sys.modules if m.startswith('jaxsched.ports.') and '._' not in m}))"
+    )
+    assert process("-c", code).stdout.strip() == "[]"
+
+
+def test_every_command_takes_what_is_said_beside_a_file():
+    """The options are those of `Given`: one for each field, and none of a field that is not there."""
+    fields = {field.name for field in dataclasses.fields(Given)} - {"strict"}
+    assert set(OPTIONS) == fields
+    for command in typer.main.get_command(app).commands.values():
+        assert fields <= {parameter.name for parameter in command.params}, command.name

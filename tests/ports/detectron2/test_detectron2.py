@@ -1,0 +1,197 @@
+"""Detectron2's builder against every recorded iteration; its SOLVER read from dicts and files, good and bad."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsched as js
+from jaxsched.ports import detectron2
+
+RECORDED = json.loads((Path(__file__).parents[2] / "recorded" / "detectron2_schedules.json").read_text())
+BUILT = [trace for trace in RECORDED["traces"] if trace["kind"] == "build_lr_scheduler"]
+DEPRECATED = [trace for trace in RECORDED["traces"] if trace["kind"].startswith("deprecated")]
+
+
+def label(trace):
+    solver = trace["solver"]
+    return f"{solver['LR_SCHEDULER_NAME']}-{solver['WARMUP_ITERS']}-{solver.get('WARMUP_METHOD', '')}"
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("trace", BUILT, ids=label)
+def test_every_recorded_iteration(trace, double):
+    base = trace["solver"]["BASE_LR"]
+    with jax.enable_x64(double):
+        make = detectron2.build_lr_scheduler({"SOLVER": trace["solver"]})
+        for group, start in enumerate((base, 2 * base)):
+            ours = np.asarray(make(start)(np.asarray(trace["iters"])))
+            # relative to the base lr: the last steps of a cosine are differences of near-equal numbers in fvcore
+            tolerance = (1e-12 if double else 2e-7) * start
+            np.testing.assert_allclose(ours, np.asarray(trace["lr"])[:, group], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("trace", DEPRECATED)
+def test_the_deprecated_class(trace):
+    arguments = dict(trace["args"])
+    lr = detectron2.WarmupMultiStepLR(**{k: v for k, v in arguments.items() if k != "base"})(arguments["base"])
+    expected = np.asarray(trace["lr"])
+    expected = expected[:, 0] if expected.ndim == 2 else expected
+    np.testing.assert_allclose(lr(np.asarray(trace["iters"])), expected, rtol=5e-7)
+
+
+TREE = {
+    "conv": {"kernel": jnp.ones((3, 3, 2, 2)), "bias": jnp.ones(2)},
+    "bn": {"scale": jnp.ones(2), "bias": jnp.ones(2)},
+    "ln": {"scale": jnp.ones(2), "bias": jnp.ones(2)},
+    "fc": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+}
+NAMES = {"conv/kernel": "conv.weight", "fc/kernel": "fc.weight", "bn/scale": "bn.weight", "ln/scale": "ln.weight"}
+NAMES |= {f"{module}/bias": f"{module}.bias" for module in TREE}
+
+
+@pytest.mark.parametrize("recorded", RECORDED["param_groups"], ids=lambda g: str(len(g["kwargs"])))
+def test_recorded_groups(recorded):
+    kwargs = recorded["kwargs"]
+    recipe = detectron2.recipe(
+        dict(
+            BASE_LR=kwargs["base_lr"],
+            WEIGHT_DECAY=kwargs["weight_decay"],
+            WEIGHT_DECAY_NORM=kwargs.get("weight_decay_norm", kwargs["weight_decay"]),
+            BIAS_LR_FACTOR=kwargs.get("bias_lr_factor", 1.0),
+            WEIGHT_DECAY_BIAS=kwargs.get("weight_decay_bias"),
+            WARMUP_ITERS=0,
+        )
+    )
+    expected = {name: (g["lr"], g["weight_decay"]) for g in recorded["groups"] for name in g["params"]}
+    curves = js.curves(recipe, [0])
+    labels = js.labels(TREE, recipe.rules)
+    for parameter, group in zip(js.parameters(TREE), jax.tree.leaves(labels), strict=True):
+        lr, decay = expected[NAMES[parameter.path]]
+        np.testing.assert_allclose([curves[group]["lr"][0], curves[group]["weight_decay"][0]], [lr, decay], rtol=1e-7)
+
+
+def test_the_margin_of_fvcore_brings_stairs_forward_in_long_runs():
+    lr = detectron2.build_lr_scheduler(dict(MAX_ITER=2_000_000, STEPS=(1_000_000,), WARMUP_ITERS=0))(1.0)
+    assert [float(lr(step)) for step in (999_997, 999_998, 999_999)] == pytest.approx([1.0, 0.1, 0.1])
+
+
+def test_it_builds_and_trains():
+    recipe = detectron2.recipe(
+        dict(SOLVER=dict(MAX_ITER=4, STEPS=[2], WARMUP_ITERS=0, BIAS_LR_FACTOR=2, CLIP_GRADIENTS=dict(ENABLED=True)))
+    )
+    tx = recipe.build()
+    state = tx.init(TREE)
+    _, state = tx.update(TREE, state, TREE)
+    assert float(js.hyperparams(state)["norm_bias"]["lr"]) == pytest.approx(0.002)
+    assert recipe.clip_value == 1.0
+    assert recipe.steps == 4
+    assert js.Recipe.from_json(recipe.to_json()) == recipe
+
+
+def write(folder, name, text):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_files_inherit(tmp_path):
+    write(
+        tmp_path,
+        "base.yaml",
+        "SOLVER:\n  BASE_LR: 0.02\n  CLIP_GRADIENTS: {ENABLED: True}\n  STEPS: (210000, 250000)\n",
+    )
+    write(tmp_path, "mid/a.yaml", '_BASE_: "../base.yaml"\nMODEL: {X: 1}\nSOLVER:\n  MAX_ITER: 270000\n')
+    path = write(
+        tmp_path,
+        "mid/b.yaml",
+        "_BASE_: a.yaml\nSOLVER:\n  CLIP_GRADIENTS: {CLIP_VALUE: 5e-1}\n  AMP: {ENABLED: true}\n",
+    )
+    recipe = detectron2.recipe(str(path), steps_per_epoch=7330)
+    assert (recipe.steps, recipe.clip_value, recipe.batch_size) == (270000, 0.5, 16)
+    np.testing.assert_allclose(js.curves(recipe, [250000])["weight"]["lr"], 0.0002, rtol=1e-6)
+    assert "AMP" in str(recipe.notes)
+    assert "b.yaml" in recipe.origin["lr"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.yaml": "_BASE_: b.yaml", "b.yaml": "_BASE_: a.yaml"}, "based on itself"),
+        ({"a.yaml": "_BASE_: a.yaml"}, "based on itself"),
+        ({"a.yaml": "_BASE_: 3"}, "must name files"),
+        ({"a.yaml": "_BASE_: https://example.org/a.yaml"}, "must name files"),
+        ({"a.yaml": "SOLVER: 3"}, "must hold names"),
+        ({"a.yaml": "[1, 2]"}, "must hold names"),
+        ({"a.yaml": "SOLVER: {STEPS: !!python/object/apply:os.system ['touch hacked']}"}, "is no YAML"),
+        ({"a.yaml": "[" * 100_000}, "no YAML"),
+        ({"a.yaml": "x: " + "1" * 10_000}, "no YAML"),
+        ({"a.yaml": "x" * (2**20 + 1)}, "bytes"),
+        ({"a.yaml": "\x00"}, "no YAML"),
+        ({"a.yaml": "SOLVER:\n  STEPS: __import__('os').system('touch hacked')"}, "STEPS must be a list"),
+    ],
+)
+def test_bad_files(tmp_path, monkeypatch, files, message):
+    monkeypatch.chdir(tmp_path)
+    for name, text in files.items():
+        write(tmp_path, name, text)
+    with pytest.raises((ValueError, TypeError), match=message):
+        detectron2.recipe(tmp_path / "a.yaml")
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_a_chain_of_files_has_an_end(tmp_path):
+    for i in range(40):
+        write(tmp_path, f"{i}.yaml", f"_BASE_: {i + 1}.yaml")
+    with pytest.raises(ValueError, match="more than 32"):
+        detectron2.recipe(tmp_path / "0.yaml")
+
+
+@pytest.mark.parametrize(
+    ("solver", "message"),
+    [
+        (dict(MAX_ITERS=1), "did you mean 'MAX_ITER'"),
+        (dict(MAX_ITER=0), "MAX_ITER must be a whole number >= 1"),
+        (dict(MAX_ITER="many"), "MAX_ITER must be a number"),
+        (dict(STEPS=[10, 5]), "ascend"),
+        (dict(STEPS=[40000]), "ascend between 0 and MAX_ITER"),
+        (dict(STEPS=[0]), "ascend"),
+        (dict(STEPS=[1.5]), r"STEPS\[0\]"),
+        (dict(GAMMA=2.0), "GAMMA"),
+        (dict(LR_SCHEDULER_NAME="Cosine"), "WarmupMultiStepLR, WarmupCosineLR"),
+        (dict(WARMUP_METHOD="exp"), "linear, constant"),
+        (dict(NESTEROV="maybe"), "true or false"),
+        (dict(LR_SCHEDULER_NAME="WarmupCosineLR", BASE_LR_END=1.0), "BASE_LR_END"),
+        (dict(CLIP_GRADIENTS=dict(ENABLED=True, CLIP_TYPE="norm")), "each parameter"),
+        (dict(CLIP_GRADIENTS=dict(ENABLE=True)), "did you mean 'ENABLED'"),
+        (dict(LR_SCHEDULER_NAME="WarmupStepWithFixedGammaLR", NUM_DECAYS=10**9), "num_decays"),
+        (dict(BASE_LR=float("nan")), "finite"),
+    ],
+)
+def test_bad_settings(solver, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        detectron2.recipe(solver)
+
+
+def test_what_is_left_out_is_said():
+    recipe = detectron2.recipe(dict(STEPS=[10, 50], MAX_ITER=20, WARMUP_ITERS=5))
+    assert "[50]" in str(recipe.notes)
+
+
+def test_scaling_to_the_workers_is_said():
+    solver = dict(REFERENCE_WORLD_SIZE=8, BASE_LR=0.1, IMS_PER_BATCH=16, MAX_ITER=5000, STEPS=(4000,), WARMUP_ITERS=100)
+    recipe = detectron2.recipe(solver, world_size=16)
+    assert (recipe.batch_size, recipe.steps) == (32, 2500)
+    np.testing.assert_allclose(js.curves(recipe, [1000, 2000])["weight"]["lr"], [0.2, 0.02], rtol=1e-6)
+    assert "BASE_LR 0.1 -> 0.2" in recipe.notes[0]
+    assert "world_size" in detectron2.recipe(solver).notes[0]
+    assert detectron2.recipe(solver, world_size=8).notes == ()
+
+
+def test_recorded_defaults():
+    recorded = {**RECORDED["meta"]["defaults"]}
+    recorded["STEPS"] = tuple(recorded["STEPS"])
+    assert {name: detectron2.DEFAULTS[name] for name in recorded} == recorded

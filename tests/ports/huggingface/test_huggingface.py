@@ -1,0 +1,97 @@
+"""TrainingArguments as a recipe: worked by hand, and what it refuses. The schedules are compared in tests/parity."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsched as js
+from jaxsched.ports import huggingface
+
+ARGS = dict(learning_rate=0.5, num_train_epochs=2, warmup_steps=4)
+
+
+def test_updates_and_not_batches_are_counted():
+    plain = js.curves(huggingface.recipe(ARGS, steps_per_epoch=4))["decay"]["lr"]
+    np.testing.assert_allclose(plain, [0, 0.125, 0.25, 0.375, 0.5, 0.375, 0.25, 0.125])
+    recipe = huggingface.recipe({**ARGS, "gradient_accumulation_steps": 3}, steps_per_epoch=10)  # 4 updates an epoch
+    due = np.flatnonzero(js.update_steps(recipe))
+    assert due.tolist() == [2, 5, 8, 9, 12, 15, 18, 19]
+    np.testing.assert_allclose(js.curves(recipe, due)["decay"]["lr"], plain)
+    assert recipe.accumulate.mean
+    recipe.build()
+
+
+def test_length_by_updates_or_by_epochs():
+    assert huggingface.recipe({**ARGS, "num_train_epochs": 1.5}, steps_per_epoch=5).steps == 8
+    assert huggingface.recipe({**ARGS, "max_steps": 7}, steps_per_epoch=5).steps == 7
+    accumulated = {**ARGS, "max_steps": 7, "gradient_accumulation_steps": 2}
+    assert huggingface.recipe(accumulated, steps_per_epoch=5).steps == 2 * 5 + 2
+
+
+@pytest.mark.parametrize(
+    ("warmup", "expected"),
+    [(dict(warmup_steps=0.3), 3), (dict(warmup_steps=2.9), 2), (dict(warmup_ratio=0.25), 3), (dict(warmup_steps=0), 0)],
+)
+def test_warm_up(warmup, expected):
+    args = {**ARGS, "warmup_steps": 0, **warmup}
+    assert f"warm-up {expected} of 10" in huggingface.recipe(args, steps_per_epoch=5).origin["lr"]
+
+
+def test_groups_and_options():
+    recipe = huggingface.recipe({**ARGS, "weight_decay": 0.1, "adam_beta2": 0.95}, steps_per_epoch=4, world_size=2)
+    tree = {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "layer_norm": {"scale": jnp.ones(2)}}
+    labels = js.labels(tree, recipe.rules)
+    assert labels == {"dense": {"kernel": "decay", "bias": "no_decay"}, "layer_norm": {"scale": "no_decay"}}
+    assert (recipe.optimizer, recipe.clip_norm, recipe.batch_size) == ("adamw", 1.0, 16)
+    assert recipe.by_group()["decay"]["betas"] == (0.9, 0.95)
+    assert recipe.by_group()["no_decay"]["weight_decay"] == 0
+    assert huggingface.recipe({**ARGS, "max_grad_norm": 0}, steps_per_epoch=4).clip_norm is None
+    assert js.Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_from_a_file(tmp_path):
+    path = tmp_path / "training_args.json"
+    path.write_text(json.dumps({**ARGS, "lr_scheduler_type": "cosine", "output_dir": "x", "bf16": True, "fp16": False}))
+    recipe = huggingface.recipe(path, steps_per_epoch=4)
+    assert recipe.notes == ("not part of a recipe: output_dir, bf16",)
+    assert not js.diff(recipe, huggingface.recipe({**ARGS, "lr_scheduler_type": "cosine"}, steps_per_epoch=4))
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "[" * 100_000, '{"a":' * 100_000, "1" * 10_000])
+def test_bad_files(tmp_path, text):
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"bad.json"):
+        huggingface.recipe(path, steps_per_epoch=4)
+
+
+@pytest.mark.parametrize(
+    ("args", "more", "message"),
+    [
+        (dict(learning_rat=1), {}, "did you mean 'learning_rate'"),
+        (dict(learning_rate="fast"), {}, "learning_rate must be a number"),
+        (dict(warmup_ratio=0.1), {}, "contradict"),
+        (dict(lr_scheduler_type="cosin"), {}, "name must be one of"),
+        (dict(lr_scheduler_type="greedy", lr_scheduler_kwargs={"max_lr": [1.0, 2.0]}), {}, "max_lr must be one number"),
+        (dict(lr_scheduler_type="greedy", lr_scheduler_kwargs={"mode": "up"}), {}, "mode must be one of min, max"),
+        (dict(lr_scheduler_kwargs={"num_cycles": 2}), {}, "its further arguments are none"),
+        (dict(lr_scheduler_kwargs=[1]), {}, "must be a dict"),
+        (dict(lr_scheduler_type="cosine_with_min_lr"), {}, "exactly one of min_lr"),
+        (dict(optim="lion_32bit"), {}, "optim must be one of"),
+        (dict(optim_args="beta=1"), {}, "optim_args"),
+        (dict(num_train_epochs=0), {}, "num_train_epochs"),
+        (dict(max_steps=1.5), {}, "max_steps"),
+        ({}, dict(steps_per_epoch=0), "steps_per_epoch"),
+        ({}, dict(world_size=0), "world_size"),
+    ],
+)
+def test_what_is_refused(args, more, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        huggingface.recipe({**ARGS, **args}, **{"steps_per_epoch": 4, **more})
+
+
+def test_a_wave_rises_again_past_its_end_as_there():
+    lr = huggingface.get_scheduler("cosine", 0, 10)(1.0)
+    assert [round(float(lr(step)), 4) for step in (0, 10, 20)] == [1.0, 0.0, 1.0]
