@@ -157,7 +157,7 @@ def rows() -> dict[str, Row]:
         "cosine, k 1.5": Row(lambda n: js.cosine(P, n, k=1.5), lambda m, t, n: k_cosine(m, t, n, P, 1.5)),
         "cosine, k 0.7": Row(lambda n: js.cosine(P, n, k=0.7), lambda m, t, n: k_cosine(m, t, n, P, 0.7)),
         "periodic_cosine": Row(
-            lambda n: js.periodic_cosine(P, n, floor=1e-6),
+            lambda n: js.schedules.periodic_cosine(P, n, floor=1e-6),
             lambda m, t, n: half_cosine(m, abs(t - m.floor(t / m.number(2 * n) + m.number(0.5)) * 2 * n), n, P, 1e-6),
         ),
         "cosine_restarts, even": Row(
@@ -172,7 +172,7 @@ def rows() -> dict[str, Row]:
             lambda m, t, n: restarts(m, t, max(n // 10**4, 1), P, 0, 3, 1),
         ),
         "flat_then_cosine": Row(
-            lambda n: js.flat_then_cosine(P, n, n // 2, floor=1e-7),
+            lambda n: js.schedules.flat_then_cosine(P, n, n // 2, floor=1e-7),
             lambda m, t, n: half_cosine(m, m.maximum(t - n // 2, 0), n - n // 2, P, 1e-7),
         ),
         "exponential, 0.96": Row(
@@ -201,7 +201,7 @@ def rows() -> dict[str, Row]:
             lambda n: optax.exponential_decay(P, 1, 1 - 1e-8),
         ),
         "exponential_ramp": Row(
-            lambda n: js.exponential_ramp(0.9999, n),
+            lambda n: js.schedules.exponential_ramp(0.9999, n),
             lambda m, t, n: -m.number(0.9999) * m.expm1(-(t + 1) / m.number(n)),
         ),
         "inverse_time": Row(
@@ -212,7 +212,7 @@ def rows() -> dict[str, Row]:
             lambda n: js.inverse_sqrt(P, n // 100), lambda m, t, n: m.number(P) / m.sqrt(1 + t / m.number(n // 100))
         ),
         "inverse_power, 3.1": Row(
-            lambda n: js.inverse_power(P, 1e-3, 3.1),
+            lambda n: js.schedules.inverse_power(P, 1e-3, 3.1),
             lambda m, t, n: m.number(P) * m.exp(-m.number(3.1) * m.log1p(m.number(1e-3) * t)),
         ),
         "step_decay": Row(
@@ -229,8 +229,8 @@ def rows() -> dict[str, Row]:
             lambda n: js.piecewise([P, b], at=[n // 2]),
             lambda m, t, n: m.where(t >= n // 2, m.number(b), m.number(P)),
         ),
-        "tanh": Row(lambda n: js.tanh_decay(P, n, floor=1e-6), lambda m, t, n: tanh(m, t, n, P, 1e-6)),
-        "tanh up": Row(lambda n: js.tanh_decay(0.0, n, floor=P), lambda m, t, n: tanh(m, t, n, 0.0, P)),
+        "tanh": Row(lambda n: js.schedules.tanh_decay(P, n, floor=1e-6), lambda m, t, n: tanh(m, t, n, P, 1e-6)),
+        "tanh up": Row(lambda n: js.schedules.tanh_decay(0.0, n, floor=P), lambda m, t, n: tanh(m, t, n, 0.0, P)),
         "cyclic": Row(
             lambda n: js.cyclic(1e-6, P, n // 10, n // 5),
             lambda m, t, n: triangle(m, t, n // 10, n // 5, 1e-6, P),
@@ -256,7 +256,7 @@ def rows() -> dict[str, Row]:
             lambda n: optax.linear_onecycle_schedule(n, P, pct_start=0.3, pct_final=0.6),
         ),
         "one_cycle_momentum": Row(
-            lambda n: js.one_cycle_momentum(n),
+            lambda n: js.schedules.one_cycle_momentum(n),
             lambda m, t, n: m.where(
                 t < n // 10 * 3,
                 half_cosine(m, t, n // 10 * 3, 0.95, 0.85),

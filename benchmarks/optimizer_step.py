@@ -71,12 +71,12 @@ def rate(scale=1.0):
 
 def three_groups(params):
     """Ours and its peers for YOLOv5's groups; a peer is (init, update)."""
-    names = dict.fromkeys(jax.tree.leaves(js.labels(params)))
+    names = dict.fromkeys(jax.tree.leaves(js.groups.labels(params)))
     rates = {name: rate(2.0 if name == "bias" else 1.0) for name in names}
     decays = {name: DECAY if name == "weight" else 0.0 for name in names}
     groups = {name: dict(lr=rates[name], weight_decay=decays[name]) for name in rates}
     ours = js.sgd(momentum=MOMENTUM, nesterov=True, groups=groups)
-    return {"ours": ours, "flat": js.flatten_groups(ours), **peers(params, rates, decays, js.labels(params))}
+    return {"ours": ours, "flat": js.flatten_groups(ours), **peers(params, rates, decays, js.groups.labels(params))}
 
 
 def many_groups(params):
@@ -92,7 +92,7 @@ def many_groups(params):
     return {
         "ours": ours,
         "flat": js.flatten_groups(ours, rules),
-        **peers(params, rates, decays, js.labels(params, rules)),
+        **peers(params, rates, decays, js.groups.labels(params, rules)),
     }
 
 
@@ -197,7 +197,7 @@ def torch_step(params, rounds):
     found = {}
     for kind in ("foreach", "fused"):
         by_group = {}
-        for label, leaf in zip(jax.tree.leaves(js.labels(params)), jax.tree.leaves(params), strict=True):
+        for label, leaf in zip(jax.tree.leaves(js.groups.labels(params)), jax.tree.leaves(params), strict=True):
             tensor = torch.tensor(np.asarray(leaf), device=device, requires_grad=True)
             tensor.grad = 1e-3 * tensor.detach()
             by_group.setdefault(label, []).append(tensor)

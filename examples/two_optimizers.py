@@ -43,7 +43,7 @@ def optimizer(steps):
         "matrices": js.muon(lr=0.02 * shape, outputs="last", ns_dtype="float32", rules=[("**", "matrices")]),
         "others": js.adamw(lr=3e-3 * shape, weight_decay=1e-2, rules=[("**", "others")]),
     }
-    return optax.chain(js.clip_norm(1.0), optax.partition(parts, lambda params: js.labels(params, RULES)))
+    return optax.chain(js.clip_norm(1.0), optax.partition(parts, lambda params: js.groups.labels(params, RULES)))
 
 
 def main() -> float:

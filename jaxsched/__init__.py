@@ -25,11 +25,23 @@ __all__ = tuple(_HOMES)
 def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_hint(name)}", name=name)
     if home == __name__:
         return _importlib.import_module(f"{__name__}.{name}")
     globals()[name] = value = getattr(_importlib.import_module(home), name)
     return value
+
+
+def _hint(name: str) -> str:
+    """Where a name is that the root does not have, or which one was probably meant."""
+    if name.startswith("_"):
+        return ""
+    for room in ("schedules", "groups", "optimizers", "transforms", "recipe", "report", "metric"):
+        if name in vars(_importlib.import_module(f"{__name__}.{room}")):
+            return f"; it is {__name__}.{room}.{name}"
+    from jaxsched.checks import did_you_mean
+
+    return did_you_mean(name, __all__)
 
 
 def __dir__() -> list[str]:

@@ -37,7 +37,7 @@ def trained(flatten):
 
 
 params, (lr, applied), average = trained(flatten=False)
-steps = np.flatnonzero(js.update_steps(recipe))
+steps = np.flatnonzero(js.report.update_steps(recipe))
 np.testing.assert_array_equal(np.flatnonzero(applied), steps)
 np.testing.assert_allclose(lr[steps], js.curves(recipe)["bias"]["lr"][steps], rtol=1e-6)
 assert all(math.isfinite(leaf.sum()) for leaf in jax.tree.leaves(average))

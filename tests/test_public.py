@@ -1,8 +1,8 @@
-"""Every public name has a docstring and stands in the reference."""
+"""Every public name has a docstring, and the root's names stand in its stub."""
 
 import ast
 import importlib
-import runpy
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -11,26 +11,40 @@ import pytest
 
 import jaxsched as js
 
-MADE = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "make_reference.py"))
-NAMES = {f"js.{name}": value for name, value in MADE["public_names"](js).items()}
-PORTS = {f"{port}.{n}": v for port, module in MADE["ports"]().items() for n, v in MADE["port_names"](module).items()}
+ROOMS = ("groups", "metric", "optimizers", "recipe", "report", "schedules", "transforms")
 
 
-@pytest.mark.parametrize("name", [*NAMES, *PORTS])
+def public_names(module):
+    """What a module offers: its names without an underscore that are defined in jaxsched and are no modules."""
+    own = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
+    return {
+        name: value
+        for name, value in own.items()
+        if not inspect.ismodule(value) and str(getattr(value, "__module__", "")).startswith("jaxsched")
+    }
+
+
+ROOT = public_names(js)
+MODULES = [getattr(js, room) for room in ROOMS] + [getattr(js.ports, port) for port in dir(js.ports)]
+NAMES = {
+    f"{module.__name__}.{name}": value
+    for module in (js, *MODULES)
+    for name, value in public_names(module).items()
+    if value.__module__.startswith(module.__name__)
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_public_name_has_a_docstring(name):
-    doc = {**NAMES, **PORTS}[name].__doc__
+    doc = NAMES[name].__doc__
     assert doc, name
-    assert len(doc) > 20, name
-
-
-def test_the_reference_is_up_to_date():
-    assert MADE["TARGET"].read_text(encoding="utf-8") == MADE["reference"](), "run: python docs/make_reference.py"
+    assert len(doc) > 15, name
 
 
 def test_there_are_no_names_with_two_meanings():
     """What jaxsched and jaxsched.schedules or .optimizers both export is one thing."""
     for package in (js.schedules, js.optimizers):
-        for name in MADE["public_names"](package):
+        for name in public_names(package):
             if hasattr(js, name):
                 assert getattr(js, name) is getattr(package, name), name
 
@@ -43,7 +57,7 @@ def test_type_checkers_see_the_names_that_are_there():
         if isinstance(node, ast.ImportFrom):
             seen.update({alias.asname: (node.module, alias.name) for alias in node.names})
     assert {name for name in dir(js) if not name.startswith("_")} >= set(seen)
-    assert set(MADE["public_names"](js)) <= set(seen)
+    assert set(public_names(js)) <= set(seen)
     for name, (module, original) in seen.items():
         assert name == original
         room = importlib.import_module(module)
@@ -53,7 +67,7 @@ def test_type_checkers_see_the_names_that_are_there():
 def test_a_star_brings_all_of_them():
     brought: dict = {}
     exec("from jaxsched import *", brought)
-    assert {*MADE["public_names"](js), "ports", "schedules"} <= set(brought)
+    assert {*public_names(js), "ports", "schedules"} <= set(brought)
 
 
 def test_importing_jaxsched_imports_nothing_else():
@@ -66,7 +80,7 @@ def test_importing_jaxsched_imports_nothing_else():
 
 def test_using_jaxsched_imports_no_more_than_jax_and_optax():
     """To train needs no package beside them, and nothing of what reports on a recipe."""
-    use = "js.sgd, js.cosine, js.Recipe, js.ema, js.labels, js.plateau"
+    use = "js.sgd, js.cosine, js.Recipe, js.ema, js.groups.labels, js.plateau"
     report = f"import sys, jax, optax; before = set(sys.modules); import jaxsched as js; {use}; "
     loaded = _python(report + "print(*(set(sys.modules) - before))").split()
     foreign = {name.split(".")[0] for name in loaded} - {"jaxsched"}

@@ -20,8 +20,8 @@ def head_and_body(recipe: js.Recipe, body_rate: float) -> js.Recipe:
     for group, values in recipe.by_group().items():
         if values is not None:
             groups[f"body_{group}"] = {**(groups.get(group) or {}), "lr": body_rate * values["lr"]}
-    head = [js.Rule(js.glob("head/**") & rule.match, rule.group, optional=True) for rule in recipe.rules]
-    body = [js.Rule(rule.match, f"body_{rule.group}", rule.optional) for rule in recipe.rules]
+    head = [js.groups.Rule(js.groups.glob("head/**") & rule.match, rule.group, optional=True) for rule in recipe.rules]
+    body = [js.groups.Rule(rule.match, f"body_{rule.group}", rule.optional) for rule in recipe.rules]
     return recipe.replace(groups=groups, rules=(*head, *body))
 
 
@@ -29,7 +29,7 @@ def frozen(recipe: js.Recipe, paths: tuple[str, ...]) -> js.Recipe:
     """The recipe with the parameters of `paths` (globs) left as they are."""
     if not paths:
         return recipe
-    rules = (*(js.Rule(path, "frozen") for path in paths), *recipe.rules)
+    rules = (*(js.groups.Rule(path, "frozen") for path in paths), *recipe.rules)
     return recipe.replace(groups={**recipe.groups, "frozen": None}, rules=rules)
 
 

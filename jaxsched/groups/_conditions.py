@@ -38,7 +38,7 @@ def role(*names: str) -> Condition:
 
     Example:
         >>> import jaxsched as js
-        >>> js.labels({"w": 1.0, "b": 2.0}, rules=[(js.role("bias"), "no decay"), ("**", "decay")])
+        >>> js.groups.labels({"w": 1.0, "b": 2.0}, rules=[(js.role("bias"), "no decay"), ("**", "decay")])
         {'b': 'no decay', 'w': 'decay'}
     """
     for name in names:
@@ -54,7 +54,8 @@ def glob(pattern: str) -> Condition:
 
     Example:
         >>> import jaxsched as js
-        >>> js.labels({"head": {"w": 1.0}, "body": {"w": 2.0}}, rules=[(js.glob("head/**"), "fast"), ("**", "slow")])
+        >>> rules = [(js.groups.glob("head/**"), "fast"), ("**", "slow")]
+        >>> js.groups.labels({"head": {"w": 1.0}, "body": {"w": 2.0}}, rules)
         {'body': {'w': 'slow'}, 'head': {'w': 'fast'}}
     """
     if not isinstance(pattern, str) or not pattern:
@@ -76,6 +77,7 @@ Match = Condition | str | Callable[[Parameter], bool]
 
 
 def as_condition(match: Match) -> Condition:
+    """The condition that a rule's match stands for: a string is a `glob`."""
     return glob(match) if isinstance(match, str) else match  # type: ignore[return-value]
 
 

@@ -94,7 +94,7 @@ class FlatGroups:
     def __repr__(self) -> str:
         sizes = (getattr(vector, "shape", vector) for vector in self.vectors)
         own = ", ".join(f"{name}: {size}" for name, size in zip(self.layout.names, sizes, strict=True))
-        return f"FlatGroups({own}; as a tree: js.unflatten_groups)"
+        return f"FlatGroups({own}; as a tree: js.groups.unflatten_groups)"
 
 
 def unflatten_groups(tree: Any) -> Any:
@@ -113,8 +113,8 @@ def unflatten_groups(tree: Any) -> Any:
         >>> params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
         >>> _, state = tx.update(params, tx.init(params), params)
         >>> state.slots["momentum"]
-        FlatGroups(bias: (1024,), weight: (1024,); as a tree: js.unflatten_groups)
-        >>> js.unflatten_groups(state).slots["momentum"]["bias"]
+        FlatGroups(bias: (1024,), weight: (1024,); as a tree: js.groups.unflatten_groups)
+        >>> js.groups.unflatten_groups(state).slots["momentum"]["bias"]
         Array([1., 1.], dtype=float32)
     """
 

@@ -134,7 +134,7 @@ def roles(tree: Tree) -> Tree:
 
     Example:
         >>> import jaxsched as js
-        >>> js.roles({"conv": {"kernel": 1.0, "bias": 2.0}, "bn": {"scale": 3.0, "bias": 4.0}})
+        >>> js.groups.roles({"conv": {"kernel": 1.0, "bias": 2.0}, "bn": {"scale": 3.0, "bias": 4.0}})
         {'bn': {'bias': 'norm_bias', 'scale': 'norm'}, 'conv': {'bias': 'bias', 'kernel': 'weight'}}
     """
     return jax.tree.unflatten(jax.tree.structure(tree), [parameter.role for parameter in parameters(tree)])

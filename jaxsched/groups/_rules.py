@@ -137,7 +137,7 @@ def labels(tree: Tree, rules: Rules | None = None) -> Tree:
 
     Example:
         >>> import jaxsched as js
-        >>> js.labels({"conv": {"kernel": 1.0, "bias": 2.0}, "bn": {"scale": 3.0, "bias": 4.0}})
+        >>> js.groups.labels({"conv": {"kernel": 1.0, "bias": 2.0}, "bn": {"scale": 3.0, "bias": 4.0}})
         {'bn': {'bias': 'bias', 'scale': 'norm'}, 'conv': {'bias': 'bias', 'kernel': 'weight'}}
     """
     return jax.tree.unflatten(jax.tree.structure(tree), grouped(tree, rules).groups)

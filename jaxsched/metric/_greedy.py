@@ -78,7 +78,7 @@ def greedy(
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
-        >>> tx = js.sgd(lr=js.greedy(0.1, factor=0.5, patience=1))
+        >>> tx = js.sgd(lr=js.metric.greedy(0.1, factor=0.5, patience=1))
         >>> params = {"kernel": jnp.ones(2)}
         >>> state = tx.init(params)
         >>> for loss in (3.0, 2.0, 1.0):

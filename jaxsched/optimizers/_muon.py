@@ -141,7 +141,7 @@ def musgd(
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
-        >>> tx = js.musgd(lr=0.1, groups={"weight": dict(use_muon=True)}, ns_dtype="float32")
+        >>> tx = js.optimizers.musgd(lr=0.1, groups={"weight": dict(use_muon=True)}, ns_dtype="float32")
         >>> params = {"kernel": jnp.eye(2), "bias": jnp.ones(2)}
         >>> updates, state = tx.update(params, tx.init(params), params)
         >>> round(float(updates["kernel"][0, 0]), 4), round(float(updates["bias"][0]), 4)

@@ -119,7 +119,7 @@ def _written(where: _Place, value: Any, records: Records) -> Any:
     if callable(value):
         raise TypeError(
             f"{where} is the function {getattr(value, '__qualname__', value)!r}, which is code: JSON has no place for "
-            "it. Write a schedule with js.tabulate, a rule with js.glob, js.contains, js.role or js.ndim."
+            "it. Write a schedule with js.tabulate, a rule with a glob, js.role, js.groups.contains or js.groups.ndim."
         )
     raise TypeError(f"{where} cannot be written to JSON: {value!r}")
 

@@ -108,7 +108,7 @@ def update_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None
     Example:
         >>> import jaxsched as js
         >>> recipe = js.Recipe("sgd", dict(lr=1.0), accumulate=js.Accumulation(every=2), steps=4)
-        >>> js.update_steps(recipe).tolist()
+        >>> js.report.update_steps(recipe).tolist()
         [False, True, False, True]
     """
     at = all_steps(recipe, steps)

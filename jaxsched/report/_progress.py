@@ -22,7 +22,7 @@ def progress_fields(opt_state: Any, most: int = 3) -> dict[str, str]:
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.sgd(lr=0.01, momentum=0.9, groups={"bias": dict(lr=0.1)})
-        >>> js.progress_fields(tx.init({"kernel": jnp.ones(3), "bias": jnp.ones(3)}))
+        >>> js.report.progress_fields(tx.init({"kernel": jnp.ones(3), "bias": jnp.ones(3)}))
         {'lr': '0.01', 'lr bias': '0.1', 'momentum': '0.9'}
     """
     used = jax.device_get(hyperparams(opt_state))

@@ -28,7 +28,7 @@ def maximum(step: jax.Array, *schedules: Value) -> jax.Array:
 
     Example:
         >>> import jaxsched as js
-        >>> float(js.maximum(js.linear(1.0, 0.0, 10), 0.25)(9))
+        >>> float(js.schedules.maximum(js.linear(1.0, 0.0, 10), 0.25)(9))
         0.25
     """
     return functools.reduce(jnp.maximum, [value_at(s, step) for s in schedules])
@@ -40,7 +40,7 @@ def minimum(step: jax.Array, *schedules: Value) -> jax.Array:
 
     Example:
         >>> import jaxsched as js
-        >>> float(js.minimum(js.linear(0.0, 1.0, 10), 0.5)(9))
+        >>> float(js.schedules.minimum(js.linear(0.0, 1.0, 10), 0.5)(9))
         0.5
     """
     return functools.reduce(jnp.minimum, [value_at(s, step) for s in schedules])
@@ -52,7 +52,7 @@ def clamp(schedule: Value, low: Value, high: Value) -> Schedule:
 
     Example:
         >>> import jaxsched as js
-        >>> [float(js.clamp(js.linear(0.0, 1.0, 4), 0.25, 0.5)(step)) for step in range(4)]
+        >>> [float(js.schedules.clamp(js.linear(0.0, 1.0, 4), 0.25, 0.5)(step)) for step in range(4)]
         [0.25, 0.25, 0.5, 0.5]
     """
     return minimum(maximum(schedule, low), high)
@@ -119,7 +119,7 @@ def delayed(step: jax.Array, schedule: Value, by: Annotated[Any, count]) -> jax.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.delayed(js.linear(1.0, 0.0, 2), by=2)(jnp.arange(5))
+        >>> js.schedules.delayed(js.linear(1.0, 0.0, 2), by=2)(jnp.arange(5))
         Array([1. , 1. , 1. , 0.5, 0. ], dtype=float32)
     """
     return value_at(schedule, jnp.maximum(step - jnp.asarray(by, jnp.int32), 0))

@@ -78,7 +78,7 @@ def periodic_cosine(step: jax.Array, peak: Number, steps: Duration, floor: Numbe
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.periodic_cosine(1.0, steps=2)(jnp.arange(6)).round(2)
+        >>> js.schedules.periodic_cosine(1.0, steps=2)(jnp.arange(6)).round(2)
         Array([1. , 0.5, 0. , 0.5, 1. , 0.5], dtype=float32)
     """
     halves, over, whole = repeats(step, steps)
@@ -141,7 +141,7 @@ def flat_then_cosine(peak: Number, steps: WholeLength, flat: Count, floor: Numbe
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.flat_then_cosine(1.0, steps=6, flat=4)(jnp.arange(8)).round(2)
+        >>> js.schedules.flat_then_cosine(1.0, steps=6, flat=4)(jnp.arange(8)).round(2)
         Array([1. , 1. , 1. , 1. , 1. , 0.5, 0. , 0. ], dtype=float32)
     """
     if is_host_number(steps) and is_host_number(flat) and flat >= steps:

@@ -137,7 +137,7 @@ def one_cycle_momentum(
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.one_cycle_momentum(steps=6, up=2, high=1.0, low=0.5, shape="linear")(jnp.arange(8))
+        >>> js.schedules.one_cycle_momentum(steps=6, up=2, high=1.0, low=0.5, shape="linear")(jnp.arange(8))
         Array([1.   , 0.75 , 0.5  , 0.625, 0.75 , 0.875, 1.   , 1.   ], dtype=float32)
     """
     return one_cycle(low, steps, up, start=high, floor=high, shape=shape, three_phase=three_phase)

@@ -174,7 +174,7 @@ def exponential_ramp(step: jax.Array, end: Number, steps: Duration) -> jax.Array
 
     Example:
         >>> import jaxsched as js
-        >>> round(float(js.exponential_ramp(0.9999, 2000)(1999)), 4)
+        >>> round(float(js.schedules.exponential_ramp(0.9999, 2000)(1999)), 4)
         0.6321
     """
     # 1 - exp(-x) as it stands has lost half its digits at the start.

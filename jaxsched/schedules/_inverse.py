@@ -28,7 +28,7 @@ def inverse_power(
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.inverse_power(1.0, rate=1.0, power=2)(jnp.arange(4))
+        >>> js.schedules.inverse_power(1.0, rate=1.0, power=2)(jnp.arange(4))
         Array([1.        , 0.25      , 0.11111111, 0.0625    ], dtype=float32)
     """
     times, over, whole = repeats(step, every)

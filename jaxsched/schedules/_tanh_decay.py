@@ -44,7 +44,7 @@ def tanh_decay(
 
     Example:
         >>> import jaxsched as js
-        >>> lr = js.tanh_decay(1.0, steps=10)
+        >>> lr = js.schedules.tanh_decay(1.0, steps=10)
         >>> [round(float(lr(step)), 4) for step in (0, 6, 7, 9, 10)]
         [1.0, 0.8808, 0.5, 0.018, 0.0]
     """

@@ -34,7 +34,7 @@ def power_ramp(
 
     Example:
         >>> import jaxsched as js
-        >>> decay = js.power_ramp(0.9998)
+        >>> decay = js.transforms.power_ramp(0.9998)
         >>> [round(float(decay(i)), 3) for i in (0, 1, 2, 10, 10**6)]
         [0.0, 0.0, 0.37, 0.785, 1.0]
     """
@@ -57,7 +57,7 @@ def ratio_ramp(step: jax.Array, end: Number, steps: Positive = 100.0, *, shift: 
 
     Example:
         >>> import jaxsched as js
-        >>> decay = js.ratio_ramp(0.999, steps=100)
+        >>> decay = js.transforms.ratio_ramp(0.999, steps=100)
         >>> [round(float(decay(i)), 4) for i in (0, 100, 10**6)]
         [0.0, 0.5, 0.999]
     """

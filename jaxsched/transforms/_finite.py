@@ -25,7 +25,7 @@ def skip_nonfinite(inner: optax.GradientTransformation) -> optax.GradientTransfo
         >>> tx = js.skip_nonfinite(js.sgd(lr=0.1))
         >>> params = {"w": jnp.ones(())}
         >>> updates, state = tx.update({"w": jnp.nan}, tx.init(params), params)
-        >>> float(updates["w"]), int(js.nonfinite_count(state))
+        >>> float(updates["w"]), int(js.transforms.nonfinite_count(state))
         (0.0, 1)
     """
     return optax.with_extra_args_support(optax.apply_if_finite(inner, max_consecutive_errors=MAX_STEP))

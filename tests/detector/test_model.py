@@ -91,7 +91,7 @@ def test_sizes_have_yolov5s_parameters(classes, size, count):
 def test_the_groups_hold_as_many_tensors_as_yolov5s():
     params = nnx.state(shapes_of(10, "n"), nnx.Param)
     recipe = js.ports.yolov5.recipe(HYP, epochs=1, steps_per_epoch=1, batch_size=16)
-    labels = jax.tree.leaves(js.labels(params, recipe.rules))
+    labels = jax.tree.leaves(js.groups.labels(params, recipe.rules))
     assert {name: labels.count(name) for name in set(labels)} == {"weight": 60, "norm": 57, "bias": 60}
 
 

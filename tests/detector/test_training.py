@@ -96,7 +96,7 @@ def test_a_run_leaves_what_a_person_can_judge(whole):
     assert [bool(r["map50"]) for r in rows] == [i in (9, 14) for i in range(15)]
     recipe = js.ports.yolov5.recipe(HYP, epochs=3, steps_per_epoch=5, batch_size=8)
     for group, curves in js.curves(recipe).items():
-        applied = js.update_steps(recipe)
+        applied = js.report.update_steps(recipe)
         logged = np.array([float(r[f"lr/{group}"]) for r in rows])
         np.testing.assert_allclose(logged[applied], curves["lr"][applied], rtol=1e-6)
         assert all(float(r[f"ratio/{group}"]) >= 0 for r in rows)
@@ -344,7 +344,7 @@ def test_the_body_learns_slower_and_what_is_frozen_stays():
     np.testing.assert_allclose(
         updates["neck"]["conv"]["bias"], 0.1 * np.asarray(updates["head"]["conv"]["bias"]), rtol=1e-5
     )
-    labels = js.labels(params, tuned.rules)
+    labels = js.groups.labels(params, tuned.rules)
     assert labels["neck"]["bn"] == {"scale": "body_norm", "bias": "body_bias"}
 
 

@@ -110,7 +110,7 @@ TREES = {
 @pytest.mark.parametrize("kind", TREES)
 def test_roles_of_each_kind_of_tree(kind):
     make, expected = TREES[kind]
-    assert {p.path: p.role for p in js.parameters(make())} == expected
+    assert {p.path: p.role for p in js.groups.parameters(make())} == expected
 
 
 class OddlyNamed(nnx.Module):
@@ -120,13 +120,15 @@ class OddlyNamed(nnx.Module):
 
 
 def test_a_module_of_nnx_tells_norms_by_their_classes():
-    roles = {p.path: p.role for p in js.parameters(OddlyNamed(nnx.Rngs(0)))}
+    roles = {p.path: p.role for p in js.groups.parameters(OddlyNamed(nnx.Rngs(0)))}
     assert roles == {
         "one/lora_a": "weight", "one/lora_b": "weight", "two/scale": "norm", "two/bias": "norm_bias"
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("use", [js.parameters, js.roles, js.labels, js.mask("norm"), js.sgd(lr=0.1).init])
+@pytest.mark.parametrize(
+    "use", [js.groups.parameters, js.groups.roles, js.groups.labels, js.mask("norm"), js.sgd(lr=0.1).init]
+)
 @pytest.mark.parametrize("tree", [lambda model: model, nnx.state])
 def test_what_is_no_param_is_refused(use, tree):
     """A BatchNorm's mean is nothing to train, to decay or to label as a weight."""
@@ -153,7 +155,7 @@ def test_role_from_names_alone(path, role):
     tree = jnp.ones(3)
     for name in reversed(path.split("/")):
         tree = {name: tree}
-    assert js.parameters(tree)[0] == js.Parameter(path, role, (3,), jnp.float32)
+    assert js.groups.parameters(tree)[0] == js.groups.Parameter(path, role, (3,), jnp.float32)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +180,8 @@ def test_role_from_names_alone(path, role):
 )
 def test_globs(pattern, matching):
     paths = ["head", "head/w", "body/0/w", "body/0/w2"]
-    condition = js.glob(pattern)
-    assert {path for path in paths if condition(js.Parameter(path, "weight", (), None))} == matching
+    condition = js.groups.glob(pattern)
+    assert {path for path in paths if condition(js.groups.Parameter(path, "weight", (), None))} == matching
 
 
 @given(
@@ -210,48 +212,53 @@ def test_a_glob_takes_no_more_steps_than_its_length_times_the_path(pattern, path
 
     fits(pattern, path, "*", is_one)
     assert 0 < steps <= 2 * len(pattern) * len(path)
-    assert not js.glob(pattern)(js.Parameter(path, "weight", (), None))
+    assert not js.groups.glob(pattern)(js.groups.Parameter(path, "weight", (), None))
 
 
 def test_first_match_wins():
     tree = {"head": {"kernel": 1.0, "bias": 2.0}, "body": {"kernel": 3.0}}
     rules = [("head/bias", "a"), ("head/**", "b"), ("**", "c")]
-    assert js.labels(tree, rules) == {"head": {"kernel": "b", "bias": "a"}, "body": {"kernel": "c"}}
+    assert js.groups.labels(tree, rules) == {"head": {"kernel": "b", "bias": "a"}, "body": {"kernel": "c"}}
 
 
 def test_conditions_combine_print_and_pickle():
-    condition = (js.role("bias") | js.role("norm")) & ~js.glob("head/**") & js.contains("body") & js.ndim(1)
-    assert condition(js.Parameter("body/bias", "bias", (3,), None))
-    assert not condition(js.Parameter("head/body/bias", "bias", (3,), None))
-    assert not condition(js.Parameter("body/bias", "bias", (3, 3), None))
+    condition = (
+        (js.role("bias") | js.role("norm"))
+        & ~js.groups.glob("head/**")
+        & js.groups.contains("body")
+        & js.groups.ndim(1)
+    )
+    assert condition(js.groups.Parameter("body/bias", "bias", (3,), None))
+    assert not condition(js.groups.Parameter("head/body/bias", "bias", (3,), None))
+    assert not condition(js.groups.Parameter("body/bias", "bias", (3, 3), None))
     assert pickle.loads(pickle.dumps(condition)) == condition
     assert repr(js.role("bias")) == "role('bias')"
 
 
 def test_uncovered_parameters_are_listed_with_a_remedy():
     with pytest.raises(ValueError, match=r"(?s)2 parameters belong to no group.*body/bias.*\(2,\).*\"\*\*\""):
-        js.labels({"body": {"bias": jnp.ones(2), "w": jnp.ones(3)}, "head": jnp.ones(3)}, [("head", "head")])
+        js.groups.labels({"body": {"bias": jnp.ones(2), "w": jnp.ones(3)}, "head": jnp.ones(3)}, [("head", "head")])
 
 
 def test_a_rule_that_matches_nothing_is_an_error():
     with pytest.raises(ValueError, match=r"(?s)1 rule matches no parameter.*'heed/\*\*' -> 'head'.*head/w"):
-        js.labels({"head": {"w": 1.0}}, [("heed/**", "head"), ("**", "body")])
+        js.groups.labels({"head": {"w": 1.0}}, [("heed/**", "head"), ("**", "body")])
 
 
 def test_a_rule_behind_a_wider_one_is_an_error():
     with pytest.raises(ValueError, match="earlier rules"):
-        js.labels({"head": {"w": 1.0}}, [("**", "body"), ("head/**", "head")])
+        js.groups.labels({"head": {"w": 1.0}}, [("**", "body"), ("head/**", "head")])
 
 
 def test_an_optional_rule_may_match_nothing():
-    rules = [js.Rule("heed/**", "head", optional=True), ("**", "body")]
-    assert js.labels({"head": {"w": 1.0}}, rules) == {"head": {"w": "body"}}
+    rules = [js.groups.Rule("heed/**", "head", optional=True), ("**", "body")]
+    assert js.groups.labels({"head": {"w": 1.0}}, rules) == {"head": {"w": "body"}}
 
 
 @pytest.mark.parametrize("rules", [["head"], [("head",)], [("a", 1)], [(1, "a")]])
 def test_malformed_rules(rules):
     with pytest.raises(TypeError, match=r"rules\[0\]"):
-        js.labels({"head": 1.0}, rules)
+        js.groups.labels({"head": 1.0}, rules)
 
 
 def test_unknown_role_and_unknown_group():

@@ -25,7 +25,7 @@ def after(state, metric):
 
 def reported(metrics, base=1.0, **settings):
     """The value after each report."""
-    state = js.sgd(lr=js.greedy(base, **{**DOUBLING, **settings})).init(PARAMS)
+    state = js.sgd(lr=js.metric.greedy(base, **{**DOUBLING, **settings})).init(PARAMS)
     values = []
     for metric in metrics:
         state = after(state, metric)
@@ -63,7 +63,7 @@ def test_what_is_better():
 
 
 def test_the_mean_of_a_window():
-    state = js.sgd(lr=js.greedy(1.0, window=2, **DOUBLING)).init(PARAMS)
+    state = js.sgd(lr=js.metric.greedy(1.0, window=2, **DOUBLING)).init(PARAMS)
     bests = []
     for metric in (8.0, 4.0, 4.0, 6.0, 0.0):
         state = after(state, metric)
@@ -81,7 +81,7 @@ def test_it_restarts_from_the_floor():
 
 
 def test_a_window_is_emptied_by_a_restart():
-    state = js.sgd(lr=js.greedy(1.0, window=3, restart=1, **DOUBLING)).init(PARAMS)
+    state = js.sgd(lr=js.metric.greedy(1.0, window=3, restart=1, **DOUBLING)).init(PARAMS)
     for metric in (1.0, np.nan, 1.0, 1.0):
         state = after(state, metric)
     assert (float(lr_state(state).value), int(lr_state(state).held), float(lr_state(state).total)) == (1, 0, 0)
@@ -89,10 +89,10 @@ def test_a_window_is_emptied_by_a_restart():
 
 
 def test_groups_restart_together_and_plateaus_do_not_care():
-    groups = {"bias": dict(lr=js.greedy(4.0, restart=1, **DOUBLING)), "norm": dict(lr=js.plateau(1.0, 0.5, 0))}
+    groups = {"bias": dict(lr=js.metric.greedy(4.0, restart=1, **DOUBLING)), "norm": dict(lr=js.plateau(1.0, 0.5, 0))}
     params = {**PARAMS, "norm": {"scale": jnp.ones(1)}}
     tx = js.sgd(
-        lr=js.greedy(1.0, restart=1, **DOUBLING),
+        lr=js.metric.greedy(1.0, restart=1, **DOUBLING),
         groups=groups,
         rules=[("norm/**", "norm"), ("bias", "bias"), ("**", "weight")],
     )
@@ -104,7 +104,7 @@ def test_groups_restart_together_and_plateaus_do_not_care():
 
 
 def test_the_next_update_uses_it_within_other_schedules():
-    tx = js.sgd(lr=js.warmup(js.greedy(1.0, **DOUBLING), steps=4))
+    tx = js.sgd(lr=js.warmup(js.metric.greedy(1.0, **DOUBLING), steps=4))
     state = tx.init(PARAMS)
     for step in range(6):
         updates, state = tx.update(PARAMS, state, PARAMS)
@@ -113,17 +113,17 @@ def test_the_next_update_uses_it_within_other_schedules():
 
 
 def test_it_is_a_value_and_as_a_schedule_its_base():
-    lr = js.greedy(0.1, window=3)
+    lr = js.metric.greedy(0.1, window=3)
     assert repr(lr).startswith("greedy(base=0.1, factor=0.95, patience=10")
     assert "window=3" in repr(lr)
     assert lr == pickle.loads(pickle.dumps(lr))
     assert jax.jit(lambda x: x)(lr).arguments["window"] == 3
-    assert lr != js.greedy(0.1, window=4)
+    assert lr != js.metric.greedy(0.1, window=4)
     assert float(lr(1000)) == np.float32(0.1)
-    recipe = js.Recipe("sgd", dict(lr=js.greedy(0.1)), steps=400, steps_per_epoch=40)
+    recipe = js.Recipe("sgd", dict(lr=js.metric.greedy(0.1)), steps=400, steps_per_epoch=40)
     assert "never-decays" not in [finding.code for finding in js.lint(recipe)]
     assert "greedy" in str(js.explain(recipe))
-    assert "by metric" in str(js.diff(recipe, recipe.replace(hyperparameters=dict(lr=js.greedy(0.1, 0.9)))))
+    assert "by metric" in str(js.diff(recipe, recipe.replace(hyperparameters=dict(lr=js.metric.greedy(0.1, 0.9)))))
 
 
 def test_sweeps_and_windows_inside_jit():
@@ -131,14 +131,14 @@ def test_sweeps_and_windows_inside_jit():
         state = js.sgd(lr=lr).init(PARAMS)
         return jax.lax.scan(lambda s, m: (js.report_metric(s, m), lr_state(s).value), state, metrics)[1]
 
-    lrs = js.stack([js.greedy(base, window=2, **DOUBLING) for base in (1.0, 4.0)])
+    lrs = js.stack([js.metric.greedy(base, window=2, **DOUBLING) for base in (1.0, 4.0)])
     values = jax.jit(jax.vmap(run, in_axes=(0, None)))(lrs, jnp.asarray([3.0, 3.0, 3.0, 1.0]))
     np.testing.assert_array_equal(values, [[1, 2, 1, 0.5], [4, 8, 4, 2]])
 
 
 def test_nnx_is_written_in_place():
     model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
-    optimizer = nnx.Optimizer(model, js.sgd(lr=js.greedy(1.0, window=2, **DOUBLING)), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(model, js.sgd(lr=js.metric.greedy(1.0, window=2, **DOUBLING)), wrt=nnx.Param)
     js.report_metric(optimizer, 1.0)
     optimizer.update(model, nnx.grad(lambda m: m(jnp.ones((1, 2))).sum())(model))
     assert float(js.hyperparams(optimizer)["weight"]["lr"]) == 2.0
@@ -146,7 +146,7 @@ def test_nnx_is_written_in_place():
 
 def test_a_state_is_carried_to_what_is_alike():
     def begun(**settings):
-        return js.sgd(lr=js.greedy(1.0, **{**DOUBLING, **settings}))
+        return js.sgd(lr=js.metric.greedy(1.0, **{**DOUBLING, **settings}))
 
     old = after(begun(window=2).init(PARAMS), 1.0)
     assert float(lr_state(js.carry_over(old, begun(window=2, floor=0.5).init(PARAMS))).value) == 2.0
@@ -159,7 +159,7 @@ def test_a_state_is_carried_to_what_is_alike():
 
 
 def test_the_state_of_torchs_plateau_is_not_read_into_it():
-    state = js.sgd(lr=js.greedy(1.0)).init(PARAMS)
+    state = js.sgd(lr=js.metric.greedy(1.0)).init(PARAMS)
     theirs = {"state": {}, "param_groups": [{"params": [0, 1]}]}
     with pytest.raises(ValueError, match="read into a plateau only, not into a GreedyState"):
         js.ports.torch.load_state(state, theirs, {0: "kernel", 1: "bias"}, scheduler_state_dict={"best": 1.0})
@@ -168,13 +168,16 @@ def test_the_state_of_torchs_plateau_is_not_read_into_it():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: js.greedy(0.1, factor=1.0), "greedy: factor must be below 1, got 1.0"),
-        (lambda: js.greedy(0.1, factor=0.0), "greedy: factor must be positive, got 0.0"),
-        (lambda: js.greedy(0.1, patience=-1), "greedy: patience must be a whole number >= 0, got -1"),
-        (lambda: js.greedy(0.1, window=0), "greedy: window must be a positive number of steps, got 0"),
-        (lambda: js.greedy(0.1, window=2.5), "greedy: window must be a whole number"),
-        (lambda: js.greedy(0.1, window=jnp.asarray(3)), "greedy: window must be a positive whole number that is no ar"),
-        (lambda: js.sgd(lr=js.greedy(1.0) * js.plateau(0.1)), "lr holds 2 schedules driven by a metric"),
+        (lambda: js.metric.greedy(0.1, factor=1.0), "greedy: factor must be below 1, got 1.0"),
+        (lambda: js.metric.greedy(0.1, factor=0.0), "greedy: factor must be positive, got 0.0"),
+        (lambda: js.metric.greedy(0.1, patience=-1), "greedy: patience must be a whole number >= 0, got -1"),
+        (lambda: js.metric.greedy(0.1, window=0), "greedy: window must be a positive number of steps, got 0"),
+        (lambda: js.metric.greedy(0.1, window=2.5), "greedy: window must be a whole number"),
+        (
+            lambda: js.metric.greedy(0.1, window=jnp.asarray(3)),
+            "greedy: window must be a positive whole number that is no ar",
+        ),
+        (lambda: js.sgd(lr=js.metric.greedy(1.0) * js.plateau(0.1)), "lr holds 2 schedules driven by a metric"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -22,7 +22,7 @@ import jaxsched as js
         (lambda: js.muon(adjust_lr_fn="none"), r"muon: adjust_lr_fn must be one of None, 'original'"),
         (lambda: js.muon(ns_steps=100), r"muon: ns_steps must be a whole number from 0 to 99, got 100"),
         (lambda: js.muon(ns_coefficients=(1.0, 2.0)), r"muon: ns_coefficients must be a tuple of 3 numbers"),
-        (lambda: js.musgd(outputs="middle"), r"musgd: outputs must be one of 'first', 'last', got 'middle'"),
+        (lambda: js.optimizers.musgd(outputs="middle"), r"musgd: outputs must be one of 'first', 'last', got 'middle'"),
         (lambda: js.rprop(etas=(1.2, 0.5)), r"rprop: etas must be"),
         (lambda: js.rprop(groups={"bias": dict(etas=(1.2, 0.5))}), r"rprop: etas must be"),
         (lambda: js.sgd(momentum=0.9, nesterov=True, dampening=0.1), r"sgd: nesterov goes without dampening"),
@@ -49,7 +49,10 @@ def test_a_number_out_of_its_range(make, message):
         (lambda: js.asgd(t0=None), r"asgd: t0 must be a number or a function of the step, got None"),
         (lambda: js.sgd(momentum=0.9, nesterov=1), r"sgd: nesterov must be one of False, True, got 1"),
         (lambda: js.adam(groups={"bias": dict(amsgrad="no")}), r"adam: amsgrad must be one of False, True, got 'no'"),
-        (lambda: js.musgd(groups={"bias": dict(outputs="middle")}), r"musgd: outputs must be one of 'first', 'last'"),
+        (
+            lambda: js.optimizers.musgd(groups={"bias": dict(outputs="middle")}),
+            r"musgd: outputs must be one of 'first', 'last'",
+        ),
         (lambda: js.sgd(groups=[("bias", {})]), r"sgd: groups must be a dict, from a group's name"),
         (lambda: js.sgd(groups={"bias": 0.1}), r"sgd: groups\['bias'\] must be a dict of hyperparameters, or None"),
     ],
@@ -81,7 +84,7 @@ def test_an_optimizer_that_a_recipe_does_not_take(optimizer, message):
     ("tx", "message"),
     [
         (js.muon(), r"muon: parameter 'b' is no real matrix: float32 with shape \(2,\); give it another optimizer"),
-        (js.musgd(use_muon=True), r"musgd: parameter 'b' is no real kernel for use_muon"),
+        (js.optimizers.musgd(use_muon=True), r"musgd: parameter 'b' is no real kernel for use_muon"),
     ],
 )
 def test_an_array_of_the_wrong_shape(tx, message):

@@ -142,7 +142,7 @@ def test_a_donated_state_is_changed_in_place(nesterov):
     """What two kernels read, and one of them writes, would be copied first."""
     params = {"kernel": jnp.ones((30, 20)), "bias": jnp.ones(500)}
     sgd = js.sgd(lr=js.cosine(0.1, 9), momentum=js.linear(0.8, 0.9, 9), nesterov=nesterov, weight_decay=0.1)
-    tx = optax.chain(sgd, js.ema(js.ratio_ramp(0.999)))
+    tx = optax.chain(sgd, js.ema(js.transforms.ratio_ramp(0.999)))
 
     def step(params, state, gradients):
         updates, state = tx.update(gradients, state, params)

@@ -207,7 +207,7 @@ def test_nnx_optimizer_in_jit_follows_the_bare_transformation():
 
 
 def test_two_optimizers_read_as_one_unless_their_groups_have_one_name():
-    labels = js.labels(PARAMS)
+    labels = js.groups.labels(PARAMS)
     rules = {g: [("**", g)] for g in ("weight", "norm", "bias")}
     tx = optax.partition({g: js.sgd(lr=0.1, rules=rules[g]) for g in rules}, labels)
     assert set(js.hyperparams(tx.init(PARAMS))) == {"weight", "norm", "bias"}

@@ -37,7 +37,7 @@ def timm_decay(**kwargs):
 def test_timm(theirs, ours):
     decay = timm_decay(**theirs)
     expected = [decay(step) for step in STEPS]
-    np.testing.assert_allclose(js.power_ramp(**ours)(jnp.asarray(STEPS)), expected, rtol=1e-6)
+    np.testing.assert_allclose(js.transforms.power_ramp(**ours)(jnp.asarray(STEPS)), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("momentum", [2e-4, 0.05])
@@ -52,4 +52,6 @@ def test_mmengine(momentum):
         ema.avg_func(average, source, ema.steps)
         expected.append(1 - average.item())
     # 1 - momentum cancels where a decay is small
-    np.testing.assert_allclose(js.ratio_ramp(1 - momentum, 50)(jnp.asarray(STEPS)), expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        js.transforms.ratio_ramp(1 - momentum, 50)(jnp.asarray(STEPS)), expected, rtol=1e-6, atol=1e-7
+    )

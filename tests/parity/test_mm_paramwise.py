@@ -222,7 +222,7 @@ def test_the_groups_of_a_swin_config_cover_a_tree_and_merge_by_what_they_set(ori
     }
     state = recipe.build().init(tree)
     assert js.hyperparams(state)
-    labels = js.labels(tree, recipe.rules)
+    labels = js.groups.labels(tree, recipe.rules)
     groups = recipe.by_group()
     values = jax.tree.map(lambda label: (float(groups[label]["lr"](1000)), groups[label]["weight_decay"]), labels)
     assert values["backbone"]["patch_embed"]["norm"]["scale"] == pytest.approx((1e-5, 0.0))

@@ -218,16 +218,18 @@ def test_groups_and_options(timm, opt, more):
             if any(p is q for q in group["params"]):
                 expected[name.replace(".", "/")] = group
     layers = ["stem/**|pos", "block/0/**", "block/1/**", "head/**"]
-    matches = [js.glob("stem/**") | "pos", "block/0/**", "block/1/**", "head/**"]
+    matches = [js.groups.glob("stem/**") | "pos", "block/0/**", "block/1/**", "head/**"]
     assert len(layers) == len(matches)
     # sched="cosine" so that lr_scale acts, as timm's schedulers apply it
     recipe = ours.recipe(
         {**args, "sched": "constant", "warmup_epochs": 0}, steps_per_epoch=10, layers=matches, no_weight_decay=["pos"]
     )
     tree = as_tree(model)
-    labels = js.labels(_nested(tree), recipe.rules)
+    labels = js.groups.labels(_nested(tree), recipe.rules)
     curves = js.curves(recipe, [0])
-    found = {p.path: label for p, label in zip(js.parameters(_nested(tree)), jax.tree.leaves(labels), strict=True)}
+    found = {
+        p.path: label for p, label in zip(js.groups.parameters(_nested(tree)), jax.tree.leaves(labels), strict=True)
+    }
     by_group = recipe.by_group()
     for name, group in expected.items():
         mine = curves[found[name]]

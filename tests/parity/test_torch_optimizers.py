@@ -290,7 +290,7 @@ def test_musgd_of_a_flax_convolution_is_that_of_torch():
         (kernel, gradient, "last"),
         (kernel.transpose(to_torch), gradient.transpose(to_torch), "first"),
     ):
-        tx = js.musgd(lr=0.1, momentum=0.9, use_muon=True, outputs=outputs, ns_dtype="float32")
+        tx = js.optimizers.musgd(lr=0.1, momentum=0.9, use_muon=True, outputs=outputs, ns_dtype="float32")
         updates.append(tx.update({"w": g}, tx.init({"w": k}), {"w": k})[0]["w"])
     np.testing.assert_allclose(updates[0].transpose(to_torch), updates[1], atol=1e-7)
 

@@ -169,7 +169,7 @@ def test_every_batch(trainer_class, name, monkeypatch):
     else:
         every = np.broadcast_to(js.schedules.value_at(recipe.accumulate.every, np.arange(recipe.steps)), recipe.steps)
         np.testing.assert_array_equal(every, [every for _, every, _ in trainer.seen])
-    np.testing.assert_array_equal(js.update_steps(recipe), [stepped for _, _, stepped in trainer.seen])
+    np.testing.assert_array_equal(js.report.update_steps(recipe), [stepped for _, _, stepped in trainer.seen])
 
 
 def _of_a_longer_run(trainer_class, iterations):

@@ -18,8 +18,8 @@ TREE = {
 
 
 def groups_of(recipe):
-    labels = jax.tree.leaves(js.labels(TREE, recipe.rules))
-    return dict(zip((p.path for p in js.parameters(TREE)), labels, strict=True))
+    labels = jax.tree.leaves(js.groups.labels(TREE, recipe.rules))
+    return dict(zip((p.path for p in js.groups.parameters(TREE)), labels, strict=True))
 
 
 def test_no_lag_no_floor():
@@ -34,7 +34,7 @@ def test_no_lag_no_floor():
 def test_accumulation_is_carried_over_epochs():
     recipe = ultralytics.recipe({**SGD, "warmup_epochs": 0}, steps_per_epoch=6)
     assert not recipe.accumulate.drop_at_epoch_end
-    assert np.flatnonzero(js.update_steps(recipe, np.arange(12))).tolist() == [3, 7, 11]
+    assert np.flatnonzero(js.report.update_steps(recipe, np.arange(12))).tolist() == [3, 7, 11]
 
 
 def test_groups_by_substring():

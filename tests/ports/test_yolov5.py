@@ -46,7 +46,7 @@ def test_every_recorded_iteration(name):
     np.testing.assert_array_equal(every, series["accumulate"])
     if not run["resumed"]:  # a resumed YOLOv5 steps at once, on one batch; ours goes on as if it had not stopped
         length = run["n_iterations"]
-        np.testing.assert_array_equal(np.flatnonzero(js.update_steps(recipe, np.arange(length))), run["step_ni"])
+        np.testing.assert_array_equal(np.flatnonzero(js.report.update_steps(recipe, np.arange(length))), run["step_ni"])
 
 
 def test_the_built_chain_does_what_the_curves_say():
@@ -63,7 +63,7 @@ def test_the_built_chain_does_what_the_curves_say():
 
     start = params, tx.init(params)
     (_, state), (used, applied, moved) = jax.jit(lambda c: jax.lax.scan(step, c, length=recipe.steps))(start)
-    steps = np.flatnonzero(js.update_steps(recipe))
+    steps = np.flatnonzero(js.report.update_steps(recipe))
     np.testing.assert_array_equal(np.flatnonzero(applied), steps)
     np.testing.assert_array_equal(np.flatnonzero(moved), steps)
     curves = js.curves(recipe)

@@ -36,9 +36,9 @@ RECIPES = {
     "rate near 1": with_lr(js.exponential(0.1, rate=1 - 1e-12)),
     "rate 0": with_lr(js.multi_step(0.1, at=(1, 1, 2**31 - 1), factor=0)),
     "table": with_lr(js.table([0.1, 0.2, 1 / 3])),
-    "arithmetic": with_lr(0.5 * js.constant(0.1) / 3 + js.maximum(js.linear(1.0, 0.0, 3), 0.25) - 1e-9),
+    "arithmetic": with_lr(0.5 * js.constant(0.1) / 3 + js.schedules.maximum(js.linear(1.0, 0.0, 3), 0.25) - 1e-9),
     "metric": with_lr(js.warmup(js.plateau(0.1, patience=3, maximize=True), 10)),
-    "metric, up too": with_lr(js.greedy(0.1, patience=3, window=5)),
+    "metric, up too": with_lr(js.metric.greedy(0.1, patience=3, window=5)),
     "frozen": with_lr(0.1, groups={"norm": None, "bias": {"lr": 0.2}}),
     "no limit": with_lr(0.1, clip_norm=math.inf, clip_value=2.0),
     "accumulate": with_lr(0.1, accumulate=js.Accumulation(js.piecewise([1, 2], at=[5]), mean=True), ema=0.99),
@@ -46,7 +46,9 @@ RECIPES = {
         0.1,
         rules=[
             ("head/**", "head"),
-            js.Rule(~(js.role("bias", "norm") & js.contains("é\n$")) | js.ndim(0, 1), "some", optional=True),
+            js.groups.Rule(
+                ~(js.role("bias", "norm") & js.groups.contains("é\n$")) | js.groups.ndim(0, 1), "some", optional=True
+            ),
             ("**", "rest"),
         ],
         groups={"head": {"lr": js.cosine(1.0, 10)}},
@@ -142,7 +144,7 @@ def own(step, peak: float):
         with_lr(mine),
         with_lr(own(1.0)),
         with_lr(0.1, rules=[(lambda p: True, "all")]),
-        with_lr(0.1, rules=[js.Rule(js.role("bias") | (lambda p: True), "all")]),
+        with_lr(0.1, rules=[js.groups.Rule(js.role("bias") | (lambda p: True), "all")]),
     ],
 )
 def test_code_is_refused(recipe):

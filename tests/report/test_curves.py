@@ -50,8 +50,8 @@ def test_updates_are_those_of_a_plain_loop(every):
     for step in range(100):
         expected.append(bool(step - last >= needed[step]))
         last = step if expected[-1] else last
-    assert js.update_steps(recipe).tolist() == expected
-    assert js.update_steps(recipe, [99, 3]).tolist() == [expected[99], expected[3]]
+    assert js.report.update_steps(recipe).tolist() == expected
+    assert js.report.update_steps(recipe, [99, 3]).tolist() == [expected[99], expected[3]]
 
 
 def test_updates_are_those_of_the_built_chain():
@@ -66,11 +66,11 @@ def test_updates_are_those_of_the_built_chain():
         return state, js.did_update(state)
 
     _, applied = jax.lax.scan(step, tx.init(params), None, length=40)
-    np.testing.assert_array_equal(applied, js.update_steps(recipe))
+    np.testing.assert_array_equal(applied, js.report.update_steps(recipe))
 
 
 @pytest.mark.parametrize(
-    "report", [js.explain, js.lint, js.plot, js.curves, js.update_steps, lambda x: js.diff(x, js.Recipe("sgd"))]
+    "report", [js.explain, js.lint, js.plot, js.curves, js.report.update_steps, lambda x: js.diff(x, js.Recipe("sgd"))]
 )
 @pytest.mark.parametrize("value", [js.cosine(0.1, 100), js.sgd(lr=0.1), "sgd"])
 def test_what_is_no_recipe_is_said_so(report, value):

@@ -34,7 +34,7 @@ FROZEN = js.Recipe(
     "sgd",
     dict(lr=js.per_epoch(js.multi_step(0.02, at=(8, 11)), 7330) * js.warmup(js.constant(1.0), 500, start=0.001)),
     groups={"body": None},
-    rules=[("body/**", "body"), (js.role("bias") & js.contains("head"), "bias"), ("**", "rest")],
+    rules=[("body/**", "body"), (js.role("bias") & js.groups.contains("head"), "bias"), ("**", "rest")],
     clip_norm=35.0,
     clip_value=1.0,
     ema=0.999,

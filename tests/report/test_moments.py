@@ -13,8 +13,8 @@ CASES = [
     (js.cosine(0.1, 100), [(100, "cosine ends")]),
     (js.warmup(js.cosine(0.1, 100), 10), [(10, "warm-up ends"), (100, "cosine ends")]),
     (js.per_epoch(js.multi_step(0.1, at=(3, 5)), 20), [(60, "milestone"), (100, "milestone")]),
-    (js.delayed(js.per_epoch(js.multi_step(0.1, at=(3,)), 20), by=7), [(67, "milestone")]),
-    (js.per_epoch(js.delayed(js.multi_step(0.1, at=(3,)), by=1), 20), [(80, "milestone")]),
+    (js.schedules.delayed(js.per_epoch(js.multi_step(0.1, at=(3,)), 20), by=7), [(67, "milestone")]),
+    (js.per_epoch(js.schedules.delayed(js.multi_step(0.1, at=(3,)), by=1), 20), [(80, "milestone")]),
     (
         js.sequential([js.linear(0.0, 0.1, 10), js.cosine(0.1, 90)], at=[10]),
         [(10, "next part"), (10, "warm-up ends"), (100, "cosine ends")],
@@ -35,7 +35,7 @@ def test_moments(schedule, expected):
 
 
 def test_a_milestone_is_the_first_step_of_the_new_value():
-    lr = js.per_epoch(js.delayed(js.multi_step(1.0, at=(2, 4), factor=0.5), by=1), 7)
+    lr = js.per_epoch(js.schedules.delayed(js.multi_step(1.0, at=(2, 4), factor=0.5), by=1), 7)
     values = np.asarray(lr(np.arange(60)))
     assert [m.step for m in moments(lr)] == (np.flatnonzero(np.diff(values)) + 1).tolist()
 
@@ -51,7 +51,7 @@ def test_where_a_schedule_counts_updates():
 
 
 def test_an_epoch_is_whole_before_what_comes_in_its_middle():
-    lr = js.delayed(js.per_epoch(js.step_decay(1.0, every=2.4), 10), by=3)
+    lr = js.schedules.delayed(js.per_epoch(js.step_decay(1.0, every=2.4), 10), by=3)
     values = np.asarray(lr(np.arange(100)))
     steps = [m.step for m in moments(lr, 100) if m.step < 100]
     assert steps == (np.flatnonzero(np.diff(values)) + 1).tolist()

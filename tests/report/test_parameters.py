@@ -13,7 +13,7 @@ NET = {
 
 def test_rows_are_data():
     table = js.parameter_table(NET)
-    assert [row.path for row in table] == [p.path for p in js.parameters(NET)]
+    assert [row.path for row in table] == [p.path for p in js.groups.parameters(NET)]
     row = table[2]
     assert (row.path, row.shape, row.role, row.group, row.rule, row.size) == (
         "backbone/conv/kernel", (3, 3, 4, 8), "weight", "weight", "role weight", 288,
@@ -35,7 +35,7 @@ def test_it_prints_well():
     rules = [
         (js.role("norm", "norm_bias"), "norm"),
         (js.role("bias"), "bias"),
-        (js.role("weight") & js.glob("backbone/**"), "body"),
+        (js.role("weight") & js.groups.glob("backbone/**"), "body"),
         (lambda parameter: len(parameter.shape) == 2, "matrix"),
         ("**", "rest"),
     ]

@@ -22,14 +22,14 @@ def test_flat_is_what_hyperparams_says():
 
 
 def test_fields_are_short_texts():
-    fields = js.progress_fields(after_one_step(js.sgd(lr=1 / 3, momentum=0.937, groups={"bias": dict(lr=0.1)})))
+    fields = js.report.progress_fields(after_one_step(js.sgd(lr=1 / 3, momentum=0.937, groups={"bias": dict(lr=0.1)})))
     assert fields == {"lr": "0.333", "lr bias": "0.1", "momentum": "0.937"}
 
 
 def test_many_groups_are_a_range():
     rules = [(name, name) for name in ("kernel", "bias")] + [("bn/**", "bn")]
     tx = js.adamw(lr=1e-3, rules=rules, groups={"bias": dict(lr=1e-5), "bn": dict(lr=0.5)})
-    assert js.progress_fields(after_one_step(tx), most=2) == {"lr": "1e-05..0.5", "momentum": "0.9"}
+    assert js.report.progress_fields(after_one_step(tx), most=2) == {"lr": "1e-05..0.5", "momentum": "0.9"}
 
 
 def test_inside_accumulation_and_a_recipe():
@@ -38,5 +38,5 @@ def test_inside_accumulation_and_a_recipe():
     state = tx.init(PARAMS)
     for _ in range(2):
         _, state = tx.update(PARAMS, state, PARAMS)
-    assert js.progress_fields(state) == {"lr": "0.75"}
+    assert js.report.progress_fields(state) == {"lr": "0.75"}
     assert np.isclose(js.hyperparams(state)["all"]["lr"], 0.75)

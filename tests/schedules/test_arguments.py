@@ -45,7 +45,7 @@ BAD = {
     "no cycles": (lambda: js.cosine_restarts(0.1, 5, cycles=0), ValueError, "cycles must be a positive number"),
     "growing backwards": (lambda: js.cosine_restarts(0.1, 5, decay=-1), ValueError, "decay must be >= 0, got -1"),
     "all flat": (
-        lambda: js.flat_then_cosine(0.1, 5, 5),
+        lambda: js.schedules.flat_then_cosine(0.1, 5, 5),
         ValueError,
         "flat_then_cosine: flat must be below steps=5, got 5",
     ),
@@ -82,7 +82,7 @@ BAD = {
     ),
     "no stable": (lambda: js.warmup_stable_decay(1.0, 5, -1, 5), ValueError, "warmup_stable_decay: stable must be"),
     "tangents the wrong way": (
-        lambda: js.tanh_decay(1.0, 5, lower=3.0),
+        lambda: js.schedules.tanh_decay(1.0, 5, lower=3.0),
         ValueError,
         "lower must be below upper=3.0, got 3.0",
     ),
@@ -92,7 +92,7 @@ BAD = {
         ValueError,
         "steps_per_epoch must be a whole number",
     ),
-    "early": (lambda: js.delayed(1.0, -1), ValueError, "delayed: by must be a whole number >= 0, got -1"),
+    "early": (lambda: js.schedules.delayed(1.0, -1), ValueError, "delayed: by must be a whole number >= 0, got -1"),
     "no values": (lambda: js.table([]), ValueError, "values must be a sequence of numbers"),
     "a value that is NaN": (lambda: js.table([1.0, np.nan]), ValueError, r"values\[1\] must be finite, got"),
     "no function": (lambda: js.from_function(3.0), TypeError, "function must be a function, got 3.0"),
@@ -139,7 +139,7 @@ value = (0.5 * lr)(jnp.arange(3))
 js.cosine(0.1, stepz=100)  # wrong
 js.one_cycle(0.1, 100, shape=3)  # wrong
 js.cosine(0.1, "100")  # wrong
-js.flat_then_cosine(0.1, 100)  # wrong
+js.schedules.flat_then_cosine(0.1, 100)  # wrong
 js.cosin(0.1, 100)  # wrong
 """
 

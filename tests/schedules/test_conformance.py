@@ -34,9 +34,11 @@ def case(make, numbers, others, first, end=None, last=None):
 
 
 CASES = {
-    "add": Case(js.add(js.linear(1.0, 0.0, 8), 0.25), js.add(js.linear(2.0, 1.0, 9), 0.5), 1.25, 8, 0.25),
+    "add": Case(
+        js.schedules.add(js.linear(1.0, 0.0, 8), 0.25), js.schedules.add(js.linear(2.0, 1.0, 9), 0.5), 1.25, 8, 0.25
+    ),
     "clamp": case(
-        lambda n, a, b: js.clamp(js.linear(0.0, 1.0, n), a, b), (10, 0.25, 0.5), (9, 0.1, 0.7), 0.25, 10, 0.5
+        lambda n, a, b: js.schedules.clamp(js.linear(0.0, 1.0, n), a, b), (10, 0.25, 0.5), (9, 0.1, 0.7), 0.25, 10, 0.5
     ),
     "constant": case(js.constant, (0.1,), (0.7,), 0.1, 0, 0.1),
     "cooldown": case(js.cooldown, (1.0, 2, 8, 0.1), (2.0, 3, 9, 0.2), 1.0, 10, 0.1),
@@ -57,28 +59,28 @@ CASES = {
         (0.2, 2.0, 5, 0.6),
         0.1,
     ),
-    "delayed": case(lambda n, by: js.delayed(js.linear(1.0, 0.1, n), by), (8, 2), (9, 3), 1.0, 10, 0.1),
+    "delayed": case(lambda n, by: js.schedules.delayed(js.linear(1.0, 0.1, n), by), (8, 2), (9, 3), 1.0, 10, 0.1),
     "exponential": case(js.exponential, (0.3, 0.9), (0.7, 0.99), 0.3),
     "exponential, staircase": case(lambda *a: js.exponential(*a, True), (0.3, 0.9, 3), (0.7, 0.99, 4), 0.3),
     "exponential_ramp": case(
-        js.exponential_ramp, (0.9999, 20), (0.99, 30), 0.9999 * -math.expm1(-1 / 20), 2000, 0.9999
+        js.schedules.exponential_ramp, (0.9999, 20), (0.99, 30), 0.9999 * -math.expm1(-1 / 20), 2000, 0.9999
     ),
-    "flat_then_cosine": case(js.flat_then_cosine, (0.3, 12, 5, 0.1), (0.7, 13, 4, 0.2), 0.3, 12, 0.1),
+    "flat_then_cosine": case(js.schedules.flat_then_cosine, (0.3, 12, 5, 0.1), (0.7, 13, 4, 0.2), 0.3, 12, 0.1),
     "from_function": Case(js.from_function(operator.neg), js.from_function(operator.neg), 0.0),
-    "inverse_power": case(js.inverse_power, (0.3, 0.1, 1.7, 3), (0.7, 0.2, 2.3, 2), 0.3),
+    "inverse_power": case(js.schedules.inverse_power, (0.3, 0.1, 1.7, 3), (0.7, 0.2, 2.3, 2), 0.3),
     "inverse_sqrt": case(js.inverse_sqrt, (0.3, 10), (0.7, 20), 0.3),
     "inverse_time": case(js.inverse_time, (0.3, 0.1, 3), (0.7, 0.2, 2), 0.3),
     "linear": case(js.linear, (0.3, 0.1, 10), (0.7, 0.2, 11), 0.3, 10, 0.1),
-    "maximum": case(lambda n, a: js.maximum(js.linear(1.0, 0.0, n), a), (10, 0.25), (11, 0.5), 1.0, 10, 0.25),
-    "minimum": case(lambda n, a: js.minimum(js.linear(0.0, 1.0, n), a), (10, 0.25), (11, 0.5), 0.0, 10, 0.25),
+    "maximum": case(lambda n, a: js.schedules.maximum(js.linear(1.0, 0.0, n), a), (10, 0.25), (11, 0.5), 1.0, 10, 0.25),
+    "minimum": case(lambda n, a: js.schedules.minimum(js.linear(0.0, 1.0, n), a), (10, 0.25), (11, 0.5), 0.0, 10, 0.25),
     "multi_step": case(js.multi_step, (0.3, (3, 3, 7), 0.5), (0.7, (2, 4, 5), 0.1), 0.3, 7, 0.3 * 0.125),
     "one_cycle": case(js.one_cycle, (0.3, 12, 4, 0.1, 0.01), (0.7, 13, 5, 0.2, 0.02), 0.1, 12, 0.01),
     "one_cycle, three linear phases": case(
         lambda *a: js.one_cycle(*a, "linear", True), (0.3, 12, 4, 0.1, 0.01), (0.7, 13, 5, 0.2, 0.02), 0.1, 12, 0.01
     ),
-    "one_cycle_momentum": case(js.one_cycle_momentum, (12, 4, 0.9, 0.8), (13, 5, 0.95, 0.7), 0.9, 12, 0.9),
+    "one_cycle_momentum": case(js.schedules.one_cycle_momentum, (12, 4, 0.9, 0.8), (13, 5, 0.95, 0.7), 0.9, 12, 0.9),
     "per_epoch": case(lambda n, k: js.per_epoch(js.linear(1.0, 0.1, n), k), (3, 4), (4, 3), 1.0, 12, 0.1),
-    "periodic_cosine": case(js.periodic_cosine, (0.3, 5, 0.1), (0.7, 6, 0.2), 0.3),
+    "periodic_cosine": case(js.schedules.periodic_cosine, (0.3, 5, 0.1), (0.7, 6, 0.2), 0.3),
     "piecewise": case(
         lambda a, n, *at: js.piecewise([a, js.linear(0.0, 0.1, n)], list(at)), (1.0, 9, 3), (0.5, 8, 2), 1.0, 9, 0.1
     ),
@@ -86,7 +88,11 @@ CASES = {
     "polynomial, k": case(js.polynomial, (0.3, 0.1, 10, 0.9, 1.5), (0.7, 0.2, 11, 2.5, 0.7), 0.3, 10, 0.1),
     "product": Case(js.product(js.linear(1.0, 0.5, 8), 0.25), js.product(js.linear(2.0, 1.0, 9), 0.5), 0.25, 8, 0.125),
     "quotient": Case(
-        js.quotient(js.linear(1.0, 0.5, 8), 4.0), js.quotient(js.linear(2.0, 1.0, 9), 5.0), 0.25, 8, 0.125
+        js.schedules.quotient(js.linear(1.0, 0.5, 8), 4.0),
+        js.schedules.quotient(js.linear(2.0, 1.0, 9), 5.0),
+        0.25,
+        8,
+        0.125,
     ),
     "sequential": case(
         lambda a, n, at: js.sequential([js.linear(0.1, a, at), js.cosine(a, n, 0.01)], [at]),
@@ -100,7 +106,7 @@ CASES = {
     "step_decay, not whole": case(js.step_decay, (0.3, 2.4, 0.9), (0.7, 1.1, 0.99), 0.3),
     "table": case(lambda *values: js.table(values), (0.3, 0.1, 0.2), (0.7, 0.5, 0.6), 0.3, 2, 0.2),
     "tabulate": Case(js.tabulate(math.sqrt, 4), js.tabulate(math.exp, 4), 0.0, 3, math.sqrt(3)),
-    "tanh": case(js.tanh_decay, (0.3, 10, 0.1), (0.7, 11, 0.2), 0.2 / (1 + math.exp(-14)) + 0.1, 10, 0.1),
+    "tanh": case(js.schedules.tanh_decay, (0.3, 10, 0.1), (0.7, 11, 0.2), 0.2 / (1 + math.exp(-14)) + 0.1, 10, 0.1),
     "warmup": case(lambda a, n, m: js.warmup(js.cosine(a, n, 0.1), m, 0.01), (0.3, 10, 4), (0.7, 11, 5), 0.01, 10, 0.1),
     "warmup, constant": case(lambda *a: js.warmup(*a, "constant"), (0.3, 4, 0.1), (0.7, 5, 0.2), 0.1, 4, 0.3),
     "warmup, cosine": case(lambda *a: js.warmup(*a, "cosine"), (0.3, 4, 0.1), (0.7, 5, 0.2), 0.1, 4, 0.3),

@@ -34,12 +34,12 @@ def test_k_decay_goes_by_the_power_of_time():
 
 def test_periodic_cosine_climbs_again():
     np.testing.assert_allclose(
-        values(js.periodic_cosine(2.0, 2, floor=1.0), 10), [2, 1.5, 1, 1.5, 2, 1.5, 1, 1.5, 2, 1.5], rtol=3e-7
+        values(js.schedules.periodic_cosine(2.0, 2, floor=1.0), 10), [2, 1.5, 1, 1.5, 2, 1.5, 1, 1.5, 2, 1.5], rtol=3e-7
     )
-    np.testing.assert_allclose(values(js.periodic_cosine(1.0, 1), 4), [1, 0, 1, 0], atol=0)
+    np.testing.assert_allclose(values(js.schedules.periodic_cosine(1.0, 1), 4), [1, 0, 1, 0], atol=0)
     # Half the period is 2.5 steps: after five steps it is back at the top.
     a, b = ((1 + math.cos(math.pi * t / 2.5)) / 2 for t in (1, 2))
-    np.testing.assert_allclose(values(js.periodic_cosine(1.0, 2.5), 7), [1, a, b, b, a, 1, a], rtol=1e-6)
+    np.testing.assert_allclose(values(js.schedules.periodic_cosine(1.0, 2.5), 7), [1, a, b, b, a, 1, a], rtol=1e-6)
 
 
 def test_restarts_of_equal_length():
@@ -62,13 +62,15 @@ def test_restarts_tripled():
 
 def test_flat_then_cosine():
     np.testing.assert_allclose(
-        values(js.flat_then_cosine(2.0, 5, flat=3, floor=1.0), 7), [2, 2, 2, 2, 1.5, 1, 1], rtol=3e-7
+        values(js.schedules.flat_then_cosine(2.0, 5, flat=3, floor=1.0), 7), [2, 2, 2, 2, 1.5, 1, 1], rtol=3e-7
     )
-    assert js.flat_then_cosine(2.0, 5, 3, 1.0) == js.delayed(js.cosine(2.0, 2, 1.0), by=3)
-    np.testing.assert_allclose(values(js.flat_then_cosine(1.0, 2, flat=0), 3), [1, 0.5, 0], rtol=3e-7)
+    assert js.schedules.flat_then_cosine(2.0, 5, 3, 1.0) == js.schedules.delayed(js.cosine(2.0, 2, 1.0), by=3)
+    np.testing.assert_allclose(values(js.schedules.flat_then_cosine(1.0, 2, flat=0), 3), [1, 0.5, 0], rtol=3e-7)
 
 
 @pytest.mark.parametrize(("lower", "upper"), [(-7.0, 3.0), (-2.0, 2.0)])
 def test_tanh(lower, upper):
     expected = [1 + (1 - math.tanh(lower + (upper - lower) * t / 5)) / 2 for t in range(5)]
-    np.testing.assert_allclose(values(js.tanh_decay(2.0, 5, 1.0, lower, upper), 7), [*expected, 1.0, 1.0], rtol=5e-7)
+    np.testing.assert_allclose(
+        values(js.schedules.tanh_decay(2.0, 5, 1.0, lower, upper), 7), [*expected, 1.0, 1.0], rtol=5e-7
+    )

@@ -36,7 +36,7 @@ def test_from_one_value_to_another(start, end, steps, kind, power):
         "linear": lambda: js.linear(start, end, steps),
         "cosine": lambda: js.cosine(start, steps, end),
         "polynomial": lambda: js.polynomial(start, end, steps, jnp.float32(power)),
-        "tanh": lambda: js.tanh_decay(start, steps, end),
+        "tanh": lambda: js.schedules.tanh_decay(start, steps, end),
     }[kind]()
     low, high = min(start, end), max(start, end)
     values = curve(schedule, steps)

@@ -82,7 +82,7 @@ def test_every_optimizer_of_a_recipe_is_in_one_of_the_lists():
 def test_the_run_and_its_state_are_those_of_the_arrays_by_themselves(name):
     tx = getattr(js, name)(**ELEMENTWISE[name], groups={"bias": dict(lr=0.05), "norm": dict(lr=0.02)})
     flattened, plain = ran(js.flatten_groups(tx), tree()), ran(tx, tree())
-    assert_same(js.unflatten_groups(flattened), plain)
+    assert_same(js.groups.unflatten_groups(flattened), plain)
     assert js.hyperparams(flattened[1]).keys() == {"bias", "norm", "weight"}
 
 
@@ -106,13 +106,13 @@ def test_every_dtype(dtype):
         return now, state
 
     flattened, plain = run(js.flatten_groups(tx)), run(tx)
-    chex.assert_trees_all_equal_dtypes(js.unflatten_groups(flattened), plain)
-    assert_same(js.unflatten_groups(flattened), plain)
+    chex.assert_trees_all_equal_dtypes(js.groups.unflatten_groups(flattened), plain)
+    assert_same(js.groups.unflatten_groups(flattened), plain)
     names = {"weight"} if dtype == "float32" else {f"weight/{dtype}", "weight/float32"}
     assert set(flattened[1].slots["momentum"].layout.names) == names
 
 
-RULES = (js.Rule("stem/**", "frozen"), js.Rule("head/**", "head"), *js.BY_ROLE)
+RULES = (js.groups.Rule("stem/**", "frozen"), js.groups.Rule("head/**", "head"), *js.groups.BY_ROLE)
 RECIPE = js.Recipe(
     "adamw",
     dict(lr=js.cosine(0.1, 40)),
@@ -121,13 +121,13 @@ RECIPE = js.Recipe(
     clip_norm=1.0,
     clip_value=2.0,
     accumulate=js.Accumulation(js.piecewise([1, 3], at=[4]), mean=True),
-    ema=js.exponential_ramp(0.99, 10.0),
+    ema=js.schedules.exponential_ramp(0.99, 10.0),
 )
 
 
 def test_a_whole_recipe():
     flattened, plain = ran(RECIPE.build(flatten=True), tree(), 12), ran(RECIPE.build(), tree(), 12)
-    assert_same(js.unflatten_groups(flattened), plain, ULPS)
+    assert_same(js.groups.unflatten_groups(flattened), plain, ULPS)
     assert_same(js.ema_params(flattened[1]), js.ema_params(plain[1]), ULPS)
     assert_same(js.hyperparams(flattened[1]), js.hyperparams(plain[1]))
     assert bool(js.did_update(flattened[1])) == bool(js.did_update(plain[1]))
@@ -139,12 +139,12 @@ def test_a_whole_recipe():
 
 
 def test_around_an_accumulation_too():
-    inner = RECIPE.replace(accumulate=None, rules=js.BY_ROLE, groups={}).build()
+    inner = RECIPE.replace(accumulate=None, rules=js.groups.BY_ROLE, groups={}).build()
     tx = js.accumulate(inner, 3)
-    assert_same(js.unflatten_groups(ran(js.flatten_groups(tx), tree())), ran(tx, tree()), ULPS)
+    assert_same(js.groups.unflatten_groups(ran(js.flatten_groups(tx), tree())), ran(tx, tree()), ULPS)
     inside = ran(js.accumulate(js.flatten_groups(inner), 3), tree())
-    assert isinstance(inside[1].gradients, js.FlatGroups)
-    assert_same(js.unflatten_groups(inside), ran(tx, tree()), ULPS)
+    assert isinstance(inside[1].gradients, js.groups.FlatGroups)
+    assert_same(js.groups.unflatten_groups(inside), ran(tx, tree()), ULPS)
 
 
 def test_while_batches_gather_the_parameters_are_not_flattened():
@@ -169,7 +169,7 @@ def test_a_run_goes_on_in_the_other_form(flatten):
     gradients = tree(99)
     there, here = (tx.update(gradients, own, params) for tx, own in ((second, carried), (first, state)))
     assert bool(js.did_update(here[1]))
-    assert_same(js.unflatten_groups(there), js.unflatten_groups(here))
+    assert_same(js.groups.unflatten_groups(there), js.groups.unflatten_groups(here))
 
 
 def test_a_torch_run_goes_on_in_vectors():
@@ -184,8 +184,8 @@ def test_a_torch_run_goes_on_in_vectors():
     flattened, plain = (
         js.ports.torch.load_state(own.init(params), theirs, places) for own in (js.flatten_groups(tx), tx)
     )
-    assert isinstance(flattened.slots["momentum"], js.FlatGroups)
-    assert_same(js.unflatten_groups(flattened), plain)
+    assert isinstance(flattened.slots["momentum"], js.groups.FlatGroups)
+    assert_same(js.groups.unflatten_groups(flattened), plain)
     np.testing.assert_array_equal(plain.slots["momentum"]["fc"]["kernel"], buffers[0].T)
 
 
@@ -198,7 +198,7 @@ def test_orbax_writes_and_reads_it(tmp_path):
 
 
 def test_a_run_goes_on_with_other_groups():
-    old, new = (js.flatten_groups(js.adam(rules=r), rules=r) for r in ([("**", "all")], list(js.BY_ROLE)))
+    old, new = (js.flatten_groups(js.adam(rules=r), rules=r) for r in ([("**", "all")], list(js.groups.BY_ROLE)))
     params, state = ran(old, tree())
     with pytest.raises(
         ValueError,
@@ -262,11 +262,11 @@ def test_a_sweep_is_a_vmap():
 
     rates = jnp.array([0.1, 0.01])
     params, state = jax.vmap(trained)(rates)
-    moments = js.unflatten_groups(state).slots["exp_avg"]
+    moments = js.groups.unflatten_groups(state).slots["exp_avg"]
     for i, rate in enumerate(rates):
         alone = trained(rate)
         own = jax.tree.map(lambda x, i=i: x[i], (params, moments))
-        assert_same(own, (alone[0], js.unflatten_groups(alone[1]).slots["exp_avg"]), ULPS)
+        assert_same(own, (alone[0], js.groups.unflatten_groups(alone[1]).slots["exp_avg"]), ULPS)
 
 
 @pytest.mark.parametrize("around", [lambda tx: tx, lambda tx: js.accumulate(tx, 2)])
@@ -318,12 +318,12 @@ def test_its_vectors_are_changed_in_place_by_as_many_kernels_whatever_the_number
 @hypothesis.given(st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 3), max_size=3)), max_size=8))
 def test_there_and_back(leaves):
     params = {f"{i}": {group: jnp.full(shape, float(i))} for i, (group, shape) in enumerate(leaves)}
-    rules = [js.Rule(f"**/{group}", group, optional=True) for group in "abc"]
+    rules = [js.groups.Rule(f"**/{group}", group, optional=True) for group in "abc"]
     state = js.flatten_groups(js.sgd(momentum=0.9, rules=rules), rules).init(params)
     tx = js.flatten_groups(optax.trace(0.0), rules)
     updates, trace = tx.update(params, tx.init(params), params)
     chex.assert_trees_all_equal(updates, params)
-    chex.assert_trees_all_equal(js.unflatten_groups(trace).trace, params)
+    chex.assert_trees_all_equal(js.groups.unflatten_groups(trace).trace, params)
     assert all(leaf.size % 1024 == 0 for leaf in jax.tree.leaves(state.slots))
 
 

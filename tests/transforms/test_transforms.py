@@ -152,7 +152,7 @@ def test_clip_norm_by_a_schedule():
 
 
 def test_ema_follows_and_other_state_follows_alike():
-    decay = js.exponential_ramp(0.9999, 2000)
+    decay = js.schedules.exponential_ramp(0.9999, 2000)
     tx = js.accumulate(optax.chain(js.sgd(lr=0.1), js.ema(decay)), 2)
     params, state = PARAMS, tx.init(PARAMS)
     statistics = {"mean": jnp.zeros(2), "seen": jnp.zeros((), jnp.int32)}
@@ -217,11 +217,11 @@ def test_ema_decays_of_timm_and_mmengine():
         end, power, gamma = kwargs.get("end", 0.9999), kwargs.get("power", 2 / 3), kwargs.get("steps", 1.0)
         n = np.maximum(steps - kwargs.get("after", 0) - 1, 0)
         timm = np.where(n == 0, 0.0, np.clip(1 - (1 + n / gamma) ** -power, kwargs.get("start", 0.0), end))
-        np.testing.assert_allclose(js.power_ramp(**kwargs)(jnp.asarray(steps)), timm, rtol=1e-6)
+        np.testing.assert_allclose(js.transforms.power_ramp(**kwargs)(jnp.asarray(steps)), timm, rtol=1e-6)
     annealing = 1 - np.maximum(0.0002, 100 / (100 + steps))
-    np.testing.assert_allclose(js.ratio_ramp(0.9998, 100)(jnp.asarray(steps)), annealing, rtol=1e-6)
+    np.testing.assert_allclose(js.transforms.ratio_ramp(0.9998, 100)(jnp.asarray(steps)), annealing, rtol=1e-6)
     exponential = 1 - ((1 - 0.0002) * np.exp(-(1 + steps) / 2000) + 0.0002)
-    np.testing.assert_allclose(js.exponential_ramp(0.9998, 2000)(jnp.asarray(steps)), exponential, rtol=1e-6)
+    np.testing.assert_allclose(js.schedules.exponential_ramp(0.9998, 2000)(jnp.asarray(steps)), exponential, rtol=1e-6)
 
 
 def test_non_finite_gradients_are_skipped_and_counted():
@@ -234,11 +234,11 @@ def test_non_finite_gradients_are_skipped_and_counted():
     seen, state = follow(tx, 5, of=of)
     clean, clean_state = follow(js.adam(lr=0.1), 3, of=lambda i: of(0))
     chex.assert_trees_all_close(seen[-1][2], clean[-1][2], rtol=1e-6)
-    assert int(js.nonfinite_count(state)) == 2
+    assert int(js.transforms.nonfinite_count(state)) == 2
     assert int(js.hyperparams(state) is not None)
     chex.assert_trees_all_close(state[0].inner_state.slots, clean_state.slots, rtol=1e-6)
     with pytest.raises(ValueError, match="no skip_nonfinite"):
-        js.nonfinite_count(clean_state)
+        js.transforms.nonfinite_count(clean_state)
 
 
 def test_group_norms_within_the_step_and_flat():

@@ -25,7 +25,7 @@ def negative_lr(seen: Sample) -> Iterator[Finding]:
                 "negative-lr",
                 "error",
                 f"lr is negative, {short(float(lr.min()))} at step {step}",
-                "Bound it: js.maximum(schedule, 0.0).",
+                "Bound it: js.schedules.maximum(schedule, 0.0).",
                 (group,),
             )
 

@@ -68,8 +68,8 @@ def test_recorded_groups(recorded):
     )
     expected = {name: (g["lr"], g["weight_decay"]) for g in recorded["groups"] for name in g["params"]}
     curves = js.curves(recipe, [0])
-    labels = js.labels(TREE, recipe.rules)
-    for parameter, group in zip(js.parameters(TREE), jax.tree.leaves(labels), strict=True):
+    labels = js.groups.labels(TREE, recipe.rules)
+    for parameter, group in zip(js.groups.parameters(TREE), jax.tree.leaves(labels), strict=True):
         lr, decay = expected[NAMES[parameter.path]]
         np.testing.assert_allclose([curves[group]["lr"][0], curves[group]["weight_decay"][0]], [lr, decay], rtol=1e-7)
 

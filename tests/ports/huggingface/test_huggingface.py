@@ -16,7 +16,7 @@ def test_updates_and_not_batches_are_counted():
     plain = js.curves(huggingface.recipe(ARGS, steps_per_epoch=4))["decay"]["lr"]
     np.testing.assert_allclose(plain, [0, 0.125, 0.25, 0.375, 0.5, 0.375, 0.25, 0.125])
     recipe = huggingface.recipe({**ARGS, "gradient_accumulation_steps": 3}, steps_per_epoch=10)  # 4 updates an epoch
-    due = np.flatnonzero(js.update_steps(recipe))
+    due = np.flatnonzero(js.report.update_steps(recipe))
     assert due.tolist() == [2, 5, 8, 9, 12, 15, 18, 19]
     np.testing.assert_allclose(js.curves(recipe, due)["decay"]["lr"], plain)
     assert recipe.accumulate.mean
@@ -42,7 +42,7 @@ def test_warm_up(warmup, expected):
 def test_groups_and_options():
     recipe = huggingface.recipe({**ARGS, "weight_decay": 0.1, "adam_beta2": 0.95}, steps_per_epoch=4, world_size=2)
     tree = {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "layer_norm": {"scale": jnp.ones(2)}}
-    labels = js.labels(tree, recipe.rules)
+    labels = js.groups.labels(tree, recipe.rules)
     assert labels == {"dense": {"kernel": "decay", "bias": "no_decay"}, "layer_norm": {"scale": "no_decay"}}
     assert (recipe.optimizer, recipe.clip_norm, recipe.batch_size) == ("adamw", 1.0, 16)
     assert recipe.by_group()["decay"]["betas"] == (0.9, 0.95)

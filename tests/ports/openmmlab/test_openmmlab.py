@@ -96,7 +96,7 @@ def test_accumulation_averages_and_ends_with_what_is_left(every):
         recipe = openmmlab.recipe({**config, "custom_hooks": []}, steps_per_epoch=1)
         assert recipe.accumulate.mean
         expected = {i for i in range(12) if (i + 1) % every == 0} | {11}
-        assert set(np.flatnonzero(js.update_steps(recipe))) == expected
+        assert set(np.flatnonzero(js.report.update_steps(recipe))) == expected
 
 
 def test_learning_rates_are_scaled_only_when_a_batch_size_is_given():

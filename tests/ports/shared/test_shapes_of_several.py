@@ -29,7 +29,7 @@ SCHEDULES = {
     "a table": scheduled([COSINE, HALF], RUN)(0.1),
     "quadratic": scheduled([dict(type="QuadraticWarmupLR", end=5)], RUN)(0.1),
     "behind": _shapes.shifted(js.linear(1.0, 0.0, 50), -7),
-    "every third": _mm_ema.every_nth(js.exponential_ramp(0.9, 20), 3, 1),
+    "every third": _mm_ema.every_nth(js.schedules.exponential_ramp(0.9, 20), 3, 1),
     "momentum ramp": _mm_ema.momentum_ramp(0.01, 100),
 }
 

@@ -34,7 +34,7 @@ def test_a_milestone_acts_one_epoch_early():
 def test_accumulation_ends_with_the_epoch():
     recipe = timm.recipe({**ADAMW, "grad_accum_steps": 3, "sched_on_updates": True}, steps_per_epoch=8)
     assert recipe.accumulate.mean
-    assert np.flatnonzero(js.update_steps(recipe, np.arange(16))).tolist() == [2, 5, 7, 10, 13, 15]
+    assert np.flatnonzero(js.report.update_steps(recipe, np.arange(16))).tolist() == [2, 5, 7, 10, 13, 15]
     lr = js.curves(recipe, [2, 5, 7, 10])["decay"]["lr"]  # updates 0, 1, 2, 3 of 6 in the warm-up of 2 epochs
     np.testing.assert_allclose(lr, 1e-5 + np.arange(4) / 6 * (1e-3 - 1e-5), rtol=1e-6)
     tx = recipe.build()
@@ -63,7 +63,7 @@ def test_lr_from_the_batch_size(args, expected):
 
 def test_layers():
     recipe = timm.recipe({**ADAMW, "layer_decay": 0.5}, steps_per_epoch=4, layers=["stem/**", "middle/**", "head/**"])
-    assert js.labels(TREE, recipe.rules) == {
+    assert js.groups.labels(TREE, recipe.rules) == {
         "stem": {"kernel": "layer_0_decay", "bias": "layer_0_no_decay"},
         "head": {"kernel": "layer_2_decay"},
     }

@@ -140,7 +140,7 @@ def sgd(*members, **rest):
 def test_one_group_needs_no_names():
     recipe = t.recipe(sgd([parameter(2, 3)], foreach=None, initial_lr=0.1))
     assert recipe.hyperparameters == {"lr": 0.1, "momentum": 0.9}
-    assert recipe.rules == (js.Rule("**", "0"),)
+    assert recipe.rules == (js.groups.Rule("**", "0"),)
 
 
 def test_groups_that_are_roles_are_told_by_role():
@@ -149,9 +149,9 @@ def test_groups_that_are_roles_are_told_by_role():
     recipe = t.recipe(sgd([weight], [scale, bias]), named_parameters=named)
     tree = {"other": {"kernel": 1.0, "bias": 2.0}, "bn": {"scale": 3.0, "bias": 4.0}}
     with pytest.raises(ValueError, match="other/bias"):
-        js.labels(tree, recipe.rules)  # a role that the torch model does not have
+        js.groups.labels(tree, recipe.rules)  # a role that the torch model does not have
     del tree["other"]["bias"]
-    assert js.labels(tree, recipe.rules) == {"other": {"kernel": "0"}, "bn": {"scale": "1", "bias": "1"}}
+    assert js.groups.labels(tree, recipe.rules) == {"other": {"kernel": "0"}, "bn": {"scale": "1", "bias": "1"}}
 
 
 def test_other_groups_are_told_by_name_and_the_rest_is_frozen():
@@ -163,7 +163,7 @@ def test_other_groups_are_told_by_name_and_the_rest_is_frozen():
         "head": {"weight": jnp.ones(1), "still": jnp.ones(1)},
         "gone": {"w": jnp.ones(1)},
     }
-    assert js.labels(tree, recipe.rules) == {
+    assert js.groups.labels(tree, recipe.rules) == {
         "body": [{"kernel": "0"}],
         "head": {"weight": "1", "still": "frozen"},
         "gone": {"w": "frozen"},

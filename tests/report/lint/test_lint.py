@@ -26,7 +26,7 @@ def plain(**arguments):
 
 
 HEAD = {"head": {f"conv{i}": {"kernel": jnp.ones(2), "bias": jnp.ones(2)} for i in range(3)}, "body": jnp.ones(2)}
-BY_ROLE = dict(rules=js.BY_ROLE)
+BY_ROLE = dict(rules=js.groups.BY_ROLE)
 DECAY = js.cosine(0.1, 12_000)
 
 # code: (recipe it finds something in, its severity, what the message says, recipe beside it[, parameters])
@@ -121,7 +121,7 @@ CASES = {
         run(**BY_ROLE, groups={"bias": dict(lr=0.1)}), HEAD,
     ),
     "lonely-rule": (
-        run(rules=[js.Rule("head/*", "fast", True), ("**", "slow")]), "warning", "'head/**' would match 6",
+        run(rules=[js.groups.Rule("head/*", "fast", True), ("**", "slow")]), "warning", "'head/**' would match 6",
         run(rules=[("head/**", "fast"), ("**", "slow")]), HEAD,
     ),
 }  # fmt: skip
@@ -158,7 +158,7 @@ HYP = dict(
         run(js.warmup(js.cosine(0.1, 90_000), 5000), steps=90_000, steps_per_epoch=1000),
         run(js.one_cycle(0.1, 12_000)),
         run(js.warmup_stable_decay(0.1, 500, 9500, 2000)),
-        run(js.flat_then_cosine(0.1, 12_000, flat=6000, floor=1e-3)),
+        run(js.schedules.flat_then_cosine(0.1, 12_000, flat=6000, floor=1e-3)),
         run(js.per_epoch(js.step_decay(0.1, 4), 1000)),
         run(js.plateau(0.1, patience=2)),
         run(js.exponential(0.1, 0.9997)),
@@ -187,7 +187,7 @@ def test_yolov5_is_clean_or_told_something_true(batch_size, cos_lr):
         return
     (remark,) = found
     assert (remark.code, remark.severity) == ("accumulation-drops", "remark")
-    due = np.flatnonzero(js.update_steps(recipe))
+    due = np.flatnonzero(js.report.update_steps(recipe))
     lost = sum(1849 * (e + 1) - 1 - due[np.searchsorted(due, 1849 * (e + 1)) - 1] for e in range(300))
     assert f"{lost / 300:.3g} on average ({lost / recipe.steps:.2%})" in remark.message
 
@@ -345,5 +345,5 @@ def test_no_legal_recipe_raises():
         run(js.cyclic(0.0, 0.1, up=1)),
         js.Recipe("sgd", dict(lr=0.1), steps=None, accumulate=js.Accumulation(js.constant(4))),
     ):
-        assert isinstance(js.lint(recipe), js.Findings)
+        assert isinstance(js.lint(recipe), js.report.Findings)
         assert str(js.explain(recipe))
