@@ -20,12 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jaxsched as js
 from examples.detector.augment import Augmentation
-from examples.detector.data import read_folder
 from examples.detector.loader import training_batches
 from examples.detector.loss import Gains
 from examples.detector.model import SIZES, YOLOv5
 from examples.detector.options import HYP, read_hyp
 from examples.detector.scenes import scenes
+from examples.detector.sources import read_data
 from examples.detector.step import initial_state, training_step
 
 
@@ -48,7 +48,7 @@ class Options:
 
 
 def main(o: Options) -> None:
-    dataset = read_folder(o.data or scenes("data/scenes"), "train")
+    dataset = read_data(o.data or scenes("data/scenes"), "train")
     hyp = read_hyp(HYP)
 
     def loading() -> object:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from examples.detector.data import Dataset
+from examples.detector.data import Dataset, to_corners
 
 CONFIDENCE = 0.001
 OVERLAP = 0.6
@@ -191,8 +191,9 @@ def ground_truth(dataset: Dataset) -> dict[str, Any]:
     for i, (width, height) in enumerate(dataset.sizes):
         rows = np.concatenate([dataset.classes[i][:, None], dataset.boxes[i]], 1)
         for crowd, table in ((0, rows), (1, dataset.crowds[i])):
-            for c, x, y, w, h in table.astype(float).tolist():
-                box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
+            corners = to_corners(table[:, 1:], (width, height)).tolist()
+            for c, (left, top, right, bottom) in zip(table[:, 0], corners, strict=True):
+                box = [left, top, right - left, bottom - top]
                 annotations.append({
                     "id": len(annotations) + 1, "image_id": i, "category_id": int(c), "iscrowd": crowd,
                     "bbox": box, "area": box[2] * box[3],
@@ -207,8 +208,7 @@ def ground_truth(dataset: Dataset) -> dict[str, Any]:
 
 def corners_of(dataset: Dataset, index: int) -> np.ndarray:
     """True boxes of one image, as corners in its pixels."""
-    b, (width, height) = dataset.boxes[index], dataset.sizes[index]
-    return np.concatenate([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], 1) * (width, height, width, height)
+    return dataset.corners(index)
 
 
 def confusion(dataset: Dataset, found: tuple[np.ndarray, ...], overlap: float = 0.45) -> np.ndarray:

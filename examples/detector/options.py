@@ -15,7 +15,7 @@ from examples.detector.model import SIZES
 HYP = Path(__file__).with_name("hyp.yaml")
 DECIDE = (
     "epochs", "batch_size", "optimizer", "cos_lr", "seed", "depth", "width", "image_size", "bf16", "body_rate",
-    "freeze", "sync_batch_norm",
+    "freeze", "sync_batch_norm", "single_class",
 )  # fmt: skip
 LEFT_OUT = {"copy_paste": "it needs outlines, and boxes have none", "anchors": "the network keeps those of v6"}
 
@@ -28,7 +28,12 @@ class Options:
     """
 
     data: Path | None = None
-    """Folder of images and boxes in COCO's or YOLO's layout; none: the embedded scenes, written to ./data/scenes."""
+    """A data.yaml of YOLO's, or a folder in YOLO's or COCO's layout; none: the embedded scenes, written to
+    ./data/scenes."""
+    strict: bool = False
+    """Stop at the first image or label that cannot be used, instead of skipping its image with a note."""
+    single_class: bool = False
+    """Train and validate with all boxes as of one class."""
     out: Path = Path("runs/detector")
     """Folder for the log, the pictures and the checkpoints."""
     resume: bool = False

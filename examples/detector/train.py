@@ -29,7 +29,7 @@ import jaxsched as js
 from examples.detector import pictures
 from examples.detector.augment import Augmentation
 from examples.detector.checkpoint import Checkpoints
-from examples.detector.data import Dataset, read_folder
+from examples.detector.data import Dataset
 from examples.detector.devices import Devices
 from examples.detector.evaluate import Evaluation, detections, find, score, to_draw
 from examples.detector.fine_tune import frozen, head_and_body, start_from
@@ -40,6 +40,7 @@ from examples.detector.loss import Gains
 from examples.detector.model import YOLOv5, decode, parameter_count
 from examples.detector.options import Options, check_the_same, left_out, read_hyp
 from examples.detector.scenes import scenes
+from examples.detector.sources import read_data
 from examples.detector.step import initial_state, training_step
 
 
@@ -77,7 +78,8 @@ class Asked:
 def open_data(options: Options) -> tuple[Dataset, Dataset]:
     """The training and the validation images."""
     folder = options.data or scenes("data/scenes")
-    train, held_out = read_folder(folder, "train"), read_folder(folder, "val")
+    read = partial(read_data, folder, strict=options.strict, single_class=options.single_class)
+    train, held_out = read("train"), read("val")
     if train.names != held_out.names:
         raise ValueError(
             f"{folder}: training has the classes {train.names}, validation {held_out.names}; make them equal."

@@ -5,20 +5,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from examples.detector.augment import Augmentation, colour, flip, letterbox, mosaic, warp
-from examples.detector.data import read_folder
 from examples.detector.loader import training_batches, validation_batches
+from examples.detector.loss import Gains, detection_loss
 from examples.detector.scenes import scenes
+from examples.detector.sources import read_data
 
 RUN = {"size": 64, "batch_size": 4, "epochs": 2, "seed": 3}
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    return read_folder(scenes(tmp_path_factory.mktemp("data") / "scenes", {"train": 10, "val": 5}), "train")
+    return read_data(scenes(tmp_path_factory.mktemp("data") / "scenes", {"train": 10, "val": 5}), "train")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +49,8 @@ def test_batches_do_not_depend_on_who_loads_them(images, whole, threads, workers
 def test_workers_end_with_the_process_they_load_for(images):
     program = (
         "import os, sys; from examples.detector.augment import Augmentation\n"
-        "from examples.detector.data import read_folder; from examples.detector.loader import training_batches\n"
-        "data = read_folder(sys.argv[1], 'train')\n"
+        "from examples.detector.sources import read_data; from examples.detector.loader import training_batches\n"
+        "data = read_data(sys.argv[1], 'train')\n"
         "batches = training_batches(data, Augmentation(), workers=1, **eval(sys.argv[2]))\n"
         "next(batches); os.kill(os.getpid(), 9)"
     )
@@ -148,3 +150,13 @@ def test_letterbox_centres_in_grey():
     assert (canvas[:16] == 114).all()
     assert (canvas[16:48] == 0).all()
     assert (canvas[48:] == 114).all()
+
+
+def test_images_without_boxes_make_a_batch_with_a_finite_loss(yolo):
+    data = read_data(yolo(""), "val")
+    batch = next(iter(training_batches(data, Augmentation(), size=64, batch_size=2, epochs=1, seed=0)))
+    assert (batch["classes"] == -1).all()
+    raw = [jnp.zeros((2, 3, n, n, 7)) for n in (8, 4, 2)]
+    value, parts = detection_loss(raw, batch["boxes"], batch["classes"], Gains())
+    assert np.isfinite(value)
+    assert float(parts[0]) == float(parts[2]) == 0 < float(parts[1])  # nothing but "no object here" to learn

@@ -1,0 +1,148 @@
+"""YOLO's data.yaml: the names of the classes, where each split's images are, and where the labels of an image are.
+
+    path: datasets/mine              # optional: the folder that the other paths are seen from
+    train: images/train              # a folder, a text file that lists images, or a list of these
+    val: [images/val, more/val.txt]
+    test: images/test                # optional
+    names: [cat, dog]                # or {0: cat, 1: dog}
+
+Paths are seen from data.yaml's own folder or, if they are not there, from the current directory. Without ``train`` and
+``val``, a split's images are in ``images/SPLIT``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from examples.detector.data import read_text
+from examples.detector.images import ENDINGS, find_images
+
+NOTHING = (None, "", "~", "null")  # values of a key that stands there without one
+
+
+def read_data_yaml(file: Path) -> dict[str, Any]:
+    """The contents of a data.yaml; every value is a string, as written: YAML would make booleans of ``yes`` and ``no``,
+    and numbers of names such as ``007``."""
+    try:
+        content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file} is no valid YAML ({' '.join(str(error).split())}). Correct it.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} must hold lines such as 'names: [cat, dog]'.")
+    return content
+
+
+def class_names(file: Path, content: dict[str, Any]) -> list[str]:
+    """Names of classes 0, 1, ..., from a list or a dict."""
+    names = content.get("names")
+    if isinstance(names, dict):
+        try:
+            names = {int(key): name for key, name in names.items()}
+        except ValueError:
+            raise ValueError(f"{file}: names has the keys {list(names)[:8]}; they must be 0, 1, 2 and so on.") from None
+        if sorted(names) != list(range(len(names))):
+            raise ValueError(f"{file}: names has the keys {sorted(names)[:8]}; they must be 0, 1, 2 and so on.")
+        names = [names[c] for c in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"{file}: names is {names!r}; it must list the classes, such as [cat, dog].")
+    for c, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"{file}: class {c} has the name {name!r}; it must be a word. Give it one.")
+    if content.get("nc", str(len(names))) != str(len(names)):
+        raise ValueError(f"{file}: nc is {content['nc']}, but names has {len(names)} entries. Correct one.")
+    return names
+
+
+def split_images(file: Path, content: dict[str, Any], split: str) -> tuple[list[Path], list[str]]:
+    """The images of a split, in the order of their paths, and notes."""
+    given = content.get(split)
+    if given in NOTHING:
+        if split not in ("train", "val") or any(content.get(s) not in NOTHING for s in ("train", "val")):
+            raise ValueError(f"{file} has no {split!r}. Add a line such as '{split}: images/{split}'.")
+        given = f"images/{split}"
+    entries = given if isinstance(given, list) else [given]
+    if not entries or not all(isinstance(entry, str) and entry for entry in entries):
+        raise ValueError(f"{file}: {split} is {given!r}; it must be a path, or a list of paths.")
+
+    path = content.get("path")
+    path = "" if path in NOTHING else str(Path(path).expanduser())
+    bases = list(dict.fromkeys(Path(os.path.abspath(base / path)) for base in (file.parent, Path())))
+    places = [[place(base, entry) for entry in entries] for base in bases]
+    chosen = next((k for k, found in enumerate(places) if all(found)), None)
+    if chosen is None:
+        missing = next(entry for entry, found in zip(entries, places[0], strict=True) if not found)
+        raise ValueError(
+            f"{file}: {split} names {missing}, which is not in {' or '.join(map(str, bases))}. Correct "
+            f"{split!r} or 'path'; nothing is downloaded."
+        )
+    images: list[Path] = []
+    notes = []
+    for entry in places[chosen]:
+        if entry.is_dir():
+            images += find_images(entry)
+        else:
+            listed = listed_images(entry, bases[chosen])
+            images += [image for image in listed if image.suffix.lower() in ENDINGS]
+            others = sum(image.suffix.lower() not in ENDINGS for image in listed)
+            notes += [f"{entry}: {others} lines do not name an image and are left out"] if others else []
+    if not images:
+        raise ValueError(f"{file}: {split} is {given!r}, which holds no images ({' '.join(ENDINGS)}).")
+    twice = len(images) - len(set(images))
+    notes += [f"{split}: {twice} images are given twice, and count twice"] if twice else []
+    return sorted(images, key=str), notes
+
+
+def place(base: Path, entry: str) -> Path | None:
+    """A split's folder or list; ``../train/images``, which some exporters write, may mean ``train/images``."""
+    tries = [base / Path(entry).expanduser()] + ([base / entry[3:]] if entry.startswith("../") else [])
+    return next(
+        (Path(os.path.abspath(t)) for t in tries if t.is_dir() or (t.is_file() and t.suffix.lower() not in ENDINGS)),
+        None,
+    )
+
+
+def listed_images(file: Path, base: Path) -> list[Path]:
+    """The paths in a text file, one a line: from its own folder, from `base`, or from the current directory; the first
+    from which there is any."""
+    lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    seen_from = next(
+        (b for b in (file.parent, base, Path()) if any((b / line).is_file() for line in lines)), file.parent
+    )
+    return [Path(os.path.abspath(seen_from / line)) for line in lines]
+
+
+def label_files(images: list[Path]) -> tuple[list[Path], list[str]]:
+    """The label file of each image, whether it exists or not, and notes.
+
+    The first of these places in which any is: the images' path with its last folder ``images`` made ``labels`` (beside
+    the image where no folder is called so), as YOLOv5 looks for them; beside the image; the first of where the image
+    really is, if a symbolic link leads there.
+    """
+    rules: list[Callable[[Path], Path]] = [labels_of, lambda p: p.with_suffix(".txt"), lambda p: labels_of(p.resolve())]
+    for rule in rules:
+        files = [rule(image) for image in images]
+        count = sum(file.is_file() for file in files)
+        if count:
+            break
+    else:
+        raise ValueError(
+            f"none of the {len(images)} images has a label file; that of {images[0]} is {labels_of(images[0])}. Put "
+            "the labels there. An image without objects may have an empty file or none."
+        )
+    without = len(images) - count
+    return files, [f"{without} of {len(images)} images have no label file; they count as without objects"] * (
+        without > 0
+    )
+
+
+def labels_of(image: Path) -> Path:
+    """YOLOv5's place for the labels of an image."""
+    parts = list(image.parts)
+    if "images" in parts[:-1]:
+        parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
+    return Path(*parts).with_suffix(".txt")
