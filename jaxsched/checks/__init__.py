@@ -24,3 +24,5 @@ from jaxsched.checks._numbers import number as number
 from jaxsched.checks._numbers import positive as positive
 from jaxsched.checks._numbers import size as size
 from jaxsched.checks._numbers import whole_length as whole_length
+from jaxsched.checks._short import one_line as one_line
+from jaxsched.checks._short import short as short

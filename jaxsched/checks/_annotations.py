@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from jaxsched.checks._numbers import length, number, positive
+from jaxsched.checks._short import short
 from jaxsched.numerics import LogRate, Ratio, Real, is_host_number
 
 
@@ -32,7 +33,7 @@ def _check_rate(name: str, value: Any) -> LogRate:
         return value
     value = number(name, value)
     if is_host_number(value) and value < 0:
-        raise ValueError(f"{name} must be >= 0, got {value!r}")
+        raise ValueError(f"{name} must be >= 0, got {short(value)}")
     return LogRate.of(value)
 
 

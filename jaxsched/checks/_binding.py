@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc
-import difflib
 import functools
 import inspect
 import types
@@ -12,6 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
+from jaxsched.checks._did_you_mean import did_you_mean
+from jaxsched.checks._short import short
 
 Check = Callable[[str, Any], Any]
 """From the name of an argument and its value to the value in its canonical form; raises if it is not right."""
@@ -56,8 +58,7 @@ def _explain_call(name: str, signature: inspect.Signature, kwargs: Mapping[str, 
     problems = []
     for given in kwargs:
         if given not in known:
-            close = difflib.get_close_matches(given, known, n=1)
-            problems.append(f"there is no argument {given!r}" + (f"; did you mean {close[0]!r}?" if close else "."))
+            problems.append(f"there is no argument {short(given)}{did_you_mean(given, known) or '.'}")
     text = ", ".join(str(p.replace(annotation=inspect.Parameter.empty)) for p in signature.parameters.values())
     return f"{name}: {' '.join(problems) or f'{error}.'} It is called as {name}({text})."
 
@@ -87,11 +88,11 @@ def _check_type(wanted: type, name: str, value: Any) -> Any:
     if isinstance(value, np.bool_):
         value = bool(value)
     if not isinstance(value, wanted):
-        raise TypeError(f"{name} must be a {wanted.__name__}, got {value!r}")
+        raise TypeError(f"{name} must be a {wanted.__name__}, got {short(value)}")
     return value
 
 
 def _check_callable(name: str, value: Any) -> Any:
     if not callable(value):
-        raise TypeError(f"{name} must be a function, got {value!r}")
+        raise TypeError(f"{name} must be a function, got {short(value)}")
     return value

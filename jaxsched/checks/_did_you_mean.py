@@ -6,8 +6,13 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+LONGEST = 100
+"""No name is longer, and the comparison of a string of 1 MB with each of them takes seconds."""
+
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
     """``"; did you mean 'momentum'?"``, or nothing where no known name is close."""
-    close = difflib.get_close_matches(str(name), list(known), n=1)
+    if not isinstance(name, str) or len(name) > LONGEST:
+        return ""
+    close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 
+from jaxsched.checks._short import short
 from jaxsched.numerics import MAX_STEP, Real, Whole, is_host_number
 
 
@@ -21,12 +22,12 @@ def number(name: str, value: Any) -> Any:
     if is_host_number(value):
         host = value.item() if isinstance(value, np.generic | np.ndarray) else value
         if not abs(host) <= sys.float_info.max:  # an int may be larger, and NaN compares with nothing
-            raise ValueError(f"{name} must be finite, got {host if isinstance(host, float) else 'a huge integer'}")
+            raise ValueError(f"{name} must be finite, got {short(host)}")
         return host
     if isinstance(value, str):
-        raise TypeError(f"{name} must be a number, got the text {value!r}; convert it with float() first")
+        raise TypeError(f"{name} must be a number, got the string {short(value)}; convert it with float() first")
     if value is None or isinstance(value, bool | np.bool_ | complex) or not hasattr(value, "dtype"):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {short(value)}")
     return value
 
 
@@ -36,9 +37,9 @@ def length(name: str, value: Any) -> Any:
     if not is_host_number(value):
         return value
     if value <= 0:
-        raise ValueError(f"{name} must be a positive number of steps, got {value!r}")
+        raise ValueError(f"{name} must be a positive number of steps, got {short(value)}")
     if value > MAX_STEP:
-        raise ValueError(f"{name} must be below 2**31 (steps are int32), got {value!r}")
+        raise ValueError(f"{name} must be below 2**31 (steps are int32), got {short(value)}")
     return int(value) if value == int(value) else float(value)
 
 
@@ -48,9 +49,9 @@ def count(name: str, value: Any) -> Any:
     if not is_host_number(value):
         return value
     if value < 0 or value != int(value):
-        raise ValueError(f"{name} must be a whole number >= 0, got {value!r}")
+        raise ValueError(f"{name} must be a whole number >= 0, got {short(value)}")
     if value > MAX_STEP:
-        raise ValueError(f"{name} must be below 2**31 (steps are int32), got {value!r}")
+        raise ValueError(f"{name} must be below 2**31 (steps are int32), got {short(value)}")
     return int(value)
 
 
@@ -58,7 +59,7 @@ def whole_length(name: str, value: Any) -> Any:
     """A positive whole number of steps."""
     value = length(name, value)
     if isinstance(value, float):
-        raise ValueError(f"{name} must be a whole number of steps, got {value!r}; round it as its source does")
+        raise ValueError(f"{name} must be a whole number of steps, got {short(value)}; round it as its source does")
     return value
 
 
@@ -69,14 +70,14 @@ class Size(int):
 def size(name: str, value: Any) -> Size:
     """A positive whole number that shapes arrays."""
     if not is_host_number(value):
-        raise TypeError(f"{name} must be a positive whole number that is no array (it is a size), got {value!r}")
+        raise TypeError(f"{name} must be a positive whole number that is no array (it is a size), got {short(value)}")
     return Size(whole_length(name, value))
 
 
 def positive(name: str, value: Any) -> Any:
     value = number(name, value)
     if is_host_number(value) and value <= 0:
-        raise ValueError(f"{name} must be positive, got {value!r}")
+        raise ValueError(f"{name} must be positive, got {short(value)}")
     return value
 
 
@@ -87,12 +88,12 @@ def milestones(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"{name} must be a sequence of steps such as (30, 60), got {value!r}")
+        raise TypeError(f"{name} must be a sequence of steps such as (30, 60), got {short(value)}")
     steps = tuple(count(f"{name}[{i}]", step) for i, step in enumerate(value))
     if not all(is_host_number(step) for step in steps):
         return steps
     if list(steps) != sorted(steps):
-        raise ValueError(f"{name} must ascend, got {steps!r}; write {tuple(sorted(steps))!r}")
+        raise ValueError(f"{name} must ascend, got {short(steps)}; write {short(tuple(sorted(steps)))}")
     return steps
 
 
@@ -101,7 +102,7 @@ def choice(*allowed: str) -> Any:
 
     def check(name: str, value: Any) -> Any:
         if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {short(value)}")
         return value
 
     return check

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Milestones, WholeLength, count
+from jaxsched.checks import Milestones, WholeLength, count, short
 from jaxsched.numerics import passed
 from jaxsched.schedules._schedule import (
     Schedule,
@@ -60,13 +60,13 @@ def clamp(schedule: Value, low: Value, high: Value) -> Schedule:
 
 def _schedules(name: str, value: Any) -> tuple[Any, ...]:
     if callable(value) or not isinstance(value, Sequence) or not value:
-        raise TypeError(f"{name} must be a sequence of schedules, got {value!r}")
+        raise TypeError(f"{name} must be a sequence of schedules, got {short(value)}")
     return tuple(_check_value(f"{name}[{i}]", item) for i, item in enumerate(value))
 
 
 def _check_sequential(schedules: Sequence[Any], at: Sequence[Any]) -> None:
     if len(schedules) != len(at) + 1:
-        raise ValueError(f"{len(schedules)} schedules need {len(schedules) - 1} milestones, got at={at!r}")
+        raise ValueError(f"{len(schedules)} schedules need {len(schedules) - 1} milestones, got at={short(at)}")
 
 
 @checked_schedule(_check_sequential)
@@ -127,7 +127,7 @@ def delayed(step: jax.Array, schedule: Value, by: Annotated[Any, count]) -> jax.
 
 def _check_piecewise(values: Sequence[Any], at: Sequence[Any]) -> None:
     if len(values) != len(at) + 1:
-        raise ValueError(f"{len(values)} values need {len(values) - 1} milestones, got at={at!r}")
+        raise ValueError(f"{len(values)} values need {len(values) - 1} milestones, got at={short(at)}")
 
 
 @checked_schedule(_check_piecewise)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Count, Duration, Exponent, Number, Rate, WholeLength
+from jaxsched.checks import Count, Duration, Exponent, Number, Rate, WholeLength, short
 from jaxsched.numerics import (
     LogRate,
     Real,
@@ -145,5 +145,5 @@ def flat_then_cosine(peak: Number, steps: WholeLength, flat: Count, floor: Numbe
         Array([1. , 1. , 1. , 1. , 1. , 0.5, 0. , 0. ], dtype=float32)
     """
     if is_host_number(steps) and is_host_number(flat) and flat >= steps:
-        raise ValueError(f"flat_then_cosine: flat must be below steps={steps!r}, got {flat!r}")
+        raise ValueError(f"flat_then_cosine: flat must be below steps={short(steps)}, got {short(flat)}")
     return delayed(cosine(peak, steps - flat, floor), by=flat)

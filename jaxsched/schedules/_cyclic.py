@@ -7,7 +7,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Number, WholeLength, choice
+from jaxsched.checks import Number, WholeLength, choice, short
 from jaxsched.numerics import Whole, fraction, is_host_number
 from jaxsched.schedules._compose import sequential
 from jaxsched.schedules._cosine import cosine
@@ -96,10 +96,10 @@ def one_cycle(
     rise = _rise(steps, up)
     last = steps - (2 * rise if three_phase else rise)
     if is_host_number(rise) and rise <= 0:
-        raise ValueError(f"one_cycle: steps={steps!r} are too few for a rise of three tenths; give up")
+        raise ValueError(f"one_cycle: steps={short(steps)} are too few for a rise of three tenths; give up")
     if is_host_number(last) and last <= 0:
         part = "half of steps" if three_phase else "steps"
-        raise ValueError(f"one_cycle: up must be below {part}, got up={rise!r} of steps={steps!r}")
+        raise ValueError(f"one_cycle: up must be below {part}, got up={short(rise)} of steps={short(steps)}")
     start = peak / 25.0 if start is None else start
     floor = start / 1e4 if floor is None else floor
     way = _WAYS[shape]

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.checks import WholeLength
+from jaxsched.checks import WholeLength, number, short
 from jaxsched.schedules._schedule import Schedule, composition, schedule
 
 
 def _values(name: str, value: Any) -> Any:
     if isinstance(value, jax.Array):
         return value
-    values = np.asarray(value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        # Item by item: np.asarray would build an array of whatever is nested in them.
+        values = np.asarray([number(f"{name}[{i}]", item) for i, item in enumerate(value)])
+    else:
+        values = value if isinstance(value, np.ndarray) else np.empty(0)
     if values.ndim != 1 or not values.size or not np.issubdtype(values.dtype, np.number):
-        raise ValueError(f"{name} must be a sequence of numbers, one for each step, got {value!r}")
+        raise ValueError(f"{name} must be a sequence of numbers, one for each step, got {short(value)}")
     if not np.all(np.isfinite(values)):
         at = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise ValueError(f"{name}[{at}] must be finite, got {values[at]!r}")
+        raise ValueError(f"{name}[{at}] must be finite, got {short(values[at])}")
     return values.astype(np.float64)
 
 

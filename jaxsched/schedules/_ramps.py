@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import choice
+from jaxsched.checks import choice, short
 from jaxsched.numerics import fractions, is_host_number, left, sin_squared
 
 
@@ -22,7 +22,7 @@ def check_shape(shape: str, **ends: Any) -> None:
     """An error if a number that is to be approached or left exponentially is not positive."""
     for name, end in ends.items():
         if shape == "exponential" and is_host_number(end) and end <= 0:
-            raise ValueError(f"{name} must be positive for shape='exponential', got {end!r}; give the smallest value")
+            raise ValueError(f"{name} must be positive for shape='exponential', got {short(end)}; give a small value")
 
 
 # Each end has its own weight, so that nothing cancels.

@@ -17,7 +17,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from jaxsched.checks import Size, checked, number
+from jaxsched.checks import Size, checked, number, short
 from jaxsched.numerics import as_step, is_host_number, real
 
 P = ParamSpec("P")
@@ -264,7 +264,7 @@ def stack(schedules: Sequence[Schedule]) -> Schedule:
         if _kind(other) != _kind(schedules[0]):
             raise ValueError(
                 "only schedules of one kind can be stacked; they may differ in their numbers, not in functions, texts "
-                f"or bools: schedules[0] is {schedules[0]!r}, schedules[{i}] is {other!r}"
+                f"or bools: schedules[0] is {short(schedules[0])}, schedules[{i}] is {short(other)}"
             )
     return cast(Schedule, jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *schedules))
 

@@ -7,14 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Duration, Number
+from jaxsched.checks import Duration, Number, short
 from jaxsched.numerics import Real, Twofold, fractions, is_host_number, real, two_product, two_sum
 from jaxsched.schedules._schedule import checked_schedule
 
 
 def _check(peak: Any, steps: Any, floor: Any, lower: Any, upper: Any) -> None:
     if is_host_number(lower) and is_host_number(upper) and lower >= upper:
-        raise ValueError(f"lower must be below upper={upper!r}, got {lower!r}")
+        raise ValueError(f"lower must be below upper={short(upper)}, got {short(lower)}")
 
 
 @checked_schedule(_check)

@@ -15,7 +15,7 @@ BAD = {
     "negative steps": (lambda: js.linear(0.1, 0.0, -5), ValueError, "linear: steps must be .*positive.*-5"),
     "endless": (lambda: js.cosine(0.1, float("inf")), ValueError, "cosine: steps must be finite, got inf"),
     "too long": (lambda: js.polynomial(0.1, 0.0, 2**31), ValueError, r"steps must be below 2\*\*31"),
-    "a text": (lambda: js.cosine("0.1", 10), TypeError, r"peak must be a number, got the text '0.1'; convert it"),
+    "a text": (lambda: js.cosine("0.1", 10), TypeError, r"peak must be a number, got the string '0.1'; convert it"),
     "None": (lambda: js.cosine(None, 10), TypeError, "peak must be a number, got None"),
     "a bool": (lambda: js.cosine(True, 10), TypeError, "peak must be a number, got True"),
     "not finite": (lambda: js.constant(float("nan")), ValueError, "constant: value must be finite, got nan"),

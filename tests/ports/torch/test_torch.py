@@ -107,7 +107,7 @@ def test_bad_arguments(make, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: t.StepLR("30"), "StepLR: step_size must be a number, got the text '30'"),
+        (lambda: t.StepLR("30"), "StepLR: step_size must be a number, got the string '30'"),
         (lambda: t.StepLR(jnp.asarray(3)), "StepLR: step_size must be a Python number; only the learning rate"),
         (lambda: t.StepLR(3)("0.1"), "lr must be a number"),
         (lambda: t.ChainedScheduler(t.StepLR(3)), "schedulers must be a list of schedulers"),
