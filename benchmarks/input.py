@@ -23,7 +23,7 @@ from examples.detector.augment import Augmentation
 from examples.detector.loader import training_batches
 from examples.detector.loss import Gains
 from examples.detector.model import SIZES, YOLOv5
-from examples.detector.options import HYP, read_hyp
+from examples.detector.options import SCENES_HYP, read_hyp
 from examples.detector.scenes import scenes
 from examples.detector.sources import read_data
 from examples.detector.step import initial_state, training_step
@@ -49,7 +49,7 @@ class Options:
 
 def main(o: Options) -> None:
     dataset = read_data(o.data or scenes("data/scenes"), "train")
-    hyp = read_hyp(HYP)
+    hyp = read_hyp(SCENES_HYP)
 
     def loading() -> object:
         return training_batches(
@@ -66,7 +66,7 @@ def main(o: Options) -> None:
     alone = (time.perf_counter() - began) / o.batches
     print(f"loading alone: {alone * 1e3:.1f} ms a batch, {o.batch_size / alone:.0f} images a second")
 
-    recipe = js.ports.yolov5.recipe(HYP, epochs=10, steps_per_epoch=1000, batch_size=o.batch_size)
+    recipe = js.ports.yolov5.recipe(SCENES_HYP, epochs=10, steps_per_epoch=1000, batch_size=o.batch_size)
     tx = recipe.build(flatten=True)
     graph, state = initial_state(YOLOv5(len(dataset.names), *SIZES["n"], rngs=nnx.Rngs(0)), tx)
     gains = Gains.from_hyp(hyp, classes=len(dataset.names), image_size=o.image_size)

@@ -13,6 +13,9 @@ import yaml
 from examples.detector.model import SIZES
 
 HYP = Path(__file__).with_name("hyp.yaml")
+SCENES_HYP = Path(__file__).with_name("scenes.yaml")
+# What an option is that is not given, with --data (as in YOLOv5) and for the embedded scenes.
+DEFAULTS = {"hyp": (HYP, SCENES_HYP), "epochs": (100, 36), "image_size": (640, 128)}
 DECIDE = (
     "epochs", "batch_size", "optimizer", "cos_lr", "seed", "depth", "width", "image_size", "bf16", "body_rate",
     "freeze", "sync_batch_norm", "single_class",
@@ -39,10 +42,11 @@ class Options:
     resume: bool = False
     """Go on from the last checkpoint in `out`, to the bit as if the run had not stopped."""
 
-    hyp: Path = HYP
-    """Any hyp.yaml of YOLOv5: learning rate, momentum, decay, warm-up, gains of the loss, augmentation."""
-    epochs: int = 36
-    """Passes over the training images."""
+    hyp: Path | None = None
+    """Any hyp.yaml of YOLOv5: learning rate, momentum, decay, warm-up, gains of the loss, augmentation; none: with
+    --data that which YOLOv5 publishes, otherwise that of the scenes."""
+    epochs: int | None = None
+    """Passes over the training images; none: 100 with --data, as in YOLOv5, otherwise 36."""
     batch_size: int = 16
     """Images in a batch, over all devices; gradients are gathered up to 64 images."""
     optimizer: Literal["SGD", "Adam", "AdamW"] = "SGD"
@@ -60,8 +64,9 @@ class Options:
     """Multiple of the number of bottlenecks, in place of that of `size`."""
     width: float | None = None
     """Multiple of the number of channels, in place of that of `size`."""
-    image_size: int = 128
-    """Width and height of the network's input, in pixels; a multiple of 32."""
+    image_size: int | None = None
+    """Width and height of the network's input, in pixels; a multiple of 32. None: 640 with --data, as in YOLOv5,
+    otherwise 128."""
     bf16: bool = False
     """Compute in bfloat16; parameters, statistics and the loss stay float32."""
 
@@ -101,6 +106,9 @@ class Options:
     """Log for TensorBoard too, beside the CSV."""
 
     def __post_init__(self) -> None:
+        for name, (with_data, for_scenes) in DEFAULTS.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, for_scenes if self.data is None else with_data)
         for name in ("epochs", "batch_size", "evaluate_every", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")

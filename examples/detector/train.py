@@ -128,6 +128,7 @@ def train(options: Options) -> Evaluation | None:
     notes = left_out(hyp) + (start_from(model, options.weights) if options.weights else [])
     say(f"{parameter_count(model):,} parameters, {len(images)} images of {len(images.names)} classes to train on, "
         f"{len(held_out)} to validate; {jax.device_count()} {jax.devices()[0].device_kind}")  # fmt: skip
+    say(f"{options.epochs} epochs at {options.image_size} pixels with the hyperparameters of {options.hyp}")
     if not any(len(classes) for classes in held_out.classes):
         notes.append("no validation image has a box: every mAP will be 0, and no checkpoint better than another")
     for note in (*images.notes, *(f"validation: {note}" for note in held_out.notes), *notes):

@@ -29,13 +29,14 @@ from examples.detector.from_torch import flat_state
 from examples.detector.journal import Journal
 from examples.detector.loss import Gains
 from examples.detector.model import YOLOv5
-from examples.detector.options import HYP, Options, check_the_same, left_out, read_hyp
+from examples.detector.options import HYP, SCENES_HYP, Options, check_the_same, left_out, read_hyp
 from examples.detector.pictures import read_log
 from examples.detector.scenes import scenes
 from examples.detector.train import Stopper, main, open_data, train
 
 ROOT = Path(__file__).parents[2]
-TINY = {"width": 0.125, "depth": 0.33, "image_size": 64, "batch_size": 8, "epochs": 3, "evaluate_every": 2}
+TINY = {"width": 0.125, "depth": 0.33, "image_size": 64, "batch_size": 8, "epochs": 3, "evaluate_every": 2,
+        "hyp": SCENES_HYP}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_a_run_leaves_what_a_person_can_judge(whole):
         rows = list(csv.DictReader(file))
     assert [int(r["step"]) for r in rows] == list(range(15))
     assert [bool(r["map50"]) for r in rows] == [i in (9, 14) for i in range(15)]
-    recipe = js.ports.yolov5.recipe(HYP, epochs=3, steps_per_epoch=5, batch_size=8)
+    recipe = js.ports.yolov5.recipe(SCENES_HYP, epochs=3, steps_per_epoch=5, batch_size=8)
     for group, curves in js.curves(recipe).items():
         applied = js.report.update_steps(recipe)
         logged = np.array([float(r[f"lr/{group}"]) for r in rows])
@@ -262,8 +263,8 @@ def test_a_run_goes_on_only_with_the_options_it_began_with(data, whole):
 
 def test_every_option_that_decides_a_run_is_compared(tmp_path):
     base = Options()
-    (tmp_path / "hyp.yaml").write_text(HYP.read_text().replace("lr0: 0.02", "lr0: 0.03"))
-    (tmp_path / "same.yaml").write_text(HYP.read_text())
+    (tmp_path / "hyp.yaml").write_text(SCENES_HYP.read_text().replace("lr0: 0.02", "lr0: 0.03"))
+    (tmp_path / "same.yaml").write_text(SCENES_HYP.read_text())
     for changes, said in (
         ({"epochs": 40}, "--epochs 36 .now 40."), ({"bf16": True}, "--bf16 False .now True."),
         ({"freeze": ("backbone/**",)}, "--freeze"), ({"size": "s"}, "--width 0.25 .now 0.5."),
