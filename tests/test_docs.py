@@ -1,0 +1,60 @@
+"""Every page of the documentation runs: its files are written, its Python executed, its commands' output compared.
+
+A page is one session. A fenced block with ``title="hyp.yaml"`` is a file; a ``python`` block is executed; in a
+``console`` block each line after ``$`` is run, and what follows it is the output (``...`` stands for any lines).
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "```" in page.read_text(encoding="utf-8")]
+FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_runs(page, tmp_path, monkeypatch):
+    testing = pytest.importorskip("typer.testing")
+    from jaxsched.cli._app import app
+
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "docs"}
+    for language, title, text in FENCE.findall(page.read_text(encoding="utf-8")):
+        if title:
+            Path(title).parent.mkdir(parents=True, exist_ok=True)
+            Path(title).write_text(text, encoding="utf-8")
+        elif language == "python":
+            exec(compile(text, str(page.relative_to(ROOT)), "exec"), names)
+        elif language == "console":
+            for command, expected in sessions(text):
+                program, *arguments = shlex.split(command, comments=True)
+                if program != "jaxsched":
+                    continue
+                result = testing.CliRunner().invoke(app, arguments, env={"COLUMNS": "120", "NO_COLOR": "1"})
+                assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+                assert matches(expected, result.output), f"{page.name}: $ {command}\n{result.output}"
+
+
+def sessions(text):
+    """The commands of a console block, each with the output that the page shows."""
+    parts = re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]
+    for part in parts:
+        command, _, output = part.replace("\\\n", " ").partition("\n")
+        yield command, output
+
+
+def matches(expected, output):
+    """Whether an output is as printed; an empty one is not compared."""
+    pieces = re.split(r"^\.\.\.$", expected.strip(), flags=re.MULTILINE)
+    return (
+        not expected.strip() or re.fullmatch(".*".join(map(re.escape, pieces)), output.strip(), re.DOTALL) is not None
+    )
+
+
+@pytest.mark.parametrize(("expected", "output"), [("a\nb\n", "a\nc\n"), ("a\n", "a\nb\n"), ("a\n...\nz\n", "a\nb\n")])
+def test_another_output_is_noticed(expected, output):
+    assert not matches(expected, output)
+    assert matches(output, output)
