@@ -1,4 +1,4 @@
-"""The README's programs run, top to bottom, in one session."""
+"""What the README prints: each program runs alone, the commands run, and the links lead somewhere."""
 
 import re
 import shlex
@@ -7,31 +7,36 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+HYP = dict(
+    lr0=0.01, lrf=0.01, momentum=0.937, weight_decay=5e-4, warmup_epochs=3, warmup_momentum=0.8, warmup_bias_lr=0.1
+)
 
 
-def test_the_programs_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_each_program_runs_alone(program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 4
-    names = {"__name__": "readme"}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+    exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
 
 
-def test_paths_in_the_readme_exist():
-    for path in re.findall(r"\]\(((?!http)[^)#]+)\)", README.read_text()):
+def test_what_the_readme_links_to_exists():
+    paths = re.findall(r"github(?:usercontent)?\.com/jaxsched/jaxsched/(?:(?:blob|tree)/)?main/([^)]+)\)", TEXT)
+    assert len(paths) > 10
+    for path in paths:
         assert (README.parent / path).exists(), path
 
 
-def test_the_commands_on_a_hyp_yaml_run(tmp_path, monkeypatch):
+def test_the_command_prints_what_the_readme_shows(tmp_path, monkeypatch):
     testing = pytest.importorskip("typer.testing")
     from jaxsched.cli._app import app
 
     monkeypatch.chdir(tmp_path)
-    numbers = dict(lr0=0.01, lrf=0.01, momentum=0.937, weight_decay=5e-4, warmup_epochs=3, warmup_momentum=0.8)
-    Path("hyp.yaml").write_text("".join(f"{k}: {v}\n" for k, v in numbers.items()) + "warmup_bias_lr: 0.1\n")
-    commands = re.findall(r"^jaxsched (\w+ hyp\.yaml .*?)(?: +#.*)?$", README.read_text(), re.MULTILINE)
-    assert len(commands) >= 2
-    for command in commands:
-        result = testing.CliRunner().invoke(app, shlex.split(command))
-        assert result.exit_code == 0, (command, result.output)
+    Path("hyp.yaml").write_text("".join(f"{name}: {value}\n" for name, value in HYP.items()), encoding="utf-8")
+    shown = re.findall(r"^\$ \.venv/bin/jaxsched (.*?)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    assert shown
+    for command, output in shown:
+        result = testing.CliRunner().invoke(app, shlex.split(command), env={"COLUMNS": "120"})
+        assert result.exit_code == 0, result.output
+        for part in output.split("...\n"):
+            assert part in result.output, result.output
