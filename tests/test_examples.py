@@ -9,7 +9,11 @@ import pytest
 EXAMPLES = sorted(path for path in (Path(__file__).parents[1] / "examples").glob("*.py") if path.stem != "__init__")
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+SLOW = {"lr_sweep"}  # trains its networks a second time, one by one
+CASES = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in EXAMPLES]
+
+
+@pytest.mark.parametrize("path", CASES)
 def test_example(path, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", [str(path)])
     monkeypatch.chdir(tmp_path)

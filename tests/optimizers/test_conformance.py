@@ -307,6 +307,7 @@ print("sharded")
 """
 
 
+@pytest.mark.slow
 def test_sharding_on_eight_devices(tmp_path):
     # the others are elementwise, as Adam is
     names = ("adafactor", "adam", "asgd", "lamb", "muon", "musgd", "nadam", "sgd", "sparse_adam")

@@ -144,7 +144,7 @@ js.cosin(0.1, 100)  # wrong
 """
 
 
-@pytest.mark.slow_process
+@pytest.mark.slow
 def test_a_type_checker_sees_wrong_arguments(tmp_path):
     pytest.importorskip("mypy")
     program = tmp_path / "program.py"

@@ -368,6 +368,7 @@ print("sharded")
 """
 
 
+@pytest.mark.slow
 def test_sharding_on_eight_devices():
     env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", SHARDED], env=env, capture_output=True, text=True, timeout=400)
