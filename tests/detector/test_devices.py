@@ -42,7 +42,7 @@ def one():
 RTOL = 1e-4
 
 
-@pytest.mark.slow_process
+@pytest.mark.slow
 def test_eight_devices_give_the_losses_of_one(one):
     found = result(start("8", "more"))
     assert found["whole"]["devices"] == 8
@@ -62,7 +62,7 @@ def free_address():
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-@pytest.mark.slow_process
+@pytest.mark.slow
 def test_two_processes_of_the_command_line_are_one_run(tmp_path):
     scenes(tmp_path / "scenes", {"train": 24, "val": 4})
     common = ["--data", tmp_path / "scenes", "--width", "0.125", "--image-size", "64", "--batch-size", "8",
@@ -84,7 +84,7 @@ def test_two_processes_of_the_command_line_are_one_run(tmp_path):
     np.testing.assert_allclose(two, one, rtol=RTOL)
 
 
-@pytest.mark.slow_process
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(one):
     address = free_address()
     processes = [start("processes", address, str(index)) for index in range(2)]

@@ -194,7 +194,7 @@ def after_checkpoint(number, wait):
     return at
 
 
-@pytest.mark.slow_process
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "wait"), [(5, 0.0), (5, random.Random(0).uniform(0.1, 0.6))])
 def test_a_killed_run_resumes_to_the_same_bits(data, whole, number, wait):
     chosen = killed(data, f"killed_{number}_{wait:.2f}", after_checkpoint(number, wait))
@@ -209,7 +209,7 @@ def test_a_killed_run_resumes_to_the_same_bits(data, whole, number, wait):
     ]
 
 
-@pytest.mark.slow_process
+@pytest.mark.slow
 def test_sigterm_to_all_its_processes_saves_in_the_middle_of_an_epoch(data, whole):
     chosen = options(data, "asked", log_ratios=True, workers=1)
     process = subprocess.Popen(
@@ -238,7 +238,7 @@ def test_a_checkpoint_of_another_network_is_refused_and_kept(data, whole):
     assert all(np.array_equal(before[k], after[k]) for k in before)
 
 
-@pytest.mark.slow_process
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(data, whole):
     chosen = dataclasses.replace(killed(data, "full", after_checkpoint(5, 0.0)), resume=True)
     at, before = final_state(chosen.out)
