@@ -8,6 +8,7 @@ from jaxsched.report._explain import Row as Row
 from jaxsched.report._explain import explain as explain
 from jaxsched.report._moments import Moment as Moment
 from jaxsched.report._moments import moments as moments
+from jaxsched.report._page import page as page
 from jaxsched.report._parameters import ParameterRow as ParameterRow
 from jaxsched.report._parameters import ParameterTable as ParameterTable
 from jaxsched.report._parameters import parameter_table as parameter_table

@@ -51,7 +51,7 @@ def plot(
     """Draw lr, momentum and weight decay of each group over the steps, with epochs on a second axis.
 
     Groups with the same curve share a line. Warm-up is shaded, milestones are lines; accumulation and the average of
-    the parameters have panels of their own. Needs the extra ``plot``.
+    the parameters have drawn of their own. Needs the extra ``plot``.
 
     Args:
         recipe: A recipe, or several by name, to be drawn over each other.
@@ -82,13 +82,13 @@ def plot(
     from matplotlib.figure import Figure  # without pyplot: no windows, no global state
 
     seen = {name: sample(one) for name, one in recipes.items()}
-    panels = _panels(seen)
-    if not panels:
+    drawn = panels(seen)
+    if not drawn:
         raise ValueError("plot: there is nothing to draw, every group is frozen")
-    heights = [3.0 if name == "lr" else 0.6 if _one_number(lines) else 1.3 for name, lines in panels.items()]
+    heights = [3.0 if name == "lr" else 0.6 if _one_number(lines) else 1.3 for name, lines in drawn.items()]
     figure = Figure(figsize=(9.5, sum(heights) + 1.2), layout="constrained")
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, (name, lines) in zip(axes, panels.items(), strict=True):
+    axes = figure.subplots(len(drawn), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (name, lines) in zip(axes, drawn.items(), strict=True):
         axis.set_label(name)
         _draw(figure, axis, lines, several=list(seen) if len(seen) > 1 else [])
         axis.grid(alpha=0.25)
@@ -102,8 +102,8 @@ def plot(
         elif name == "ema":
             axis.set_yscale("log")
     top = axes[0]
-    if "lr" in panels:
-        _scale(top, list(seen.values()), panels["lr"], log)
+    if "lr" in drawn:
+        _scale(top, list(seen.values()), drawn["lr"], log)
     first = next(iter(seen.values()))
     if len(seen) == 1:
         _mark(axes, top, first)
@@ -120,7 +120,7 @@ def plot(
     return figure
 
 
-def _panels(seen: Mapping[str, Sample]) -> dict[str, list[Line]]:
+def panels(seen: Mapping[str, Sample]) -> dict[str, list[Line]]:
     """What is drawn, from top to bottom."""
     panels: dict[str, list[Line]] = {}
     for name in CURVES:
