@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -183,10 +184,63 @@ def detection_loss(
         gains: weights of the parts.
     """
     raw = [level.astype(jnp.promote_types(level.dtype, jnp.float32)) for level in raw]
+    if len(label_lengths(classes.shape[1])) == 1:
+        parts = weighted_parts(raw, boxes, classes, gains)
+        return parts.sum() * raw[0].shape[0], parts
+    return branched_loss(raw, boxes, classes, gains)
+
+
+def label_lengths(most: int) -> list[int]:
+    """The numbers of labels to an image for which the loss has a branch, in rising order: `most`, a quarter of it, ...
+
+    The cost of the loss is proportional to the length of the labels. Where one image of a data set has 700 boxes, most
+    batches need a small part of that, and each takes the first branch that holds its labels; nothing is compiled anew.
+    """
+    lengths = [most]
+    while lengths[0] > 96:
+        lengths.insert(0, -(-lengths[0] // 4))
+    return lengths
+
+
+def in_branches(f: Callable[..., Any], raw: list[jax.Array], boxes: jax.Array, classes: jax.Array) -> Any:
+    """``f(raw, boxes, classes)`` with the shortest of `label_lengths` that holds all labels."""
+    lengths = label_lengths(classes.shape[1])
+    used = jnp.where(classes >= 0, jnp.arange(1, classes.shape[1] + 1), 0).max()
+    which = (used > jnp.asarray(lengths[:-1])).sum()
+    branches = [lambda raw, boxes, classes, n=n: f(raw, boxes[:, :n], classes[:, :n]) for n in lengths]
+    return jax.lax.switch(which, branches, raw, boxes, classes)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def branched_loss(
+    raw: list[jax.Array], boxes: jax.Array, classes: jax.Array, gains: Gains
+) -> tuple[jax.Array, jax.Array]:
+    """The loss and its parts; of the parts, no gradient. A branch gives its gradient along with its value: otherwise
+    each would fill the memory that the backward pass of every other needs."""
+    parts = in_branches(partial(weighted_parts, gains=gains), raw, boxes, classes)
+    return parts.sum() * raw[0].shape[0], parts
+
+
+def loss_and_gradient(
+    raw: list[jax.Array], boxes: jax.Array, classes: jax.Array, gains: Gains
+) -> tuple[tuple[jax.Array, jax.Array], list[jax.Array]]:
+    def f(raw: list[jax.Array], boxes: jax.Array, classes: jax.Array) -> tuple[jax.Array, jax.Array]:
+        parts = weighted_parts(raw, boxes, classes, gains)
+        return parts.sum() * raw[0].shape[0], parts
+
+    return in_branches(jax.value_and_grad(f, has_aux=True), raw, boxes, classes)
+
+
+branched_loss.defvjp(
+    loss_and_gradient, lambda gains, gradient, by: (jax.tree.map(lambda g: g * by[0], gradient), None, None)
+)
+
+
+def weighted_parts(raw: list[jax.Array], boxes: jax.Array, classes: jax.Array, gains: Gains) -> jax.Array:
+    """The parts (box, objectness, class) of the loss, each with its weight."""
     weights = jnp.asarray([gains.box, gains.obj, gains.cls], raw[0].dtype)
     parts = jnp.zeros_like(weights)
     for level, (prediction, balance) in enumerate(zip(raw, BALANCE, strict=True)):
         of_level, _ = level_loss(prediction, boxes, classes, level, gains)
         parts += of_level * jnp.asarray([1, balance, 1], parts.dtype)
-    parts *= weights
-    return parts.sum() * raw[0].shape[0], parts
+    return parts * weights

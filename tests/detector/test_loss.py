@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from examples.detector.loss import Gains, detection_loss, level_loss, match
+from examples.detector.loss import Gains, detection_loss, label_lengths, level_loss, match, weighted_parts
 
 from .recorded import recorded
 
@@ -88,3 +88,28 @@ def test_gains_are_scaled_as_yolov5_scales_them():
     gains = Gains.from_hyp(hyp, classes=10, image_size=64)
     assert (gains.box, gains.cls) == (0.05, 0.0625)
     assert gains.obj == pytest.approx(0.01)
+
+
+def test_few_labels_in_long_padding_take_a_short_branch_of_one_program():
+    """The value and the gradient are those of the whole length, and nothing is compiled anew."""
+    rng, length = np.random.default_rng(0), 100
+    assert label_lengths(length) == [25, 100]
+    assert label_lengths(2872) == [45, 180, 718, 2872]
+    raw = [jnp.asarray(rng.normal(size=(2, 3, n, n, 8)), jnp.float32) for n in (4, 2, 1)]
+
+    def whole(raw, boxes, classes):
+        return 2 * weighted_parts(raw, boxes, classes, Gains()).sum()
+
+    short = jax.jit(jax.value_and_grad(lambda *args: detection_loss(*args, Gains()), has_aux=True))
+    value = jax.jit(jax.value_and_grad(whole))
+    for used in (0, 25, 26, 100):
+        boxes, classes = np.zeros((2, length, 4), np.float32), np.full((2, length), -1, np.int32)
+        boxes[1, :used] = rng.uniform(0.1, 0.9, (used, 4))
+        classes[1, :used] = rng.integers(0, 3, used)
+        (total, parts), grads = short(raw, boxes, classes)
+        expected, expected_grads = value(raw, boxes, classes)
+        np.testing.assert_allclose(total, expected, rtol=1e-5)  # sums of 2e3 terms, in another order
+        np.testing.assert_allclose(2 * parts.sum(), total, rtol=1e-6)
+        for got, want in zip(grads, expected_grads, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+    assert short._cache_size() == 1
