@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from jaxsched.checks._numbers import length, number, positive
+from jaxsched.checks._numbers import Role, length, number, positive
 from jaxsched.checks._short import short
 from jaxsched.numerics import LogRate, Ratio, Real, is_host_number
 
@@ -20,7 +20,7 @@ def _kept(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return keep
 
 
-Duration = Annotated[Real | Ratio, _kept(length)]
+Duration = Annotated[Real | Ratio, _kept(length), Role.STEPS]
 """A positive number of steps: the function receives an integer, a `Ratio`, or a traced number."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxsched.checks._did_you_mean import did_you_mean
+from jaxsched.checks._numbers import Role, size
 from jaxsched.checks._short import short
 
 Check = Callable[[str, Any], Any]
@@ -68,16 +69,52 @@ def argument_checks(function: Callable[..., Any]) -> dict[str, Check]:
     """The check of each parameter, from its annotation. Cached: the annotations of a function do not change."""
     checks: dict[str, Check] = {}
     for name, hint in typing.get_type_hints(function, include_extras=True).items():
-        options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-        for option in options:
-            for extra in getattr(option, "__metadata__", ()):
-                if callable(extra):
-                    checks[name] = _optional(extra) if types.NoneType in options else extra
+        options = _options(hint)
+        for extra in _metadata(options):
+            if callable(extra):
+                checks[name] = _optional(extra) if types.NoneType in options else extra
         if hint in (str, bool):
             checks[name] = functools.partial(_check_type, hint)
         elif typing.get_origin(hint) is collections.abc.Callable:
             checks[name] = _check_callable
     return checks
+
+
+@functools.cache
+def argument_roles(function: Callable[..., Any]) -> dict[str, Role]:
+    """The `Role` of each parameter that has one, from its annotation."""
+    return {
+        name: extra
+        for name, hint in typing.get_type_hints(function, include_extras=True).items()
+        for extra in _metadata(_options(hint))
+        if isinstance(extra, Role)
+    }
+
+
+@functools.cache
+def static_arguments(function: Callable[..., Any]) -> frozenset[str]:
+    """The parameters that are no numbers by their annotation: strings, bools, functions and sizes of arrays."""
+    return frozenset(
+        name for name, hint in typing.get_type_hints(function, include_extras=True).items() if _is_static(hint)
+    )
+
+
+def _is_static(hint: Any) -> bool:
+    types_ = [typing.get_args(option)[0] if _metadata((option,)) else option for option in _options(hint)]
+    named = [option for option in types_ if option is not types.NoneType]
+    return (
+        bool(named)
+        and all(option in (str, bool) or typing.get_origin(option) is collections.abc.Callable for option in named)
+    ) or size in _metadata(_options(hint))
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The members of a union; of anything else the hint itself."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _metadata(options: tuple[Any, ...]) -> list[Any]:
+    return [extra for option in options for extra in getattr(option, "__metadata__", ())]
 
 
 def _optional(check: Check) -> Check:

@@ -6,6 +6,7 @@ to a parameter by its annotation: ``steps: Length``.
 
 from __future__ import annotations
 
+import enum
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -15,6 +16,17 @@ import numpy as np
 
 from jaxsched.checks._short import short
 from jaxsched.numerics import MAX_STEP, Real, Whole, is_host_number
+
+
+class Role(enum.Enum):
+    """What an argument is to a schedule, beside its type: a part of its annotation, ``Annotated[..., Role.STEPS]``."""
+
+    STEPS = "steps"
+    """A position or a length on the schedule's own clock."""
+    PEAK = "peak"
+    """The value that a decay comes from."""
+    FLOOR = "floor"
+    """The value that a decay goes to."""
 
 
 def number(name: str, value: Any) -> Any:
@@ -53,6 +65,14 @@ def count(name: str, value: Any) -> Any:
     if value > MAX_STEP:
         raise ValueError(f"{name} must be below 2**31 (steps are int32), got {short(value)}")
     return int(value)
+
+
+def positive_count(name: str, value: Any) -> Any:
+    """A whole number that is at least 1."""
+    value = count(name, value)
+    if is_host_number(value) and value < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+    return value
 
 
 def whole_length(name: str, value: Any) -> Any:
@@ -110,8 +130,20 @@ def choice(*allowed: str) -> Any:
 
 Number = Annotated[Real, number]
 Positive = Annotated[Real, positive]
-Length = Annotated[Real, length]
-WholeLength = Annotated[Whole, whole_length]
 Count = Annotated[Whole, count]
+"""How many, none included: reports, cycles."""
+PositiveCount = Annotated[Whole, positive_count]
+"""How many, at least one."""
 ArraySize = Annotated[int, size]
-Milestones = Annotated[Sequence[Whole] | jax.Array, milestones]
+Length = Annotated[Real, length, Role.STEPS]
+"""A number of steps, > 0."""
+WholeLength = Annotated[Whole, whole_length, Role.STEPS]
+"""A whole number of steps, > 0."""
+Step = Annotated[Whole, count, Role.STEPS]
+"""A step counted from 0, or a whole number of steps that may be 0."""
+Milestones = Annotated[Sequence[Whole] | jax.Array, milestones, Role.STEPS]
+"""Steps in ascending order."""
+Peak = Annotated[Real, number, Role.PEAK]
+"""The value that a decay comes from."""
+Floor = Annotated[Real, number, Role.FLOOR]
+"""The value that a decay goes to."""

@@ -30,11 +30,13 @@ class Follower(NamedTuple):
     """The state before any report."""
     report: Callable[[list[State], jax.Array], list[State]]
     """The states after a report: those of one hyperparameter in all groups."""
+    reports_before_bad: int
+    """Reports before the first that can count as bad, beside those that its ``patience`` tolerates."""
 
 
 FOLLOWERS: Mapping[Any, Follower] = {
-    _plateau.plateau: Follower(_plateau.PlateauState, _plateau.start, _plateau.report),
-    _greedy.greedy: Follower(_greedy.GreedyState, _greedy.start, _greedy.report),
+    _plateau.plateau: Follower(_plateau.PlateauState, _plateau.start, _plateau.report, 1),
+    _greedy.greedy: Follower(_greedy.GreedyState, _greedy.start, _greedy.report, 0),
 }
 
 

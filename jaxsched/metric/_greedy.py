@@ -7,20 +7,20 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import ArraySize, Count, Number, positive
+from jaxsched.checks import ArraySize, Count, Floor, Number, Peak, positive
 from jaxsched.metric._plateau import below_one, is_better, worst
 from jaxsched.numerics import real
-from jaxsched.schedules import Schedule, schedule
+from jaxsched.schedules import Schedule, no_moments, schedule
 
 
 def _share(name: str, value: Any) -> Any:
     return below_one(name, positive(name, value))
 
 
-@schedule
+@schedule(moments=no_moments)
 def greedy(
     step: jax.Array,
-    base: Number,
+    base: Peak,
     factor: Annotated[float | jax.Array, _share] = 0.95,
     patience: Count = 10,
     *,
@@ -29,7 +29,7 @@ def greedy(
     maximize: bool = False,
     cooldown: Count = 0,
     warmup: Count = 0,
-    floor: Number = 1e-3,
+    floor: Floor = 1e-3,
     ceiling: Number = 1.0,
     least_change: Number = 1e-8,
     window: ArraySize | None = None,

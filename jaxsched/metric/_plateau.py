@@ -7,9 +7,9 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Count, Number, number
+from jaxsched.checks import Count, Floor, Number, Peak, number
 from jaxsched.numerics import MAX_STEP, is_host_number, real
-from jaxsched.schedules import Schedule, schedule
+from jaxsched.schedules import Schedule, no_moments, schedule
 
 
 def below_one(name: str, value: Any) -> Any:
@@ -19,10 +19,10 @@ def below_one(name: str, value: Any) -> Any:
     return value
 
 
-@schedule
+@schedule(moments=no_moments)
 def plateau(
     step: jax.Array,
-    base: Number,
+    base: Peak,
     factor: Annotated[float | jax.Array, below_one] = 0.1,
     patience: Count = 10,
     *,
@@ -30,7 +30,7 @@ def plateau(
     relative: bool = True,
     maximize: bool = False,
     cooldown: Count = 0,
-    floor: Number = 0.0,
+    floor: Floor = 0.0,
     least_change: Number = 1e-8,
     since: Count = 0,
     until: Count | None = None,

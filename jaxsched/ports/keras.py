@@ -9,7 +9,7 @@ lose digits: no stair is missed, and the end of a cosine is exact. Also three fu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +20,8 @@ from jaxsched.checks import Number, Positive, Rate, WholeLength, number
 from jaxsched.numerics import MAX_STEP, LogRate, real
 from jaxsched.ports.shared import held
 from jaxsched.schedules import (
+    Arguments,
+    Mark,
     Schedule,
     cosine,
     cosine_restarts,
@@ -29,9 +31,11 @@ from jaxsched.schedules import (
     periodic_cosine,
     piecewise,
     polynomial,
+    restarts,
     schedule,
     sequential,
 )
+from jaxsched.schedules.internal import MOST
 
 
 def ExponentialDecay(
@@ -117,7 +121,7 @@ def PolynomialDecay(
     return growing_polynomial(initial_learning_rate, end_learning_rate, decay_steps, power)
 
 
-@schedule
+@schedule(moments=restarts("steps"))
 def growing_polynomial(
     step: jax.Array, start: Number, end: Number, steps: WholeLength, power: Positive = 1.0
 ) -> jax.Array:
@@ -197,7 +201,12 @@ def CosineDecayRestarts(
     return waves + peak * alpha if alpha else waves
 
 
-@schedule
+def _restarts(a: Arguments, run: float) -> Iterable[Mark]:
+    begins = [whole + part for whole, part in zip(a.numbers("begins"), a.numbers("parts"), strict=True)]
+    return [Mark(t, "restart") for t in begins[1:-1] if t <= run][:MOST]
+
+
+@schedule(moments=_restarts)
 def uneven_cosines(step: jax.Array, peak: Number, begins: Any, parts: Any, decay: Rate = 1.0) -> jax.Array:
     """Half a cosine from ``peak`` to 0 between any two of ``begins + parts``, ``decay`` times as high each time.
 

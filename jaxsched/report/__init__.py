@@ -6,8 +6,6 @@ from jaxsched.report._explain import Explanation as Explanation
 from jaxsched.report._explain import GroupExplanation as GroupExplanation
 from jaxsched.report._explain import Row as Row
 from jaxsched.report._explain import explain as explain
-from jaxsched.report._moments import Moment as Moment
-from jaxsched.report._moments import moments as moments
 from jaxsched.report._page import page as page
 from jaxsched.report._parameters import ParameterRow as ParameterRow
 from jaxsched.report._parameters import ParameterTable as ParameterTable
@@ -18,3 +16,5 @@ from jaxsched.report.lint import RULES as RULES
 from jaxsched.report.lint import Finding as Finding
 from jaxsched.report.lint import Findings as Findings
 from jaxsched.report.lint import lint as lint
+from jaxsched.schedules import Moment as Moment
+from jaxsched.schedules import moments as moments

@@ -12,6 +12,7 @@ from jaxsched.report._format import format_schedule
 from jaxsched.report._parameters import ParameterTable, parameter_table, rule_text
 from jaxsched.report._sample import Sample, sample
 from jaxsched.report._table import plural, short
+from jaxsched.schedules.internal import Kind
 
 MOST_ROWS = 24
 
@@ -193,16 +194,16 @@ def _clipping(recipe: Recipe) -> str:
 
 def _rows(seen: Sample) -> tuple[tuple[Row, ...], int]:
     last = seen.length - 1
-    what: dict[int, list[str]] = {0: ["start"]}
+    what: dict[int, dict[str, Kind | None]] = {0: {"start": None}}
     for by_name in seen.moments.values():
         for name, found in by_name.items():
             for moment in found:
                 if moment.happens and 0 <= moment.step <= last:
                     text = moment.what if name == "lr" else f"{name}: {moment.what}"
-                    known = what.setdefault(moment.step, [])
-                    if text not in known and moment.what not in known:
-                        known.append(text)
-    what.setdefault(last, []).append("last step" if seen.recipe.steps else "(no length given)")
+                    known = what.setdefault(moment.step, {})
+                    if moment.what not in known:
+                        known.setdefault(text, moment.kind)
+    what.setdefault(last, {})["last step" if seen.recipe.steps else "(no length given)"] = None
     steps = sorted(what)
     shown = steps if len(steps) <= MOST_ROWS else [*steps[: MOST_ROWS - 1], last]
     per_epoch = seen.recipe.steps_per_epoch
@@ -210,7 +211,7 @@ def _rows(seen: Sample) -> tuple[tuple[Row, ...], int]:
         Row(
             step,
             step / per_epoch if per_epoch else None,
-            tuple([text for text in what[step] if text != "next part"] or what[step]),
+            tuple([text for text, kind in what[step].items() if kind != "part"] or what[step]),
             {
                 group: {name: seen.at(array, step) for name, array in values.items()}
                 for group, values in seen.values.items()

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
-from jaxsched.report._moments import number, numbers
+import numpy as np
+
+from jaxsched.checks import Role, argument_roles
 from jaxsched.report._table import epochs, short
-from jaxsched.schedules import Schedule
+from jaxsched.schedules import Clock, Schedule
+from jaxsched.schedules.internal import inner_clocks, number, numbers
 
-LENGTHS = ("steps", "at", "every", "by", "after", "up", "down")
 WIDTH = 110
+OF_THE_RUN = Clock()
+MOST_NUMBERS = 6
+"""Longer arrays are not written out."""
 
 
-def format_schedule(value: Any, steps_per_epoch: int | None = None, unit: str = "steps", width: int = WIDTH) -> str:
+def format_schedule(
+    value: Any, steps_per_epoch: int | None = None, clock: Clock | None = OF_THE_RUN, width: int = WIDTH
+) -> str:
     """A number, a schedule or a pair of them.
 
     Args:
         value: What to write.
-        steps_per_epoch: To give lengths in epochs too.
-        unit: What ``value`` counts.
+        steps_per_epoch: Gives lengths in epochs too.
+        clock: How ``value`` counts; None where that is not known.
         width: Longer lines are broken.
     """
     if isinstance(value, tuple | list):
-        return f"({', '.join(format_schedule(item, steps_per_epoch, unit, width) for item in value)})"
+        return f"({', '.join(format_schedule(item, steps_per_epoch, clock, width) for item in value)})"
     if not isinstance(value, Schedule):
         known = number(value)
         return short(known) if known is not None else value if isinstance(value, str) else _other(value)
-    if value.name == "constant":
-        return format_schedule(value.arguments["value"])
-    texts = list(_arguments(value, steps_per_epoch, unit, _inside(value, steps_per_epoch, unit), width - 2))
+    texts = list(_arguments(value, steps_per_epoch, clock, width - 2))
     line = f"{value.name}({', '.join(texts)})"
     if len(line) <= width and "\n" not in line:
         return line
@@ -37,49 +43,51 @@ def format_schedule(value: Any, steps_per_epoch: int | None = None, unit: str = 
     return f"{value.name}(\n  {body})"
 
 
-def _inside(value: Schedule, steps_per_epoch: int | None, unit: str) -> str:
-    """What is counted within a schedule that counts ``unit``."""
-    per_epoch = number(value.arguments.get("steps_per_epoch"))
-    if per_epoch is None:
-        return unit
-    if value.name == "by_update":
-        return "updates"
-    return "epochs" if per_epoch == steps_per_epoch and unit == "steps" else f"x {short(per_epoch)} {unit}"
-
-
-def _arguments(value: Schedule, steps_per_epoch: int | None, unit: str, inside: str, width: int) -> Any:
+def _arguments(value: Schedule, steps_per_epoch: int | None, clock: Clock | None, width: int) -> Iterator[str]:
     parameters = inspect.signature(value.maker).parameters
+    roles = argument_roles(value.maker)
+    inside = None if clock is None else inner_clocks(value, clock)
     for i, (name, argument) in enumerate(value.arguments.items()):
         parameter = parameters[name]
+        its_clock = None if inside is None else inside.get(name, clock)
         if argument is None or (type(argument) in (bool, str, tuple) and argument == parameter.default):
             continue
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            yield from (format_schedule(item, steps_per_epoch, inside, width) for item in argument)
-        elif name == "values" and value.name == "table":
-            yield f"{len(argument)} values"
-        elif name in ("schedules", "values"):
-            items = [format_schedule(item, steps_per_epoch, inside, width) for item in argument]
+            yield from (format_schedule(item, steps_per_epoch, its_clock, width) for item in argument)
+        elif roles.get(name) is Role.STEPS and not isinstance(argument, Schedule):
+            yield f"{name}={_length(argument, steps_per_epoch, clock)}"
+        elif isinstance(argument, tuple) and any(isinstance(item, Schedule) for item in argument):
+            each = its_clock if isinstance(its_clock, list) else [its_clock] * len(argument)
+            items = [
+                format_schedule(item, steps_per_epoch, one, width) for item, one in zip(argument, each, strict=True)
+            ]
             line = f"[{', '.join(items)}]"
             broken = "[" + ",\n".join(items).replace("\n", "\n ") + "]"
             yield line if len(line) <= width and "\n" not in line else broken
         elif isinstance(argument, Schedule) and i == 0:
-            yield format_schedule(argument, steps_per_epoch, inside, width)
-        elif name == "steps_per_epoch":
-            yield short(number(argument))
-        elif name in LENGTHS and not isinstance(argument, Schedule) and value.name != "by_update":
-            yield f"{name}={_length(argument, steps_per_epoch, unit)}"
+            yield format_schedule(argument, steps_per_epoch, its_clock, width)
+        elif np.ndim(argument) and not isinstance(argument, Schedule) and np.size(argument) > MOST_NUMBERS:
+            yield f"{np.size(argument)} values" if i == 0 else f"{name}={np.size(argument)} values"
+        elif np.ndim(argument) and (several := numbers(argument)):
+            yield f"{name}=[{', '.join(map(short, several))}]"
         else:
-            yield f"{name}={format_schedule(argument, steps_per_epoch, inside, width)}"
+            yield f"{name}={format_schedule(argument, steps_per_epoch, its_clock, width)}"
 
 
-def _length(value: Any, steps_per_epoch: int | None, unit: str) -> str:
+def _length(value: Any, steps_per_epoch: int | None, clock: Clock | None) -> str:
     several = numbers(value)
-    text = f"({', '.join(map(short, several))}{',' if len(several) == 1 else ''})" if several else short(number(value))
-    if unit != "steps":
-        return f"{text} {unit}"
+    one = number(value)
+    if several:
+        text = f"({', '.join(map(short, several))}{',' if len(several) == 1 else ''})"
+    else:
+        text = _other(value) if one is None else short(one)
+    if clock is None:
+        return text
+    if clock.unit != "steps":
+        return f"{text} {'epochs' if clock.unit == f'x {steps_per_epoch} steps' else clock.unit}"
     if not steps_per_epoch:
         return text
-    return f"{text} [{', '.join(epochs(t, steps_per_epoch) for t in several or [number(value) or 0.0])} epochs]"
+    return f"{text} [{', '.join(epochs(t, steps_per_epoch) for t in several or [one or 0.0])} epochs]"
 
 
 def _other(value: Any) -> str:

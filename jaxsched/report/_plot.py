@@ -11,9 +11,9 @@ import numpy as np
 from jaxsched.checks import extra
 from jaxsched.recipe import Recipe
 from jaxsched.report._curves import update_steps, values_at
-from jaxsched.report._moments import Moment
 from jaxsched.report._sample import Sample, sample
 from jaxsched.report._table import epochs, short
+from jaxsched.schedules import Moment
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
@@ -199,7 +199,7 @@ def _scale(axis: Any, seen: list[Sample], lines: list[Line], log: bool | None) -
     later = np.concatenate([_settled(line, seen[line.recipe]) for line in lines])
     later = later[later > 0]
     if log is None:
-        stairs = any(m.what == "milestone" and 0 < m.step < one.length for one in seen for m in _of_lr(one))
+        stairs = any(m.kind == "milestone" and 0 < m.step < one.length for one in seen for m in _of_lr(one))
         far = highest.min() > 0 and later.size > 0 and highest.max() / min(highest.min(), later.max()) > 5
         log = stairs or bool(far)
     if log and later.size:
@@ -218,7 +218,7 @@ def _settled(line: Line, seen: Sample) -> np.ndarray:
 
 def _warm(seen: Sample) -> int:
     """When warm-up ends, 0 if there is none."""
-    return max((m.step for m in _of_lr(seen) if m.what == "warm-up ends" and m.happens), default=0)
+    return max((m.step for m in _of_lr(seen) if m.kind == "warm-up" and m.happens), default=0)
 
 
 def _of_lr(seen: Sample) -> list[Moment]:
@@ -226,7 +226,7 @@ def _of_lr(seen: Sample) -> list[Moment]:
 
 
 def _mark(axes: Any, top: Any, seen: Sample) -> None:
-    found = {(m.step, m.what) for m in _of_lr(seen) if m.happens and 0 < m.step < seen.length}
+    found = {(m.step, m.kind) for m in _of_lr(seen) if m.happens and 0 < m.step < seen.length}
     warm = min(_warm(seen), seen.length - 1)
     if warm:
         for axis in axes:
@@ -235,7 +235,7 @@ def _mark(axes: Any, top: Any, seen: Sample) -> None:
         text = f"warm-up to {warm}"
         top.annotate(text, (warm, 0.02), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
                      fontsize="x-small", color="#555555")  # fmt: skip
-    marked = sorted({step for step, what in found if what not in ("warm-up ends", "next part")})
+    marked = sorted({step for step, kind in found if kind not in ("warm-up", "part")})
     for i, step in enumerate(marked):
         for axis in axes:
             mark = axis.axvline(step, color="#555555", linestyle=":", linewidth=0.8)

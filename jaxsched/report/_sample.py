@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxsched.recipe import Recipe, as_recipe
 from jaxsched.report._curves import shown_of, values_at
-from jaxsched.report._moments import Moment, moments
+from jaxsched.schedules import Moment, moments
 
 SIZE = 4096
 """Steps looked at; a run that is no longer is looked at as a whole. One size, so that one compilation serves all."""

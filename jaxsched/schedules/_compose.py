@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Milestones, WholeLength, count, short
+from jaxsched.checks import Milestones, PositiveCount, Step, short
 from jaxsched.numerics import passed
-from jaxsched.schedules._schedule import (
-    Schedule,
-    Value,
-    _check_value,
-    checked_schedule,
-    composition,
-    schedule,
-    value_at,
-)
+from jaxsched.schedules._declarations import Arguments, Clock, Mark, no_moments, numbers
+from jaxsched.schedules._schedule import Schedule, Value, _check_value, composition, schedule, value_at
 
 
-@schedule
+@schedule(moments=no_moments)
 def maximum(step: jax.Array, *schedules: Value) -> jax.Array:
     """The largest of schedules and numbers at each step.
 
@@ -34,7 +29,7 @@ def maximum(step: jax.Array, *schedules: Value) -> jax.Array:
     return functools.reduce(jnp.maximum, [value_at(s, step) for s in schedules])
 
 
-@schedule
+@schedule(moments=no_moments)
 def minimum(step: jax.Array, *schedules: Value) -> jax.Array:
     """The smallest of schedules and numbers at each step.
 
@@ -69,7 +64,18 @@ def _check_sequential(schedules: Sequence[Any], at: Sequence[Any]) -> None:
         raise ValueError(f"{len(schedules)} schedules need {len(schedules) - 1} milestones, got at={short(at)}")
 
 
-@checked_schedule(_check_sequential)
+def _next_parts(a: Arguments, run: float) -> Iterable[Mark]:
+    del run
+    return [Mark(t, "part") for t in a.numbers("at")]
+
+
+def _one_after_another(a: Arguments, clock: Clock) -> dict[str, Any]:
+    edges = [0.0, *a.numbers("at"), math.inf]
+    clocks = [clock.within(begin, end).moved(begin) for begin, end in itertools.pairwise(edges)]
+    return {"schedules": clocks}
+
+
+@schedule(moments=_next_parts, clock=_one_after_another, check=_check_sequential)
 def sequential(step: jax.Array, schedules: Annotated[Sequence[Any], _schedules], at: Milestones) -> jax.Array:
     """One schedule after another, each with its clock restarted.
 
@@ -93,8 +99,8 @@ def sequential(step: jax.Array, schedules: Annotated[Sequence[Any], _schedules],
     return value
 
 
-@schedule
-def per_epoch(step: jax.Array, schedule: Value, steps_per_epoch: WholeLength) -> jax.Array:
+@schedule(moments=no_moments, clock=lambda a, clock: {"schedule": clock.counting(a.number("steps_per_epoch"))})
+def per_epoch(step: jax.Array, schedule: Value, steps_per_epoch: PositiveCount) -> jax.Array:
     """A schedule whose clock counts epochs: its value is held within each.
 
     ``schedule(step // steps_per_epoch)``.
@@ -111,8 +117,8 @@ def per_epoch(step: jax.Array, schedule: Value, steps_per_epoch: WholeLength) ->
     return value_at(schedule, step // jnp.asarray(steps_per_epoch, jnp.int32))
 
 
-@schedule
-def delayed(step: jax.Array, schedule: Value, by: Annotated[Any, count]) -> jax.Array:
+@schedule(moments=no_moments, clock=lambda a, clock: {"schedule": clock.moved(a.number("by"))})
+def delayed(step: jax.Array, schedule: Value, by: Step) -> jax.Array:
     """A schedule that starts ``by`` steps later: its value at 0 is held until then.
 
     ``schedule(max(step - by, 0))``.
@@ -130,7 +136,21 @@ def _check_piecewise(values: Sequence[Any], at: Sequence[Any]) -> None:
         raise ValueError(f"{len(values)} values need {len(values) - 1} milestones, got at={short(at)}")
 
 
-@checked_schedule(_check_piecewise)
+def _pieces(a: Arguments, run: float) -> Iterable[Mark]:
+    """Between mere numbers a milestone, or the end of a warm-up that is one number."""
+    del run
+    values, at = numbers(a["values"]), a.numbers("at")
+    if values is None:
+        return [Mark(t, "part") for t in at]
+    return [Mark(t, "rise" if k == 0 and values[1] > values[0] else "milestone") for k, t in enumerate(at)]
+
+
+def _side_by_side(a: Arguments, clock: Clock) -> dict[str, Any]:
+    edges = [0.0, *a.numbers("at"), math.inf]
+    return {"values": [clock.within(begin, end) for begin, end in itertools.pairwise(edges)]}
+
+
+@schedule(moments=_pieces, clock=_side_by_side, check=_check_piecewise)
 def piecewise(step: jax.Array, values: Annotated[Sequence[Any], _schedules], at: Milestones) -> jax.Array:
     """A constant between any two milestones: ``values[k]`` after ``k`` of the milestones ``at`` have come.
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Count, Duration, Exponent, Number, Rate, WholeLength, short
+from jaxsched.checks import (
+    Duration,
+    Exponent,
+    Floor,
+    Peak,
+    PositiveCount,
+    Rate,
+    Step,
+    WholeLength,
+    short,
+)
 from jaxsched.numerics import (
     LogRate,
     Real,
@@ -21,11 +33,12 @@ from jaxsched.numerics import (
     sin_squared,
 )
 from jaxsched.schedules._compose import delayed
+from jaxsched.schedules._declarations import MOST, Arguments, Mark, ends, half_waves
 from jaxsched.schedules._schedule import Schedule, composition, schedule
 
 
-@schedule
-def cosine(step: jax.Array, peak: Number, steps: Duration, floor: Number = 0.0, k: Exponent | None = None) -> jax.Array:
+@schedule(moments=ends("steps", "peak", "floor"))
+def cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor = 0.0, k: Exponent | None = None) -> jax.Array:
     """Half a cosine from ``peak`` at step 0 down to ``floor`` at ``steps``, then flat.
 
     ``floor + (peak - floor) * (1 + cos(pi * t**k)) / 2`` with ``t = min(step / steps, 1)``: exactly ``peak`` at step 0
@@ -61,8 +74,8 @@ def _fall(gone: Twofold, left: Twofold, peak: Real, floor: Real, k: Any = None) 
     return peak * sin_squared(*left) + floor * sin_squared(*gone)
 
 
-@schedule
-def periodic_cosine(step: jax.Array, peak: Number, steps: Duration, floor: Number = 0.0) -> jax.Array:
+@schedule(moments=half_waves("steps"))
+def periodic_cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor = 0.0) -> jax.Array:
     """A cosine wave between ``peak`` at step 0 and ``floor`` at ``steps``, up again at ``2 * steps``, without end.
 
     ``floor + (peak - floor) * (1 + cos(pi * step / steps)) / 2``: exactly ``peak`` at even and exactly ``floor`` at odd
@@ -86,15 +99,30 @@ def periodic_cosine(step: jax.Array, peak: Number, steps: Duration, floor: Numbe
     return half_cosine(jnp.where(falls, over, to_go), jnp.where(falls, to_go, over), whole, peak, floor)
 
 
-@schedule
+def _restarts(a: Arguments, run: float) -> Iterable[Mark]:
+    cycle, stretch = a.number("steps"), a.number("stretch")
+    last = a.number("cycles", math.inf)
+    t = 0.0
+    for k in range(1, MOST + 1):
+        t += cycle
+        if k == last:
+            yield Mark(t, "end", "last cycle ends")
+        else:
+            yield Mark(t, "restart")
+        if k == last or t >= run:
+            return
+        cycle *= stretch
+
+
+@schedule(moments=_restarts)
 def cosine_restarts(
     step: jax.Array,
-    peak: Number,
+    peak: Peak,
     steps: WholeLength,
-    floor: Number = 0.0,
-    stretch: WholeLength = 1,
+    floor: Floor = 0.0,
+    stretch: PositiveCount = 1,
     decay: Rate = 1.0,
-    cycles: WholeLength | None = None,
+    cycles: PositiveCount | None = None,
     k: Exponent | None = None,
 ) -> jax.Array:
     """Half a cosine from ``peak`` towards ``floor``, again and again (SGDR, arXiv:1608.03983).
@@ -125,7 +153,7 @@ def cosine_restarts(
 
 
 @composition
-def flat_then_cosine(peak: Number, steps: WholeLength, flat: Count, floor: Number = 0.0) -> Schedule:
+def flat_then_cosine(peak: Peak, steps: WholeLength, flat: Step, floor: Floor = 0.0) -> Schedule:
     """``peak`` for ``flat`` steps, then half a cosine down to ``floor`` at ``steps``, then flat.
 
     ``delayed(cosine(peak, steps - flat, floor), by=flat)``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import jax
@@ -12,10 +13,19 @@ from jaxsched.numerics import Whole, fraction, is_host_number
 from jaxsched.schedules._compose import sequential
 from jaxsched.schedules._cosine import cosine
 from jaxsched.schedules._decay import linear
+from jaxsched.schedules._declarations import Arguments, Mark, times
 from jaxsched.schedules._schedule import Schedule, Value, composition, schedule, value_at
 
 
-@schedule
+def _waves(a: Arguments, run: float) -> Iterable[Mark]:
+    up = a.number("up")
+    wave = up + a.number("down", up)
+    for k in range(times(run, wave) + 1):
+        yield Mark(k * wave + up, "other", "top of a cycle")
+        yield Mark((k + 1) * wave, "restart")
+
+
+@schedule(moments=_waves)
 def cyclic(
     step: jax.Array, low: Number, high: Number, up: WholeLength, down: WholeLength | None = None, amplitude: Value = 1.0
 ) -> jax.Array:

@@ -17,10 +17,11 @@ from jaxsched.numerics import (
     stair,
     twofold,
 )
+from jaxsched.schedules._declarations import Mark, ends, no_moments, stairs
 from jaxsched.schedules._schedule import schedule
 
 
-@schedule
+@schedule(moments=no_moments)
 def constant(step: jax.Array, value: Number) -> jax.Array:
     """``value`` at every step.
 
@@ -33,7 +34,7 @@ def constant(step: jax.Array, value: Number) -> jax.Array:
     return real(value)
 
 
-@schedule
+@schedule(moments=ends("steps", "start", "end"))
 def linear(step: jax.Array, start: Number, end: Number, steps: Duration) -> jax.Array:
     """A straight line from ``start`` to ``end`` over ``steps`` steps, then flat.
 
@@ -58,7 +59,7 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Duration) -> jax.
     return start * left.high + end * gone.high
 
 
-@schedule
+@schedule(moments=ends("steps", "start", "end"))
 def polynomial(
     step: jax.Array,
     start: Number,
@@ -94,7 +95,7 @@ def polynomial(
     return start * (falling.high + falling.low) + end * (rising.high + rising.low)
 
 
-@schedule
+@schedule(moments=stairs("every", only_if="staircase"))
 def exponential(step: jax.Array, start: Number, rate: Rate, every: Duration = 1, staircase: bool = False) -> jax.Array:
     """``start * rate ** (step / every)``, without end.
 
@@ -118,7 +119,7 @@ def exponential(step: jax.Array, start: Number, rate: Rate, every: Duration = 1,
     return start * LogRate.of(rate).power(times, *exact_fraction(over, whole))
 
 
-@schedule
+@schedule(moments=stairs("every"))
 def step_decay(step: jax.Array, start: Number, every: Duration, factor: Rate = 0.1) -> jax.Array:
     """``start * factor ** floor(step / every)``: one stair every ``every`` steps, without end.
 
@@ -138,7 +139,7 @@ def step_decay(step: jax.Array, start: Number, every: Duration, factor: Rate = 0
     return start * LogRate.of(factor).power(stair(step, every))
 
 
-@schedule
+@schedule(moments=lambda a, run: [Mark(t, "milestone") for t in a.numbers("at")])
 def multi_step(step: jax.Array, start: Number, at: Milestones, factor: Rate = 0.1) -> jax.Array:
     """``start * factor ** k`` with ``k`` the number of milestones at or before the step.
 
@@ -158,7 +159,7 @@ def multi_step(step: jax.Array, start: Number, at: Milestones, factor: Rate = 0.
     return start * LogRate.of(factor).power(passed(step, at))
 
 
-@schedule
+@schedule(moments=no_moments)
 def exponential_ramp(step: jax.Array, end: Number, steps: Duration) -> jax.Array:
     """``end * (1 - exp(-(step + 1) / steps))``: from near 0 up to ``end``, fast first.
 

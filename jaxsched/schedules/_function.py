@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsched.checks import WholeLength, number, short
+from jaxsched.schedules._declarations import Mark
 from jaxsched.schedules._schedule import Schedule, composition, schedule
 
 
@@ -29,7 +30,7 @@ def _values(name: str, value: Any) -> Any:
     return values.astype(np.float64)
 
 
-@schedule
+@schedule(moments=lambda a, run: [Mark(len(a["values"]) - 1, "end")])
 def table(step: jax.Array, values: Annotated[Any, _values]) -> jax.Array:
     """``values[step]``; after the last value, the last value.
 

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from jaxsched.checks import Duration, Exponent, Number, Positive
 from jaxsched.numerics import exact_product, fraction, real, repeats, stair, two_product, two_sum, twofold
+from jaxsched.schedules._declarations import stairs
 from jaxsched.schedules._schedule import Schedule, composition, schedule
 
 
-@schedule
+@schedule(moments=stairs("every", only_if="staircase"))
 def inverse_power(
     step: jax.Array, start: Number, rate: Positive, power: Exponent, every: Duration = 1, staircase: bool = False
 ) -> jax.Array:

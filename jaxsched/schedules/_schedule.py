@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Concatenate, ParamSpec, cast
+from typing import Annotated, Any, Concatenate, ParamSpec, cast, overload
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 
 from jaxsched.checks import Size, checked, number, short
 from jaxsched.numerics import as_step, is_host_number, real
+from jaxsched.schedules._declarations import ClockOf, MomentsOf, no_moments
 
 P = ParamSpec("P")
 
@@ -68,19 +69,20 @@ class Schedule:
 
     def __call__(self, step: ArrayLike) -> jax.Array:
         function: Callable[..., ArrayLike] = self.maker.__wrapped__  # type: ignore[attr-defined]
-        args, kwargs = self._call_arguments()
+        args, kwargs = self.bound()
         step = as_step(step)
         value = real(function(step, *args, **kwargs))
         return jnp.broadcast_to(value, jnp.broadcast_shapes(value.shape, step.shape))
 
-    def _call_arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def bound(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as a call takes them: positional ones, and those by name."""
         star = _variadic(self.maker)
         named = {name: value for name, value in self.arguments.items() if name != star}
         return tuple(self.arguments[star]) if star else (), named
 
     def replace(self, **changes: Any) -> Schedule:
         """The same schedule with some arguments changed; they are checked as when it was made."""
-        args, kwargs = self._call_arguments()
+        args, kwargs = self.bound()
         star = _variadic(self.maker)
         if star and star in changes:
             args = tuple(changes.pop(star))
@@ -107,7 +109,7 @@ class Schedule:
 
     # As a value
     def __repr__(self) -> str:
-        args, kwargs = self._call_arguments()
+        args, kwargs = self.bound()
         parts = [_text(value) for value in args]
         parameters = inspect.signature(self.maker).parameters
         for name, value in kwargs.items():
@@ -166,15 +168,40 @@ def _combine(maker: Callable[..., Schedule], *operands: Any) -> Any:
     return maker(*operands)
 
 
-def schedule(function: Callable[Concatenate[jax.Array, P], ArrayLike]) -> Callable[P, Schedule]:
+@overload
+def schedule(function: Callable[Concatenate[jax.Array, P], ArrayLike], /) -> Callable[P, Schedule]: ...
+
+
+@overload
+def schedule(
+    *, moments: MomentsOf | None = None, clock: ClockOf | None = None, check: Callable[..., None] | None = None
+) -> Callable[[Callable[Concatenate[jax.Array, P], ArrayLike]], Callable[P, Schedule]]: ...
+
+
+def schedule(
+    function: Callable[..., ArrayLike] | None = None,
+    /,
+    *,
+    moments: MomentsOf | None = None,
+    clock: ClockOf | None = None,
+    check: Callable[..., None] | None = None,
+) -> Any:
     """Turn a pure function of the step into a maker of `Schedule` values.
+
+    Used bare, or with declarations, which are what ``explain``, ``lint`` and ``plot`` know of a schedule beside its
+    values.
 
     Args:
         function: ``f(step, ...)``, written with jax.numpy. ``step`` is an int32 array of any shape, >= 0; the other
-            arguments are numbers, schedules (call them), sequences or arrays of numbers, and static texts, bools and
+            arguments are numbers, schedules (call them), sequences or arrays of numbers, and static strings, bools and
             functions. Annotate an argument with one of ``jaxsched.schedules``' types to have it checked when a
             schedule is made, on the host: ``Number``, ``Positive``, ``Length``, ``Count``, ``Milestones``, ``Rate``,
             ``Value`` (a number or a schedule). Unannotated arguments must be numbers or schedules.
+        moments: Where it ends, jumps or repeats: ``ends("steps")``, ``no_moments``, or a function from its arguments
+            and the length of the run, in its own counts, to `Mark` values. Without it nothing is said about it.
+        clock: How the schedules within it count: a function from its arguments and its own `Clock` to the clocks of
+            its arguments. It is needed only if they are called with anything but ``step`` itself.
+        check: A check of the arguments together: it takes all of them by name, and raises.
 
     Returns:
         The maker: it takes the arguments without ``step`` and returns a `Schedule`.
@@ -188,14 +215,9 @@ def schedule(function: Callable[Concatenate[jax.Array, P], ArrayLike]) -> Callab
         >>> sawtooth(peak=1.0, steps=4)(jnp.arange(5))
         Array([1.  , 0.75, 0.5 , 0.25, 1.  ], dtype=float32)
     """
-    return _curry(function, None)
-
-
-def checked_schedule(
-    check: Callable[..., None],
-) -> Callable[[Callable[Concatenate[jax.Array, P], ArrayLike]], Callable[P, Schedule]]:
-    """`schedule`, with a check of the arguments together: ``check`` takes them all by name, and raises."""
-    return lambda function: _curry(function, check)
+    if function is None:
+        return lambda function: _curry(function, moments, clock, check)
+    return _curry(function, moments, clock, check)
 
 
 def composition(function: Callable[P, Schedule]) -> Callable[P, Schedule]:
@@ -213,7 +235,10 @@ def composition(function: Callable[P, Schedule]) -> Callable[P, Schedule]:
 
 
 def _curry(
-    function: Callable[Concatenate[jax.Array, P], ArrayLike], check_all: Callable[..., None] | None
+    function: Callable[Concatenate[jax.Array, P], ArrayLike],
+    moments: MomentsOf | None,
+    clock: ClockOf | None,
+    check: Callable[..., None] | None,
 ) -> Callable[P, Schedule]:
     whole = inspect.signature(function)
     step_name, *_ = whole.parameters
@@ -223,9 +248,10 @@ def _curry(
 
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
-        return Schedule(make, checked(function, signature, args, kwargs, _check_value, check_all))
+        return Schedule(make, checked(function, signature, args, kwargs, _check_value, check))
 
     make.__signature__ = signature  # type: ignore[attr-defined]
+    make.moments, make.clock = moments, clock  # type: ignore[attr-defined]
     return make
 
 
@@ -309,7 +335,7 @@ def _text(value: Any) -> str:
 # What the operators make, and what any function of the step is taken as: Schedule is written with them.
 
 
-@schedule
+@schedule(moments=no_moments)
 def product(step: jax.Array, *schedules: Value) -> jax.Array:
     """The product of schedules and numbers; ``a * b`` writes it.
 
@@ -321,7 +347,7 @@ def product(step: jax.Array, *schedules: Value) -> jax.Array:
     return functools.reduce(jnp.multiply, [value_at(s, step) for s in schedules], real(1.0))
 
 
-@schedule
+@schedule(moments=no_moments)
 def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
     """One schedule over another; ``a / b`` writes it.
 
@@ -333,7 +359,7 @@ def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
     return value_at(over, step) / value_at(under, step)
 
 
-@schedule
+@schedule(moments=no_moments)
 def add(step: jax.Array, *schedules: Value) -> jax.Array:
     """The sum of schedules and numbers; ``a + b`` writes it.
 
@@ -345,7 +371,7 @@ def add(step: jax.Array, *schedules: Value) -> jax.Array:
     return functools.reduce(jnp.add, [value_at(s, step) for s in schedules], real(0.0))
 
 
-@schedule
+@schedule(moments=no_moments)
 def from_function(step: jax.Array, function: Callable[[Any], Any]) -> jax.Array:
     """A function of the step, written with jax.numpy, as a `Schedule`. Any optax schedule is one.
 

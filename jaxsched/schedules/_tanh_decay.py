@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Duration, Number, short
+from jaxsched.checks import Duration, Floor, Number, Peak, short
 from jaxsched.numerics import Real, Twofold, fractions, is_host_number, real, two_product, two_sum
-from jaxsched.schedules._schedule import checked_schedule
+from jaxsched.schedules._declarations import ends
+from jaxsched.schedules._schedule import schedule
 
 
 def _check(peak: Any, steps: Any, floor: Any, lower: Any, upper: Any) -> None:
@@ -17,12 +18,12 @@ def _check(peak: Any, steps: Any, floor: Any, lower: Any, upper: Any) -> None:
         raise ValueError(f"lower must be below upper={short(upper)}, got {short(lower)}")
 
 
-@checked_schedule(_check)
+@schedule(moments=ends("steps", "peak", "floor"), check=_check)
 def tanh_decay(
     step: jax.Array,
-    peak: Number,
+    peak: Peak,
     steps: Duration,
-    floor: Number = 0.0,
+    floor: Floor = 0.0,
     lower: Number = -7.0,
     upper: Number = 3.0,
 ) -> jax.Array:

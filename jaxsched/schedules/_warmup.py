@@ -7,16 +7,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Count, Duration, Number, WholeLength
+from jaxsched.checks import Duration, Number, Step, WholeLength
+from jaxsched.schedules._declarations import cools_down, warms_up
 from jaxsched.schedules._ramps import Shape, between, check_shape
-from jaxsched.schedules._schedule import Schedule, Value, checked_schedule, composition, value_at
+from jaxsched.schedules._schedule import Schedule, Value, composition, schedule, value_at
 
 
 def _check_warmup(schedule: Any, steps: Any, start: Any, shape: str) -> None:
     check_shape(shape, schedule=schedule, start=start)
 
 
-@checked_schedule(_check_warmup)
+@schedule(moments=warms_up("steps"), check=_check_warmup)
 def warmup(step: jax.Array, schedule: Value, steps: Duration, start: Value = 0.0, shape: Shape = "linear") -> jax.Array:
     """``schedule``, approached from ``start`` over the first ``steps`` steps.
 
@@ -52,9 +53,9 @@ def _check_cooldown(schedule: Any, at: Any, steps: Any, end: Any, shape: str) ->
     check_shape(shape, schedule=schedule, end=end)
 
 
-@checked_schedule(_check_cooldown)
+@schedule(moments=cools_down("at", "steps"), check=_check_cooldown)
 def cooldown(
-    step: jax.Array, schedule: Value, at: Count, steps: Duration, end: Value = 0.0, shape: Shape = "linear"
+    step: jax.Array, schedule: Value, at: Step, steps: Duration, end: Value = 0.0, shape: Shape = "linear"
 ) -> jax.Array:
     """``schedule``, left for ``end`` over ``steps`` steps from step ``at`` on: `warmup` the other way round.
 
@@ -93,7 +94,7 @@ def cooldown(
 def warmup_stable_decay(
     peak: Number,
     warmup: WholeLength,
-    stable: Count,
+    stable: Step,
     decay: WholeLength,
     start: Number = 0.0,
     floor: Number = 0.0,

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from jaxsched.checks import Count, Number, Positive
 from jaxsched.numerics import real
-from jaxsched.schedules import schedule
+from jaxsched.schedules import no_moments, schedule
 
 
-@schedule
+@schedule(moments=no_moments)
 def power_ramp(
     step: jax.Array,
     end: Number = 0.9999,
@@ -43,7 +43,7 @@ def power_ramp(
     return jnp.where(n == 0, 0, jnp.clip(grown, start, end))
 
 
-@schedule
+@schedule(moments=no_moments)
 def ratio_ramp(step: jax.Array, end: Number, steps: Positive = 100.0, *, shift: Number = 0.0) -> jax.Array:
     """``1 - steps / (steps + n)``, at most ``end``: an average over a number of updates that grows with it.
 

@@ -41,8 +41,16 @@ BAD = {
     "a part that is a text": (lambda: js.piecewise(["a", 1], at=[5]), TypeError, r"values\[0\] must be a number"),
     "half a step of restarts": (lambda: js.cosine_restarts(0.1, 1.5), ValueError, "steps must be a whole number.*1.5"),
     "half a stretch": (lambda: js.cosine_restarts(0.1, 5, stretch=1.5), ValueError, "stretch must be a whole number"),
-    "no stretch": (lambda: js.cosine_restarts(0.1, 5, stretch=0), ValueError, "stretch must be a positive number"),
-    "no cycles": (lambda: js.cosine_restarts(0.1, 5, cycles=0), ValueError, "cycles must be a positive number"),
+    "no stretch": (
+        lambda: js.cosine_restarts(0.1, 5, stretch=0),
+        ValueError,
+        "stretch must be a whole number >= 1",
+    ),
+    "no cycles": (
+        lambda: js.cosine_restarts(0.1, 5, cycles=0),
+        ValueError,
+        "cycles must be a whole number >= 1",
+    ),
     "growing backwards": (lambda: js.cosine_restarts(0.1, 5, decay=-1), ValueError, "decay must be >= 0, got -1"),
     "all flat": (
         lambda: js.schedules.flat_then_cosine(0.1, 5, 5),

@@ -5,22 +5,22 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Count, Number
+from jaxsched.checks import Count, Number, PositiveCount
 from jaxsched.numerics import real
 from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.ports.shared import shifted
-from jaxsched.schedules import Schedule, Value, exponential_ramp, piecewise, schedule, value_at
+from jaxsched.schedules import Schedule, Value, exponential_ramp, no_moments, piecewise, schedule, value_at
 from jaxsched.transforms import ratio_ramp
 
 
-@schedule
+@schedule(moments=no_moments)
 def momentum_ramp(step: jax.Array, most: Number, warm_up: Number) -> jax.Array:
     """``1 - min(most, (1 + step) / (warm_up + step))``: the decay of mmcv's EMAHook."""
     return 1.0 - jnp.minimum(most, (1.0 + real(step)) / (warm_up + real(step)))
 
 
-@schedule
-def every_nth(step: jax.Array, schedule: Value, every: Count, ahead: Count = 0) -> jax.Array:
+@schedule(moments=no_moments)
+def every_nth(step: jax.Array, schedule: Value, every: PositiveCount, ahead: Count = 0) -> jax.Array:
     """The schedule where ``step + ahead`` is a multiple of ``every``; elsewhere 1: the average is left alone."""
     return jnp.where((step + jnp.asarray(ahead, jnp.int32)) % every == 0, value_at(schedule, step), 1.0)
 

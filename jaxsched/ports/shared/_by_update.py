@@ -5,19 +5,22 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import WholeLength
-from jaxsched.schedules import Value, schedule, value_at
+from jaxsched.checks import PositiveCount
+from jaxsched.schedules import Value, no_moments, schedule, value_at
 
 
-@schedule
-def by_update(step: jax.Array, schedule: Value, every: WholeLength, steps_per_epoch: WholeLength) -> jax.Array:
+@schedule(
+    moments=no_moments,
+    clock=lambda a, clock: {"schedule": clock.counting(a.number("every"), a.number("steps_per_epoch"), "updates")},
+)
+def by_update(step: jax.Array, schedule: Value, every: PositiveCount, steps_per_epoch: PositiveCount) -> jax.Array:
     """A schedule whose clock counts updates, of which there is one each ``every`` batches and at the end of epochs."""
     nb = jnp.asarray(steps_per_epoch, jnp.int32)
     updates = (nb + every - 1) // jnp.asarray(every, jnp.int32)
     return value_at(schedule, step // nb * updates + step % nb // jnp.asarray(every, jnp.int32))
 
 
-@schedule
-def batches_to_an_update(step: jax.Array, every: WholeLength, steps_per_epoch: WholeLength) -> jax.Array:
+@schedule(moments=no_moments)
+def batches_to_an_update(step: jax.Array, every: PositiveCount, steps_per_epoch: PositiveCount) -> jax.Array:
     """``every``, but 1 at the last batch of an epoch, which always ends in an update."""
     return jnp.where((step + 1) % jnp.asarray(steps_per_epoch, jnp.int32) == 0, 1, jnp.asarray(every, jnp.int32))

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.checks import Count, Exponent, Milestones, Number, Rate, WholeLength
+from jaxsched.checks import Count, Exponent, Floor, Milestones, Number, Peak, Rate, WholeLength
 from jaxsched.numerics import (
     MAX_STEP,
     LogRate,
@@ -23,7 +24,8 @@ from jaxsched.numerics import (
     repeats,
     sin_squared,
 )
-from jaxsched.schedules import schedule
+from jaxsched.schedules import Arguments, Mark, schedule
+from jaxsched.schedules.internal import MOST as MOST_MARKED
 
 MOST_CYCLES = 1000
 """Cycles of unequal lengths, at most: each is a comparison at every step."""
@@ -84,12 +86,22 @@ def _position(
     return cycle, cycle >= len(starts) - 1, Twofold(gone, real(0.0)), Twofold(left, real(0.0))
 
 
-@schedule
+def _cycles(a: Arguments, run: float) -> Iterable[Mark]:
+    cycle, starts = a.number("steps"), a.numbers("starts")
+    last = len(starts) - 1 if starts else int(a.number("cycles"))
+    for k in range(1, min(MOST_MARKED, last) + 1):
+        end = starts[k] if starts else k * cycle
+        yield Mark(end, "end", "last cycle ends") if k == last else Mark(end, "restart")
+        if end >= run:
+            return
+
+
+@schedule(moments=_cycles)
 def cosine_cycles(
     step: jax.Array,
-    peak: Number,
+    peak: Peak,
     steps: WholeLength,
-    floor: Number = 0.0,
+    floor: Floor = 0.0,
     decay: Rate = 1.0,
     cycles: Count = 1,
     starts: Milestones = (),
@@ -103,14 +115,14 @@ def cosine_cycles(
     return jnp.where(over, floor, top * sin_squared(*left) + floor * sin_squared(*gone))
 
 
-@schedule
+@schedule(moments=_cycles)
 def tanh_cycles(
     step: jax.Array,
-    peak: Number,
+    peak: Peak,
     steps: WholeLength,
     lb: Number,
     ub: Number,
-    floor: Number = 0.0,
+    floor: Floor = 0.0,
     decay: Rate = 1.0,
     cycles: Count = 1,
     starts: Milestones = (),
@@ -124,13 +136,13 @@ def tanh_cycles(
     return jnp.where(over, floor, top * jax.nn.sigmoid(-x) + floor * jax.nn.sigmoid(x))
 
 
-@schedule
+@schedule(moments=_cycles)
 def poly_cycles(
     step: jax.Array,
-    peak: Number,
+    peak: Peak,
     steps: WholeLength,
     power: Exponent,
-    floor: Number = 0.0,
+    floor: Floor = 0.0,
     decay: Rate = 1.0,
     cycles: Count = 1,
     starts: Milestones = (),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Count, Length, Number, Rate, WholeLength, choice, number
+from jaxsched.checks import Floor, Length, Number, Peak, Rate, Role, Step, WholeLength, choice, number
 from jaxsched.numerics import LogRate, fraction, is_host_number, real, sin_squared
-from jaxsched.schedules import Value, schedule, value_at
+from jaxsched.schedules import Arguments, Mark, Value, half_waves, no_moments, schedule, times, value_at, warms_up
 
 Anneal = Annotated[str, choice("cos", "linear")]
 
@@ -23,19 +23,22 @@ def annealed(gone: jax.Array, left: jax.Array, start: Any, end: Any, shape: str)
     return start * left + end * gone
 
 
-@schedule
+@schedule(moments=no_moments, clock=lambda a, clock: {"schedule": clock.moved(-a.number("by"))})
 def shifted(step: jax.Array, schedule: Value, by: Number) -> jax.Array:
     """``schedule(max(step + by, 0))``: one that runs ahead, or (``by < 0``) behind."""
     return value_at(schedule, jnp.maximum(step + jnp.asarray(by, jnp.int32), 0))
 
 
-@schedule
-def held(step: jax.Array, schedule: Value, after: Count) -> jax.Array:
+@schedule(
+    moments=lambda a, run: [Mark(a.number("after"), "end", "hold begins")],
+    clock=lambda a, clock: {"schedule": clock.within(0.0, a.number("after"))},
+)
+def held(step: jax.Array, schedule: Value, after: Step) -> jax.Array:
     """``schedule(min(step, after))``: what it is at ``after`` stays."""
     return value_at(schedule, jnp.minimum(step, jnp.asarray(after, jnp.int32)))
 
 
-@schedule
+@schedule(moments=warms_up("steps"))
 def quadratic_rise(step: jax.Array, peak: Number, steps: Length) -> jax.Array:
     """``peak * ((step + 1) / steps) ** 2``, then ``peak``: not 0 at step 0, and whole one step before ``steps``."""
     return peak * jnp.square(fraction(jnp.minimum(step, jnp.asarray(steps, jnp.int32)) + 1, steps))
@@ -45,11 +48,25 @@ def _numbers(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(number(f"{name}[{i}]", item) for i, item in enumerate(value))
 
 
-@schedule
+def _phases(a: Arguments, run: float) -> Iterable[Mark]:
+    """A step at an end belongs to the phase before it, so that the end of the last is reached."""
+    del run
+    values, ends = a.numbers("values"), a.numbers("ends")
+    for k, t in enumerate(ends):
+        if t < 0 or (k and t <= ends[k - 1]):
+            continue  # a phase that is never entered
+        if k == len(ends) - 1:
+            yield Mark(t, "end", "last phase ends")
+        else:
+            rises = k == 0 and values[0] < values[1]
+            yield Mark(t, "rise") if rises else Mark(t, "other", "phase ends")
+
+
+@schedule(moments=_phases)
 def phases(
     step: jax.Array,
     values: Annotated[Sequence[float], _numbers],
-    ends: Annotated[Sequence[float], _numbers],
+    ends: Annotated[Sequence[float], _numbers, Role.STEPS],
     shape: Anneal = "cos",
 ) -> jax.Array:
     """From ``values[0]`` at step 0 to ``values[1]`` at ``ends[0]``, on to ``values[2]`` at ``ends[1]``, and so on.
@@ -86,11 +103,19 @@ def _since(step: jax.Array, begin: Any) -> jax.Array:
     return real(step - whole.astype(jnp.int32)) - (real(begin) - whole)
 
 
-@schedule
+def _rounds(a: Arguments, run: float) -> Iterable[Mark]:
+    steps, up = a.number("steps"), a.number("up")
+    for k in range(times(run, steps) + 1):
+        if up:
+            yield Mark(k * steps + up, "other", "top of a cycle")
+        yield Mark((k + 1) * steps, "restart")
+
+
+@schedule(moments=_rounds)
 def cyclic_ratio(
     step: jax.Array,
     steps: WholeLength,
-    up: Count,
+    up: Step,
     top: Number,
     bottom: Number,
     rate: Rate = 1.0,
@@ -113,8 +138,8 @@ def cyclic_ratio(
     return jnp.where(within < up, climb, descent)
 
 
-@schedule
-def cosine_and_back(step: jax.Array, entry: Number, base: Number, steps: WholeLength, floor: Number = 0.0) -> jax.Array:
+@schedule(moments=half_waves("steps"))
+def cosine_and_back(step: jax.Array, entry: Peak, base: Number, steps: WholeLength, floor: Floor = 0.0) -> jax.Array:
     """mmengine's CosineAnnealing beyond ``T_max``: down from ``entry``, then up to ``base``, down again, and so on."""
     steps = jnp.asarray(steps, jnp.int32)
     within = step % (2 * steps)

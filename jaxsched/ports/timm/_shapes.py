@@ -5,14 +5,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Count, Exponent, Number, Rate, WholeLength
+from jaxsched.checks import Exponent, Number, Rate, Step, WholeLength
 from jaxsched.numerics import LogRate, fractions, power_and_rest
-from jaxsched.schedules import Value, schedule, value_at
+from jaxsched.schedules import Value, cools_down, no_moments, schedule, value_at
 
 
-@schedule
+@schedule(moments=cools_down("at", "steps"))
 def power_ending(
-    step: jax.Array, schedule: Value, at: Count, steps: WholeLength, end: Number, power: Exponent
+    step: jax.Array, schedule: Value, at: Step, steps: WholeLength, end: Number, power: Exponent
 ) -> jax.Array:
     """``schedule``, left for ``end`` over ``steps`` steps from ``at`` on: the part left is ``1 - t ** power``."""
     gone, left = fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
@@ -20,9 +20,9 @@ def power_ending(
     return value_at(schedule, step) * falling + end * rising
 
 
-@schedule
+@schedule(moments=cools_down("at", "steps"))
 def exponential_ending(
-    step: jax.Array, schedule: Value, at: Count, steps: WholeLength, end: Number, ratio: Rate
+    step: jax.Array, schedule: Value, at: Step, steps: WholeLength, end: Number, ratio: Rate
 ) -> jax.Array:
     """``schedule``, left for ``end`` over ``steps`` steps from ``at`` on: left is ``(r**t - r) / (1 - r)`` of it."""
     gone, left = fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
@@ -33,7 +33,7 @@ def exponential_ending(
     return value_at(schedule, step) * falling + end * rising
 
 
-@schedule
-def at_step(step: jax.Array, schedule: Value, at: Count) -> jax.Array:
+@schedule(moments=no_moments, clock=lambda a, clock: {"schedule": None})
+def at_step(step: jax.Array, schedule: Value, at: Step) -> jax.Array:
     """What ``schedule`` is at step ``at``, at every step."""
     return value_at(schedule, jnp.broadcast_to(jnp.asarray(at, jnp.int32), step.shape))

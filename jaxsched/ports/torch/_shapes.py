@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Count, WholeLength
+from jaxsched.checks import Count, PositiveCount, WholeLength
 from jaxsched.numerics import MAX_STEP, real
-from jaxsched.schedules import Value, schedule, value_at
+from jaxsched.schedules import Value, no_moments, restarts, schedule, value_at
 
 
 def in_units(*lengths: float) -> tuple[tuple[int, ...], int]:
@@ -29,20 +29,23 @@ def in_units(*lengths: float) -> tuple[tuple[int, ...], int]:
     return whole, units
 
 
-@schedule
+@schedule(
+    moments=restarts("every"),
+    clock=lambda a, clock: {"schedule": clock.within(0.0, a.number("every"))},
+)
 def repeating(step: jax.Array, schedule: Value, every: WholeLength) -> jax.Array:
     """A schedule begun anew every so many steps."""
     return value_at(schedule, step % jnp.asarray(every, jnp.int32))
 
 
-@schedule
-def faster(step: jax.Array, schedule: Value, units: WholeLength) -> jax.Array:
+@schedule(moments=no_moments, clock=lambda a, clock: {"schedule": clock.faster(a.number("units"))})
+def faster(step: jax.Array, schedule: Value, units: PositiveCount) -> jax.Array:
     """A schedule written in units, of which a step has ``units``."""
     units = jnp.asarray(units, jnp.int32)
     return value_at(schedule, jnp.minimum(step, MAX_STEP // units) * units)
 
 
-@schedule
+@schedule(moments=no_moments)
 def counted(step: jax.Array, function: Callable[[Any], Any], every: WholeLength = 1, first: Count = 0) -> jax.Array:
     """A function of how many times ``every`` units are over, counted from ``first``."""
     times = step // jnp.asarray(every, jnp.int32) + first

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from jaxsched.report._moments import Moment, number, numbers, parts, rises
+from jaxsched.checks import Role, argument_roles
+from jaxsched.metric.internal import FOLLOWERS
 from jaxsched.report._sample import Sample
 from jaxsched.report._table import epochs, short
 from jaxsched.report.lint._finding import Finding
+from jaxsched.schedules import Moment, Schedule
+from jaxsched.schedules.internal import number, numbers, parts
 
 TINY_WARMUP = 10
 """Steps; a warm-up this short in an epoch that is much longer was probably meant in epochs."""
@@ -26,7 +29,8 @@ def no_length(seen: Sample) -> Iterator[Finding]:
 
 def warmup_too_long(seen: Sample) -> Iterator[Finding]:
     for group, name, moment in _moments(seen):
-        if moment.what == "warm-up ends" and moment.step >= seen.length and moment.clock.end >= seen.length:
+        too_long = moment.step >= seen.length + (moment.kind == "rise") and moment.clock.end >= seen.length
+        if moment.kind in ("warm-up", "rise") and too_long and not _upside_down(moment.part):
             where = seen.values[group][name]
             lr = name == "lr"
             yield Finding(
@@ -42,23 +46,22 @@ def warmup_too_long(seen: Sample) -> Iterator[Finding]:
 def milestone_past_end(seen: Sample) -> Iterator[Finding]:
     """And one that another part of the schedule cuts off."""
     for group, name, moment in _moments(seen):
-        if moment.what not in ("milestone", "next part") or _counts_steps_as_epochs(seen, moment):
+        if moment.kind not in ("milestone", "part") or _counts_steps_as_epochs(seen, moment):
             continue
-        what = "milestone" if moment.what == "milestone" else "next part"
         if moment.step >= moment.clock.end and moment.clock.end < seen.length:
             yield Finding(
                 "milestone-never-reached",
                 "warning",
-                f"{name}: the {what} at {_at(seen, moment.step)} lies outside its part of the schedule, which ends at "
-                f"{_at(seen, math.ceil(moment.clock.end))}",
+                f"{name}: the {moment.what} at {_at(seen, moment.step)} lies outside its part of the schedule, which "
+                f"ends at {_at(seen, math.ceil(moment.clock.end))}",
                 "Move it into that part, or let the part last longer.",
                 (group,),
             )
-        elif moment.step >= seen.length + (what == "next part"):  # one that begins as the run ends is for afterwards
+        elif moment.step >= seen.length + (moment.kind == "part"):  # one that begins as the run ends is for afterwards
             yield Finding(
                 "milestone-past-end",
                 "warning",
-                f"{name}: the {what} at {_at(seen, moment.step)} comes after the last step, {seen.length - 1}",
+                f"{name}: the {moment.what} at {_at(seen, moment.step)} comes after the last step, {seen.length - 1}",
                 "Move it before the end, train for longer, or take it out.",
                 (group,),
             )
@@ -75,7 +78,7 @@ def units(seen: Sample) -> Iterator[Finding]:
             continue
         given = f"({', '.join(map(short, lengths))})" if len(lengths) > 1 else short(lengths[0])
         longest = max(lengths)
-        if moment.clock.every == 1 and rises(part):
+        if moment.clock.every == 1 and moment.kind in ("warm-up", "rise"):
             mixed = longest <= TINY_WARMUP and longest * TINY_WARMUP < per_epoch
         else:
             mixed = moment.clock.every == 1 and run / 2 <= longest <= run and longest * 10 <= seen.length
@@ -106,26 +109,29 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
     every = int(seen.every.max())
     for group, name, moment in _moments(seen):
         end, clock = moment.step, moment.clock
-        if name != "lr" or not moment.what.endswith(" ends") or moment.what in ("warm-up ends", "cooldown ends"):
+        if name != "lr" or moment.kind not in ("end", "low") or clock.end < seen.length:
             continue
-        if clock.end < seen.length or abs(end - seen.length) <= near or _counts_steps_as_epochs(seen, moment):
+        if abs(end - seen.length) <= near or _counts_steps_as_epochs(seen, moment):
             continue
         lr = seen.values[group][name]
         begun = clock.step(0)
-        if clock.every == 1 < every and abs((end - begun) * every - (seen.length - begun)) <= near * every:
+        whole, since = (abs((end - t) * every - (seen.length - t)) <= near * every for t in (0, begun))
+        if clock.every == 1 < every and (whole or since):
             yield Finding(
                 "counts-updates",
                 "warning",
-                f"{name}: {moment.part.name} ends at step {end}, training after {seen.length} batches, {every} to an "
-                f"update: that reads like a count of updates ({seen.length // every})",
+                f"{name}: {moment.what} at step {end}, training after {seen.length} batches, {every} to an update: "
+                f"that reads like a count of updates ({seen.length // every})",
                 "Schedules count batches, accumulation or not: make it as long as the run.",
                 (group,),
             )
+        elif moment.kind == "low":
+            continue  # of a wave, which goes on
         elif end > seen.length:
             yield Finding(
                 "length-mismatch",
                 "warning",
-                f"{name}: {moment.part.name} ends at {_at(seen, end)}, training after {_steps(seen, seen.length)}: the "
+                f"{name}: {moment.what} at {_at(seen, end)}, training after {_steps(seen, seen.length)}: the "
                 f"last value is {short(float(lr[-1]))}",
                 "Make it as long as the run.",
                 (group,),
@@ -135,7 +141,7 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "length-mismatch",
                 "remark" if rest < seen.length / 2 else "warning",
-                f"{name}: {moment.part.name} ends at {_at(seen, end)}; the last {_steps(seen, rest)} are flat",
+                f"{name}: {moment.what} at {_at(seen, end)}; the last {_steps(seen, rest)} are flat",
                 "If that is not meant, make it as long as the run.",
                 (group,),
             )
@@ -143,7 +149,7 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
 
 def restart_cut(seen: Sample) -> Iterator[Finding]:
     for group, by_name in seen.moments.items():
-        found = [m for m in by_name.get("lr", []) if m.what == "restart" and m.clock.end >= seen.length]
+        found = [m for m in by_name.get("lr", []) if m.kind == "restart" and m.clock.end >= seen.length]
         later = [m for m in found if m.step > seen.length]
         if not later or seen.recipe.steps is None:
             continue
@@ -165,9 +171,8 @@ def floor_above_lr(seen: Sample) -> Iterator[Finding]:
         for part, clock in parts((values or {}).get("lr")):
             if clock.end < seen.length:
                 continue  # as the rise of one cycle, which is half a cosine too
-            floor = number(part.arguments.get("floor"))
-            peak = number(part.arguments.get("peak", part.arguments.get("base")))
-            if floor is not None and peak is not None and floor > peak:
+            if _upside_down(part):
+                peak, floor = _with_role(part, Role.PEAK), _with_role(part, Role.FLOOR)
                 yield Finding(
                     "floor-above-lr",
                     "warning",
@@ -185,13 +190,13 @@ def plateau_patience(seen: Sample) -> Iterator[Finding]:
     for group, values in seen.groups.items():
         for name, value in (values or {}).items():
             for part, _ in parts(value):
-                patience = number(part.arguments.get("patience"))
-                if part.name == "plateau" and patience is not None and patience + 2 > run:
+                patience = number(part.arguments["patience"]) if part.maker in FOLLOWERS else None
+                if patience is not None and patience + FOLLOWERS[part.maker].reports_before_bad >= run:
                     yield Finding(
                         "plateau-patience",
                         "warning",
-                        f"{name}: plateau bears {short(patience)} bad reports, and with one each epoch there are only "
-                        f"{short(run)}: it never acts",
+                        f"{name}: {part.name} tolerates {short(patience)} bad reports, and with one each epoch there "
+                        f"are only {short(run)}: it never acts",
                         "Lower the patience, or report more often.",
                         (group,),
                     )
@@ -224,12 +229,25 @@ def _moments(seen: Sample) -> Iterator[tuple[str, str, Moment]]:
 
 def _lengths(moment: Moment) -> list[float]:
     """The lengths that someone has written into a part that a moment is of."""
-    arguments = moment.part.arguments
-    if moment.part.name in ("sequential", "piecewise"):
+    if moment.kind == "part":
         return []
-    at = numbers(arguments.get("at"))
-    length = number(arguments.get("steps", arguments.get("every")))
-    return at or ([] if length is None else [length])
+    found: list[float] = []
+    for name, role in argument_roles(moment.part.maker).items():
+        if role is Role.STEPS:
+            one, several = number(moment.part.arguments[name]), numbers(moment.part.arguments[name])
+            found += [one] if one is not None else several or []
+    return found
+
+
+def _with_role(part: Schedule, role: Role) -> float | None:
+    names = (name for name, its_role in argument_roles(part.maker).items() if its_role is role)
+    return next((number(part.arguments[name]) for name in names), None)
+
+
+def _upside_down(part: Schedule) -> bool:
+    """Whether a decay goes up."""
+    peak, floor = _with_role(part, Role.PEAK), _with_role(part, Role.FLOOR)
+    return peak is not None and floor is not None and floor > peak
 
 
 def _counts_steps_as_epochs(seen: Sample, moment: Moment) -> bool:

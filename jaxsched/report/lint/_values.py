@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from jaxsched.checks import Role, argument_roles
 from jaxsched.metric.internal import definitions
 from jaxsched.report._curves import update_steps
-from jaxsched.report._moments import parts
 from jaxsched.report._sample import Sample
 from jaxsched.report._table import short
 from jaxsched.report.lint._finding import Finding
 from jaxsched.schedules import Schedule
+from jaxsched.schedules.internal import number, parts
 
 LARGEST_JUMP = 10.0
 
@@ -76,7 +77,7 @@ def rising_at_end(seen: Sample) -> Iterator[Finding]:
         return
     for group, lr in _rates(seen):
         found = seen.moments[group]["lr"]
-        if any(m.what == "restart" or (m.what == "warm-up ends" and m.step >= seen.length) for m in found):
+        if any(m.kind == "restart" or (m.kind in ("warm-up", "rise") and m.step >= seen.length) for m in found):
             continue  # the rules on lengths speak of those
         before = seen.at(lr, seen.length - 1 - max(seen.length // 20, 1))
         if lr[-1] > before * 1.001:
@@ -92,7 +93,7 @@ def rising_at_end(seen: Sample) -> Iterator[Finding]:
 def jump(seen: Sample) -> Iterator[Finding]:
     for group, lr in _rates(seen):
         for moment in seen.moments[group]["lr"]:
-            if not moment.happens or not 1 < moment.step < seen.length or moment.what == "restart":
+            if not moment.happens or not 1 < moment.step < seen.length or moment.kind == "restart":
                 continue
             before, after = seen.at(lr, moment.step - 1), seen.at(lr, moment.step)
             if before <= 0 or after <= 0:
@@ -113,20 +114,30 @@ def never_decays(seen: Sample) -> Iterator[Finding]:
         return
     for group, lr in _rates(seen):
         schedule = (seen.groups[group] or {})["lr"]
-        names = {part.name for part, _ in parts(schedule)}
-        if not isinstance(schedule, Schedule) or names <= {"constant"} or definitions({"lr": schedule}):
+        found = seen.moments[group]["lr"]
+        steady = not found and (lr == lr[0]).all()
+        if not isinstance(schedule, Schedule) or steady or definitions({"lr": schedule}):
             continue
         top = int(np.argmax(lr >= lr.max() * (1 - 1e-6)))
         if lr[top] > 0 and (lr[top:] >= lr[top] * (1 - 1e-6)).all() and seen.steps[top] < seen.length // 2:
             # a constant after a warm-up is asked for; a decay that never comes is not
-            decays = any(moment.what not in ("warm-up ends", "next part") for moment in seen.moments[group]["lr"])
+            decays = any(moment.kind not in ("warm-up", "rise", "part") for moment in found)
             yield Finding(
                 "never-decays",
-                "remark" if "constant" in names and not decays else "warning",
+                "remark" if _says_constant(schedule) and not decays else "warning",
                 f"lr stays at {short(float(lr[-1]))} from step {int(seen.steps[top])} to the end: it never falls",
                 "Add a decay; if there is one, look where its milestones are counted from.",
                 (group,),
             )
+
+
+def _says_constant(schedule: Schedule) -> bool:
+    """Whether a part of it has only numbers for arguments, and none of them counts steps, as with a constant."""
+    return any(
+        Role.STEPS not in argument_roles(part.maker).values()
+        and all(number(argument) is not None for argument in part.arguments.values())
+        for part, _ in parts(schedule)
+    )
 
 
 RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {

@@ -73,7 +73,7 @@ CASES = {
         run(js.cosine(1e-2, 12_000, floor=1e-3)),
     ),
     "plateau-patience": (
-        run(js.plateau(0.1, patience=12)), "warning", "bears 12 bad reports",
+        run(js.plateau(0.1, patience=12)), "warning", "tolerates 12 bad reports",
         run(js.plateau(0.1, patience=3)),
     ),
     "negative-lr": (

@@ -1,0 +1,8 @@
+"""What reports and ports use of schedules beside the makers."""
+
+from jaxsched.schedules._declarations import MOST as MOST
+from jaxsched.schedules._declarations import Kind as Kind
+from jaxsched.schedules._declarations import number as number
+from jaxsched.schedules._declarations import numbers as numbers
+from jaxsched.schedules._moments import inner_clocks as inner_clocks
+from jaxsched.schedules._moments import parts as parts
