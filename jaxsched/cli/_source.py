@@ -13,9 +13,6 @@ from jaxsched import ports
 from jaxsched.ports import shared
 from jaxsched.recipe import Recipe
 
-LARGEST = 256 * 2**20
-"""Bytes; no file of settings is larger."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Given:
@@ -84,19 +81,15 @@ def recognise(path: Path) -> str:
     Raises:
         ValueError: If it is of none.
     """
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path}: too large for a file of settings")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text: expected {_kinds()}") from None
+    file = shared.File.read(path)
+    text = file.text
     if text.lstrip().startswith("{"):
         if '"$recipe"' in text:
             return "recipe"
         raise ValueError(f'{path}: this JSON is no recipe: it has no "$recipe"')
     if path.suffix == ".py" or re.search(r"^(_base_|model|optimizer|optim_wrapper|train_cfg|runner)\s*=", text, re.M):
         return "openmmlab"
-    content = shared.read_yaml(path)
+    content = file.content
     names = set(map(str, content))
     if names & {"SOLVER", "_BASE_", "MODEL"}:
         return "detectron2"
@@ -135,7 +128,7 @@ def _yolov5(path: Path, given: Given) -> Recipe:
 
 
 def _ultralytics(path: Path, given: Given) -> Recipe:
-    content = shared.read_yaml(path)
+    content = shared.File.read(path).content
     said = {"epochs": given.epochs, "batch": given.batch_size, "optimizer": given.optimizer, "cos_lr": given.cos_lr}
     args = {**content, **{name: value for name, value in said.items() if value is not None}}
     per_epoch = given.steps_per_epoch

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxsched.checks import short
 from jaxsched.groups import Condition, Match, Rule, as_condition, contains, ndim, role
 from jaxsched.ports import shared
 from jaxsched.recipe import Accumulation, Recipe
@@ -125,8 +126,8 @@ def recipe(
         [0.0, 0.009703, 0.000199]
     """
     where, given = shared.read(args, "args")
-    shared.check_names(where, given, {*DEFAULTS, *_OTHERS})
-    a = _checked(where, {name: given.get(name, default) for name, default in DEFAULTS.items()})
+    settings = shared.Settings(where, given, DEFAULTS)
+    a = _checked(settings)
     steps_per_epoch = shared.as_count("steps_per_epoch", steps_per_epoch)
     epochs, batch, nbs = a["epochs"], a["batch"], a["nbs"]
     nominal = max(round(nbs / batch), 1)
@@ -168,8 +169,7 @@ def recipe(
         rules = [pair for condition, name in rules for pair in ((condition & few, _boosted(name)), (condition, name))]
     elif use_muon:
         notes.append("no parameter has three times the lr, as the head's class branch has there: boosted=...")
-    aside = [name for name in given if name in _OTHERS]
-    notes += [f"not part of a recipe: {', '.join(aside)}"] if aside else []
+    notes += settings.rest(aside=_OTHERS)
     return Recipe(
         optimizer=choice.name.lower(),
         hyperparameters=hyperparameters,
@@ -200,27 +200,32 @@ def _boosted(name: str) -> str:
     return f"{name}_boosted"
 
 
-def _checked(where: str, a: dict[str, Any]) -> dict[str, Any]:
-    if a["time"] is not None:
-        raise ValueError(f"{where}: time={a['time']!r} makes the length depend on the machine; set epochs and no time")
-    name = str(a["optimizer"]).lower()
-    if name not in _OPTIMIZERS:
-        raise ValueError(f"{where}: optimizer must be one of {', '.join(_OPTIMIZERS.values())}, got {a['optimizer']!r}")
-    if not isinstance(a["cos_lr"], bool):
-        raise TypeError(f"{where}: cos_lr must be true or false, got {a['cos_lr']!r}")
-    batch = shared.as_number(f"{where}: batch", a["batch"])
-    if batch < 1:
-        raise ValueError(f"{where}: batch={a['batch']!r} leaves it to Ultralytics; set the batch size that it chose")
-    checked = {**a, "optimizer": _OPTIMIZERS[name]}
-    for field in ("epochs", "batch", "nbs"):
-        checked[field] = shared.as_count(f"{where}: {field}", a[field])
-    for field in ("lr0", "lrf", "weight_decay", "warmup_epochs", "warmup_bias_lr"):
-        checked[field] = shared.within(
-            f"{where}: {field}", shared.as_number(f"{where}: {field}", a[field]), 0.0, float("inf")
+def _checked(settings: shared.Settings) -> dict[str, Any]:
+    if (hours := settings.take("time")) is not None:
+        raise ValueError(
+            f"{settings.where}: time={short(hours)} makes the length depend on the machine; set epochs and no time"
         )
-    for field in ("momentum", "warmup_momentum"):
-        checked[field] = shared.as_beta(f"{where}: {field}", a[field])
-    return checked
+    optimizer = settings.take("optimizer")
+    if (name := str(optimizer).lower()) not in _OPTIMIZERS:
+        raise ValueError(
+            f"{settings.at('optimizer')} must be one of {', '.join(_OPTIMIZERS.values())}, got {short(optimizer)}"
+        )
+    batch = settings.number("batch")
+    if batch < 1:
+        raise ValueError(
+            f"{settings.where}: batch={batch!r} leaves it to Ultralytics; set the batch size that it chose"
+        )
+    return {
+        "optimizer": _OPTIMIZERS[name],
+        "cos_lr": settings.flag("cos_lr"),
+        "batch": shared.as_count(settings.at("batch"), batch),
+        **{field: settings.count(field, least=1) for field in ("epochs", "nbs")},
+        **{
+            field: settings.number(field, low=0.0)
+            for field in ("lr0", "lrf", "weight_decay", "warmup_epochs", "warmup_bias_lr")
+        },
+        **{field: settings.beta(field) for field in ("momentum", "warmup_momentum")},
+    }
 
 
 def _choose(where: str, a: dict[str, Any], images: int | None, classes: int | None) -> _Choice:

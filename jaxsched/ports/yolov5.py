@@ -93,13 +93,9 @@ def recipe(
         >>> {group: float(values["lr"][0]) for group, values in js.curves(recipe, [0]).items()}
         {'bias': 0.10000000149011612, 'norm': 0.0, 'weight': 0.0}
     """
-    where, values = shared.read(hyp)
-    shared.check_names(where, values, {*_SCHEDULE, *_LOSS, *_AUGMENTATION}, _SCHEDULE)
-    number = {name: shared.as_number(f"{where}: {name}", values[name]) for name in _SCHEDULE}
-    for name in ("lr0", "lrf", "weight_decay", "warmup_epochs", "warmup_bias_lr"):
-        shared.within(f"{where}: {name}", number[name], 0.0, float("inf"))
-    for name in ("momentum", "warmup_momentum"):
-        shared.within(f"{where}: {name}", number[name], 0.0, 1.0, open_end=True)
+    where, values = shared.read(hyp, "hyp")
+    settings = shared.Settings(where, values)
+    number = {name: settings.beta(name) if "momentum" in name else settings.number(name, low=0.0) for name in _SCHEDULE}
     epochs = shared.as_count("epochs", epochs)
     steps_per_epoch = shared.as_count("steps_per_epoch", steps_per_epoch)
     batch_size = shared.as_count("batch_size", batch_size)
@@ -126,7 +122,6 @@ def recipe(
     hyperparameters: dict[str, Any] = {"lr": lr(0.0), "weight_decay": 0.0}
     hyperparameters |= {"momentum": warm_momentum, "nesterov": True} if sgd else {"betas": (momentum, 0.999)}
     decay = number["weight_decay"] * batch_size * accumulate / NOMINAL_BATCH
-    aside = [name for name in values if name not in _SCHEDULE]
     return Recipe(
         optimizer=_OPTIMIZERS[optimizer],
         hyperparameters=hyperparameters,
@@ -138,7 +133,7 @@ def recipe(
         steps_per_epoch=steps_per_epoch,
         batch_size=batch_size,
         nominal_batch_size=NOMINAL_BATCH,
-        notes=(f"not part of a recipe (loss and augmentation): {', '.join(aside)}",) if aside else (),
+        notes=tuple(settings.rest(aside={*_LOSS, *_AUGMENTATION})),
         origin={
             "weight.weight_decay": f"{where}: weight_decay {number['weight_decay']} x {batch_size} x {accumulate} / 64",
             "lr": f"{where}: lr0, lrf, warmup_epochs ({warmup_steps} iterations)",

@@ -1,5 +1,7 @@
 """A recipe: the description of a run's optimization, as a value."""
 
+from jaxsched.recipe._cautions import caution as caution
+from jaxsched.recipe._cautions import cautions as cautions
 from jaxsched.recipe._diff import Difference as Difference
 from jaxsched.recipe._diff import Differences as Differences
 from jaxsched.recipe._diff import diff as diff

@@ -145,7 +145,7 @@ BAD = [
     (dict(policy="step", step=[8, 0]), TypeError, "step must be a positive int or a list"),
     (dict(policy="step", step=[8.5]), TypeError, "step must be a positive int or a list"),
     (dict(policy="step", step=[8], warm="linear"), ValueError, "'warm' is not known; did you mean 'warmup'"),
-    (dict(policy="step", step=[8], gamma="0.1"), TypeError, "gamma must be a number, got the text '0.1'"),
+    (dict(policy="step", step=[8], gamma="0.1"), TypeError, "gamma must be a number, got the string '0.1'"),
     (dict(policy="step", step=[8], warmup="linear"), ValueError, "needs warmup_iters > 0"),
     (dict(policy="step", step=[8], warmup="sine", warmup_iters=5), ValueError, "warmup must be one of"),
     (dict(policy="step", step=[8], warmup="linear", warmup_iters=5, warmup_ratio=0), ValueError, r"in \(0, 1\]"),

@@ -269,7 +269,7 @@ BAD = [
     (dict(type="CosineRestartLR", periods=[3, 4], eta_min=0), ValueError, "2 periods need as many"),
     (dict(type="OneCycleLR", eta_max=[0.1, 0.2]), TypeError, "eta_max must be one number"),
     (dict(type="ConstantLR", last_step=5), ValueError, "last_step=5 resumes a run"),
-    (dict(type="ConstantLR", factor="1"), TypeError, "factor must be a number, got the text"),
+    (dict(type="ConstantLR", factor="1"), TypeError, "factor must be a number, got the string"),
     ("ConstantLR", TypeError, "must be a dict"),
 ]
 

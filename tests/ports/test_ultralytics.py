@@ -89,7 +89,7 @@ def test_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("args", "more", "message"),
     [
-        (dict(epoch=1), {}, "did you mean 'epochs'"),
+        (dict(head_lr=1), {}, "'head_lr' is not known, and its name says that it changes the schedule"),
         (dict(epochs=0), {}, "epochs must be a whole number >= 1"),
         (dict(batch=-1), {}, "leaves it to Ultralytics"),
         (dict(batch=0.7), {}, "leaves it to Ultralytics"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from jaxsched.groups import ROLES, Rule, role
@@ -63,7 +63,7 @@ def _deprecated(schedule: Schedule, factor: float, iters: int, method: str) -> S
     return warmup(schedule, iters, factor * schedule, method) if iters else schedule
 
 
-def build_lr_scheduler(cfg: str | Path | Config) -> Callable[[float], Schedule]:
+def build_lr_scheduler(cfg: shared.File | str | os.PathLike[str] | Config) -> Callable[[float], Schedule]:
     """The schedule that Detectron2's function of this name makes from SOLVER; called with a base lr.
 
     With ``f`` the multi-step, cosine or step-with-fixed-gamma factor and ``W = WARMUP_ITERS / MAX_ITER``: up to and
@@ -127,7 +127,13 @@ _FACTORS: dict[str, Callable[[str, Config], ParamScheduler]] = {
 }
 
 
-def recipe(cfg: str | Path | Config, *, steps_per_epoch: int | None = None, world_size: int | None = None) -> Recipe:
+def recipe(
+    cfg: shared.File | str | os.PathLike[str] | Config,
+    *,
+    steps_per_epoch: int | None = None,
+    world_size: int | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> Recipe:
     """The recipe that Detectron2's ``DefaultTrainer`` follows.
 
     SGD with the schedule of `build_lr_scheduler`, in four groups: ``weight``, ``bias`` (lr times BIAS_LR_FACTOR,
@@ -141,6 +147,8 @@ def recipe(cfg: str | Path | Config, *, steps_per_epoch: int | None = None, worl
         steps_per_epoch: Iterations in an epoch, if it is to be known: Detectron2 itself counts iterations only.
         world_size: How many workers train, for configs with a REFERENCE_WORLD_SIZE: batch, lr and lengths are then
             scaled as its ``auto_scale_workers`` does.
+        root: The folder that the files of ``_BASE_`` must be in. Default: the outermost folder around the file that
+            holds a folder ``configs``, else the folder above the file's own.
 
     Returns:
         A recipe; SOLVER's defaults where the config says nothing.
@@ -156,7 +164,7 @@ def recipe(cfg: str | Path | Config, *, steps_per_epoch: int | None = None, worl
         >>> [round(float(recipe.hyperparameters["lr"](step)), 6) for step in (0, 1000, 60000, 80000)]
         [2e-05, 0.02, 0.002, 0.0002]
     """
-    where, solver = settings.solver_of(cfg)
+    where, solver = settings.solver_of(cfg, root)
     solver, scaled = _scaled(solver, world_size)
     lr = _lr_scheduler(where, solver)
     base, factor = solver["BASE_LR"], solver["BIAS_LR_FACTOR"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from jaxsched.checks import short
 from jaxsched.groups import Rule, contains, role
 from jaxsched.ports import shared
 from jaxsched.ports.huggingface._schedules import get_scheduler
@@ -81,8 +81,8 @@ def recipe(args: Any, *, steps_per_epoch: int, world_size: int = 1) -> Recipe:
     and one at the end of each epoch. Warm-up takes ``warmup_steps`` updates, or below 1 that share of them, rounded up.
 
     Args:
-        args: TrainingArguments, a dict of their fields, or the path to a JSON file of them; defaults where it says
-            nothing.
+        args: TrainingArguments, a dict of their fields, or the path to a JSON or YAML file of them; defaults where
+            nothing is said.
         steps_per_epoch: Batches in an epoch, > 0.
         world_size: How many processes train, each with ``per_device_train_batch_size`` examples.
 
@@ -102,23 +102,24 @@ def recipe(args: Any, *, steps_per_epoch: int, world_size: int = 1) -> Recipe:
         [0.0, 0.001, 0.0005]
     """
     where, given = _read(args)
-    shared.check_names(where, given, {*DEFAULTS, *_OTHERS})
-    a = {**DEFAULTS, **given}
+    a = shared.Settings(where, given, DEFAULTS)
     nb = shared.as_count("steps_per_epoch", steps_per_epoch)
-    every = shared.as_count(f"{where}: gradient_accumulation_steps", a["gradient_accumulation_steps"])
+    every = a.count("gradient_accumulation_steps", least=1)
     updates_per_epoch = -(-nb // every)
-    updates = _updates(where, a, updates_per_epoch)
-    warmup = _warmup(where, a, updates)
-    peak = _number(where, a, "learning_rate")
-    schedule = _scheduler(where, a, warmup, updates)(peak)
+    updates = _updates(a, updates_per_epoch)
+    warmup = _warmup(a, updates)
+    peak, decay = a.number("learning_rate", low=0.0), a.number("weight_decay", low=0.0)
+    kind = _text(a.take("lr_scheduler_type"))
+    schedule = _scheduler(a, kind, warmup, updates)(peak)
     lr: Schedule = by_update(schedule, every, nb) if every > 1 else schedule
     epochs, rest = divmod(updates, updates_per_epoch)
-    aside = [name for name, value in given.items() if name in _OTHERS and value not in (None, False, "", [], {})]
-    norm = 0.0 if a["max_grad_norm"] is None else _number(where, a, "max_grad_norm")
+    optimizer, options = _optimizer(a)
+    norm = a.number("max_grad_norm", low=0.0, or_none=True)
+    batch_size = a.count("per_device_train_batch_size", least=1) * shared.as_count("world_size", world_size)
     return Recipe(
-        optimizer=_optimizer(where, a),
-        hyperparameters={"lr": lr, "weight_decay": 0.0, **_options(where, a)},
-        groups={"decay": {"weight_decay": _number(where, a, "weight_decay")}, "no_decay": {}},
+        optimizer=optimizer,
+        hyperparameters={"lr": lr, "weight_decay": 0.0, **options},
+        groups={"decay": {"weight_decay": decay}, "no_decay": {}},
         rules=(
             Rule(role("norm", "norm_bias", "bias") | contains("bias"), "no_decay", optional=True),
             Rule("**", "decay", optional=True),
@@ -127,31 +128,21 @@ def recipe(args: Any, *, steps_per_epoch: int, world_size: int = 1) -> Recipe:
         accumulate=Accumulation(batches_to_an_update(every, nb), mean=True) if every > 1 else None,
         steps=epochs * nb + min(rest * every, nb),
         steps_per_epoch=nb,
-        batch_size=shared.as_count(f"{where}: per_device_train_batch_size", a["per_device_train_batch_size"])
-        * shared.as_count("world_size", world_size),
-        notes=(f"not part of a recipe: {', '.join(aside)}",) if aside else (),
+        batch_size=batch_size,
+        notes=tuple(a.rest(aside=_OTHERS)),
         origin={
-            "lr": f"{where}: learning_rate, {_text(a['lr_scheduler_type'])}, warm-up {warmup} of {updates} updates",
+            "lr": f"{where}: learning_rate, {kind}, warm-up {warmup} of {updates} updates",
             "decay.weight_decay": f"{where}: weight_decay",
         },
     )
 
 
 def _read(args: Any) -> tuple[str, dict[str, Any]]:
-    if isinstance(args, str | Path):
-        return str(args), shared.read_json(args)
-    if isinstance(args, Mapping):
-        return "args", dict(args)
-    if dataclasses.is_dataclass(args) and not isinstance(args, type):
+    if dataclasses.is_dataclass(args) and not isinstance(args, type | shared.File):
         fields = {field.name: getattr(args, field.name) for field in dataclasses.fields(args) if field.init}
         known = {*DEFAULTS, *_OTHERS}
         return type(args).__name__, {name: value for name, value in fields.items() if name in known}
-    raise TypeError(f"expected TrainingArguments, a dict of them or the path to a JSON file, got {args!r}")
-
-
-def _number(where: str, a: Mapping[str, Any], name: str) -> float:
-    field = f"{where}: {name}"
-    return shared.within(field, shared.as_number(field, a[name]), 0.0, float("inf"))
+    return shared.read(args, "args")
 
 
 def _text(value: Any) -> str:
@@ -159,49 +150,40 @@ def _text(value: Any) -> str:
     return str(getattr(value, "value", value))
 
 
-def _updates(where: str, a: Mapping[str, Any], updates_per_epoch: int) -> int:
-    most = shared.as_number(f"{where}: max_steps", a["max_steps"])
+def _updates(a: shared.Settings, updates_per_epoch: int) -> int:
+    most, epochs = a.number("max_steps"), a.number("num_train_epochs", low=0.0)
     if most > 0:
-        return shared.as_count(f"{where}: max_steps", most)
-    epochs = _number(where, a, "num_train_epochs")
-    return shared.as_count(f"{where}: num_train_epochs", math.ceil(epochs * updates_per_epoch))
+        return shared.as_count(a.at("max_steps"), most)
+    return shared.as_count(a.at("num_train_epochs"), math.ceil(epochs * updates_per_epoch))
 
 
-def _warmup(where: str, a: Mapping[str, Any], updates: int) -> int:
-    steps = _number(where, a, "warmup_steps")
-    if a["warmup_ratio"]:
-        if steps:
-            raise ValueError(
-                f"{where}: warmup_steps={a['warmup_steps']!r} and warmup_ratio={a['warmup_ratio']!r} contradict each "
-                "other; set one to 0"
-            )
-        field = f"{where}: warmup_ratio"
-        steps = shared.within(field, shared.as_number(field, a["warmup_ratio"]), 0.0, 1.0)
-        return math.ceil(updates * steps)
+def _warmup(a: shared.Settings, updates: int) -> int:
+    steps, ratio = a.number("warmup_steps", low=0.0), a.number("warmup_ratio", low=0.0, high=1.0)
+    if steps and ratio:
+        raise ValueError(
+            f"{a.where}: warmup_steps={steps!r} and warmup_ratio={ratio!r} contradict each other; set one to 0"
+        )
+    if ratio:
+        return math.ceil(updates * ratio)
     return int(steps) if steps >= 1 else math.ceil(updates * steps)
 
 
-def _scheduler(where: str, a: Mapping[str, Any], warmup: int, updates: int) -> Any:
-    kwargs = a["lr_scheduler_kwargs"] or {}
+def _scheduler(a: shared.Settings, kind: str, warmup: int, updates: int) -> Any:
+    kwargs = a.take("lr_scheduler_kwargs") or {}
     if not isinstance(kwargs, Mapping):
-        raise TypeError(f"{where}: lr_scheduler_kwargs must be a dict, got {kwargs!r}")
+        raise TypeError(f"{a.at('lr_scheduler_kwargs')} must be a dict, got {short(kwargs)}")
     try:
-        return get_scheduler(_text(a["lr_scheduler_type"]), warmup, updates, kwargs)
+        return get_scheduler(kind, warmup, updates, kwargs)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: lr_scheduler_type: {error}") from None
+        raise type(error)(f"{a.at('lr_scheduler_type')}: {error}") from None
 
 
-def _optimizer(where: str, a: Mapping[str, Any]) -> str:
-    name = _text(a["optim"])
-    if name not in _OPTIMIZERS or a.get("adafactor"):
-        raise ValueError(f"{where}: optim must be one of {', '.join(_OPTIMIZERS)}, got {name!r}")
-    if a["optim_args"]:
-        raise ValueError(f"{where}: optim_args={a['optim_args']!r} is not ported; leave it out and change the recipe")
-    return _OPTIMIZERS[name]
-
-
-def _options(where: str, a: Mapping[str, Any]) -> dict[str, Any]:
-    if _optimizer(where, a) != "adamw":
-        return {}
-    betas = tuple(shared.as_beta(f"{where}: {name}", a[name]) for name in ("adam_beta1", "adam_beta2"))
-    return {"betas": betas, "eps": _number(where, a, "adam_epsilon")}
+def _optimizer(a: shared.Settings) -> tuple[str, dict[str, Any]]:
+    name, more = _text(a.take("optim")), a.take("optim_args")
+    betas, eps = tuple(a.beta(name) for name in ("adam_beta1", "adam_beta2")), a.number("adam_epsilon", low=0.0)
+    if name not in _OPTIMIZERS or a.take("adafactor", False):
+        raise ValueError(f"{a.at('optim')} must be one of {', '.join(_OPTIMIZERS)}, got {short(name)}")
+    if more:
+        raise ValueError(f"{a.where}: optim_args={short(more)} is not ported; leave it out and change the recipe")
+    ours = _OPTIMIZERS[name]
+    return ours, {"betas": betas, "eps": eps} if ours == "adamw" else {}

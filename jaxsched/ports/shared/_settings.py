@@ -1,122 +1,221 @@
-"""Reading the fields of a source's own settings: numbers that may come as texts, names that may be misspelt."""
+"""The settings of a source: each is taken once, with its check; then the rest is accounted for."""
 
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Collection, Mapping
-from pathlib import Path
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from jaxsched.checks import extra
+from jaxsched.checks import one_line, short
+from jaxsched.ports.shared._numbers import as_count, as_number, check_names, within
+from jaxsched.recipe import caution
 
-LARGEST_FILE = 2**20
-"""Bytes of a file of settings, which are read in pure Python."""
+INFINITY = float("inf")
+_REQUIRED: Any = object()
+_TOUCHES = {"lr", "lrs", "learning", "warmup", "sched", "scheduler", "optim", "optimizer", "momentum", "wd", "decay"}
+"""A setting with one of these words in its name probably changes the schedule, ..."""
+_TOUCHES_NOT = {"bn", "norm", "ema", "loss", "log", "logging", "eval", "dataset", "data"}
+"""... but not with one of these."""
 
 
-def as_number(where: str, value: Any) -> float:
-    """A finite number. YAML reads ``5e-4`` as a text: a text that is a number is taken as one.
+class Settings:
+    """Settings under a name for errors, such as the path of their file.
 
-    Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not finite.
+    Each setting that shapes the schedule is taken by a method that says what it must be. What is left then goes to
+    `finish`, where every setting is one of the schedule's (a section such as ``SOLVER`` or ``lr_config``), or to
+    `rest`, where the schedule's stand among others (an ``args.yaml``).
+
+    Args:
+        where: What to call them in errors.
+        values: The settings.
+        defaults: What a setting is where ``values`` does not say; others are required, or named with their default.
+
+    Example:
+        >>> settings = Settings("args.yaml", dict(lr="1e-3", epoch=5, paste_in=0.1, model="s"), dict(lr=0.1, epochs=9))
+        >>> settings.number("lr"), settings.count("epochs")
+        (0.001, 9)
+        >>> for note in settings.rest(aside=["model"]):
+        ...     print(note)
+        not part of a recipe: model
+        caution misspelt-key: args.yaml: 'epoch' is not known, and left out; did you mean 'epochs'?
+        caution unknown-key: args.yaml: not known, and left out: paste_in
     """
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            raise TypeError(f"{where} must be a number, got the text {value!r}") from None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{where} must be a number, got {value!r}")
-    if not abs(value) < 2.0**1023:
-        raise ValueError(f"{where} must be finite, got {value!r}")
-    return value
+
+    def __init__(self, where: str, values: Any, defaults: Mapping[str, Any] | None = None):
+        if not isinstance(values, Mapping):
+            raise TypeError(f"{where} must hold names and values, got {short(values)}")
+        self.where, self.values = where, dict(values)
+        self.defaults = defaults or {}
+        self.taken: list[str] = []
+
+    def at(self, name: str) -> str:
+        """What to call a setting in errors."""
+        return f"{self.where}: {name}"
+
+    def read(self, where: str, value: Any) -> Any:
+        """What a value in the source stands for. A source with spellings of its own overrides this."""
+        del where
+        return value
+
+    def as_number(self, where: str, value: Any) -> float:
+        """A value as a number; a string may spell it."""
+        return as_number(where, value)
+
+    def take(self, name: str, default: Any = _REQUIRED) -> Any:
+        """The value of a setting, or ``default``, or what the source's own defaults say."""
+        self.taken.append(name)
+        if name in self.values:
+            return self.read(self.at(name), self.values.pop(name))
+        default = self.defaults.get(name, _REQUIRED) if default is _REQUIRED else default
+        if default is _REQUIRED:
+            near = [other for other in self.values if _misspelt(other, [name])]
+            hint = f"; is {_shown(near[0])} meant for it?" if near else "; add it"
+            raise ValueError(f"{self.where}: {name!r} is missing{hint}")
+        return default
+
+    def number(
+        self,
+        name: str,
+        default: Any = _REQUIRED,
+        low: float = -INFINITY,
+        high: float = INFINITY,
+        *,
+        or_none: bool = False,
+    ) -> Any:
+        """A number in [low, high]; None only where that is its default, or with ``or_none``."""
+        value = self.take(name, default)
+        if value is None and (or_none or default is None or self.defaults.get(name, _REQUIRED) is None):
+            return None
+        return within(self.at(name), self.as_number(self.at(name), value), low, high)
+
+    def beta(self, name: str, default: Any = _REQUIRED) -> float:
+        """A number in [0, 1), such as a beta or a momentum."""
+        return within(self.at(name), self.number(name, default), 0.0, 1.0, open_end=True)
+
+    def positive(self, name: str, default: Any = _REQUIRED) -> float:
+        value: float = self.number(name, default)
+        if value <= 0:
+            raise ValueError(f"{self.at(name)} must be positive, got {short(value)}")
+        return value
+
+    def numbers(self, name: str, default: Any = _REQUIRED) -> list[float]:
+        value = self.take(name, default)
+        if not isinstance(value, list | tuple):
+            raise TypeError(f"{self.at(name)} must be a list of numbers, got {short(value)}")
+        return [self.as_number(f"{self.at(name)}[{i}]", item) for i, item in enumerate(value)]
+
+    def count(self, name: str, default: Any = _REQUIRED, least: int = 0) -> Any:
+        """A whole number that is at least ``least``; None only where that is its default."""
+        value = self.number(name, default)
+        return value if value is None else as_count(self.at(name), value, least)
+
+    def counts(self, name: str, default: Any = _REQUIRED, least: int = 1) -> list[int]:
+        return [as_count(f"{self.at(name)}[{i}]", item, least) for i, item in enumerate(self.numbers(name, default))]
+
+    def flag(self, name: str, default: Any = _REQUIRED) -> bool:
+        value = self.take(name, default)
+        if not isinstance(value, bool):
+            raise TypeError(f"{self.at(name)} must be true or false, got {short(value)}")
+        return value
+
+    def text(self, name: str, default: Any = _REQUIRED) -> str:
+        value = self.take(name, default)
+        if not isinstance(value, str):
+            raise TypeError(f"{self.at(name)} must be a string, got {short(value)}")
+        return value
+
+    def choice(self, name: str, allowed: Iterable[Any], default: Any = _REQUIRED) -> Any:
+        value = self.take(name, default)
+        if value not in (allowed := tuple(allowed)):
+            raise ValueError(f"{self.at(name)} must be one of {', '.join(map(repr, allowed))}, got {short(value)}")
+        return value
+
+    def section(self, name: str, default: Any = _REQUIRED) -> Settings:
+        """Settings within these: those at ``name``, whose defaults are in the default of ``name``."""
+        inner = self.take(name, default)
+        return type(self)(self.at(name), inner, self.defaults.get(name))
+
+    def target(self, one: str, other: str, default: float | None = None) -> Callable[[float], float]:
+        """From a base value to ``one``, or to the base times ``other``: exactly one of them is given.
+
+        With a default for the first, at most one.
+        """
+        values: tuple[Any, Any] = self.number(one, None), self.number(other, None)
+        if values == (None, None) and default is not None:
+            values = default, None
+        if (values[0] is None) == (values[1] is None):
+            got = f"{short(values[0])} and {short(values[1])}"
+            raise ValueError(f"{self.where}: give exactly one of {one!r} and {other!r}, got {got}")
+        absolute, ratio = values
+        return lambda base: base * ratio if absolute is None else absolute
+
+    def finish(self, known: Iterable[str] = ()) -> None:
+        """Check that nothing is left: all settings here shape the schedule. ``known`` are further names for the hint.
+
+        Raises:
+            ValueError: Naming the first that is left, and what was probably meant.
+        """
+        if self.values:
+            check_names(self.where, list(self.values), [*self.taken, *self.defaults, *known])
+
+    def rest(self, aside: Collection[str] = ()) -> list[str]:
+        """Notes on what is left, where settings that do not touch the schedule stand among those that do.
+
+        Those of ``aside`` are known not to touch it: one note lists them. An unknown one is left out with a `caution`,
+        which `lint` reports; it names the setting that it resembles. Settings that say nothing (None, False, ``""``,
+        empty lists) are not mentioned.
+
+        Raises:
+            ValueError: If an unknown one resembles none, and by its name changes the schedule, as ``head_lr`` does.
+        """
+        left = [name for name, value in self.values.items() if not _says_nothing(value)]
+        touching = list(dict.fromkeys([*self.taken, *self.defaults]))
+        unknown = [name for name in left if name not in aside]
+        notes = []
+        if known := [name for name in left if name in aside]:
+            notes.append(f"not part of a recipe: {', '.join(known)}")
+        plain = []
+        for name in unknown:
+            if meant := _misspelt(name, touching):
+                notes.append(
+                    caution(
+                        "misspelt-key", f"{self.at(_shown(name))} is not known, and left out; did you mean {meant!r}?"
+                    )
+                )
+            elif _touches(name):
+                raise ValueError(
+                    f"{self.at(_shown(name))} is not known, and its name says that it changes the schedule; remove it "
+                    "if it does not"
+                )
+            else:
+                plain.append(one_line(str(name)))
+        if plain:
+            listed = ", ".join(plain[:_MOST_LISTED]) + (" and more" if len(plain) > _MOST_LISTED else "")
+            notes.append(caution("unknown-key", f"{self.where}: not known, and left out: {listed}"))
+        return notes
 
 
-def as_count(where: str, value: Any, least: int = 1) -> int:
-    """A whole number that is at least ``least``."""
-    number = as_number(where, value)
-    if number != int(number) or number < least:
-        raise ValueError(f"{where} must be a whole number >= {least}, got {value!r}")
-    return int(number)
+_MOST_LISTED = 40
 
 
-def within(where: str, value: float, low: float, high: float, *, open_end: bool = False) -> float:
-    """``value``, if it lies in [low, high] ([low, high) with ``open_end``)."""
-    if not (low <= value < high if open_end else low <= value <= high):
-        raise ValueError(f"{where} must be in [{low}, {high}{')' if open_end else ']'}, got {value!r}")
-    return value
+def _shown(name: Any) -> str:
+    return one_line(repr(name))
 
 
-def as_beta(where: str, value: Any) -> float:
-    """A number in [0, 1), as a beta or a momentum is."""
-    return within(where, as_number(where, value), 0.0, 1.0, open_end=True)
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, str | list | tuple | dict) and not value)
 
 
-def check_names(where: str, given: Collection[str], known: Collection[str], required: Collection[str] = ()) -> None:
-    """That every name is known and every required one is there.
-
-    Raises:
-        ValueError: Naming the first that is not, and what was probably meant.
-    """
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(str(name), list(known), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
-            raise ValueError(f"{where}: {name!r} is not known; {hint}")
-    missing = [name for name in required if name not in given]
-    if missing:
-        raise ValueError(
-            f"{where}: {', '.join(map(repr, missing))} missing; add {'it' if len(missing) == 1 else 'them'}"
-        )
+def _misspelt(name: Any, known: Collection[str]) -> str | None:
+    """The known name that differs from ``name`` by a letter or two: ``lrO``, ``warmup_epoch``. Not ``head_lr0``."""
+    if not isinstance(name, str):
+        return None
+    near = [other for other in known if abs(len(other) - len(name)) <= 2]
+    close = difflib.get_close_matches(name, near, n=1, cutoff=0.66)
+    return close[0] if close else None
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file, read without making objects.
-
-    Raises:
-        ImportError: If PyYAML is not installed.
-        ValueError: If it is no YAML, or holds no mapping.
-    """
-    yaml = extra("yaml", "yaml")
-    size = Path(path).stat().st_size
-    if size > LARGEST_FILE:
-        raise ValueError(f"{path} has {size} bytes; settings have at most {LARGEST_FILE}")
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError(f"{path} is no YAML of settings: it is nested too deeply") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: of UTF-8, dates, whole numbers of thousands of digits
-        raise ValueError(f"{path} is no YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold names and values, got {type(content).__name__}")
-    return content
-
-
-def read_json(path: str | Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        ValueError: If it is no JSON, holds no object, or is too large.
-    """
-    size = Path(path).stat().st_size
-    if size > LARGEST_FILE:
-        raise ValueError(f"{path} has {size} bytes; settings have at most {LARGEST_FILE}")
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError(f"{path} is no JSON of settings: it is nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold names and values, got {type(content).__name__}")
-    return content
-
-
-def read(source: str | Path | Mapping[str, Any], name: str = "hyp") -> tuple[str, dict[str, Any]]:
-    """A mapping as it is, or from the YAML file at a path; with what to call it in errors: ``name``, or the path."""
-    if isinstance(source, Mapping):
-        return name, dict(source)
-    if isinstance(source, str | Path):
-        return str(source), read_yaml(source)
-    raise TypeError(f"expected a path to a YAML file or a dict, got {source!r}")
+def _touches(name: Any) -> bool:
+    words = set(re.split(r"[^a-z]+", str(name)[:100].lower()))
+    return bool(words & _TOUCHES) and not words & _TOUCHES_NOT

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from jaxsched.checks import short
 from jaxsched.groups import Condition, Match, Rule, as_condition, ndim, role
 from jaxsched.ports import shared
 from jaxsched.ports.shared import batches_to_an_update, by_update
 from jaxsched.ports.timm._factory import create_scheduler_v2
-from jaxsched.ports.timm._schedulers import (
-    Scheduler,
-)
+from jaxsched.ports.timm._schedulers import Scheduler
 from jaxsched.recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule, constant, inverse_power, minimum, per_epoch, piecewise
 
@@ -98,7 +97,7 @@ _OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
 
 
 def recipe(
-    args: str | Path | Mapping[str, Any],
+    args: shared.File | str | os.PathLike[str] | Mapping[str, Any],
     *,
     steps_per_epoch: int,
     world_size: int = 1,
@@ -144,142 +143,133 @@ def recipe(
         [1e-05, 0.00099384, 0.0005]
     """
     where, given = shared.read(args, "args")
-    shared.check_names(where, given, {*DEFAULTS, *_OTHERS})
+    a = shared.Settings(where, given, DEFAULTS)
     for name in ("opt_kwargs", "opt_args", "epoch_repeats", "start_epoch"):
-        if given.get(name):
-            raise ValueError(f"{where}: {name}={given[name]!r} is not ported; leave it out and change the recipe")
-    a = {**DEFAULTS, **given}
+        if value := a.take(name, None):
+            raise ValueError(f"{where}: {name}={short(value)} is not ported; leave it out and change the recipe")
     nb = shared.as_count("steps_per_epoch", steps_per_epoch)
-    every = shared.as_count(f"{where}: grad_accum_steps", a["grad_accum_steps"])
-    batch_size = shared.as_count(f"{where}: batch_size", a["batch_size"]) * shared.as_count("world_size", world_size)
-    optimizer, hyperparameters = _optimizer(where, a)
-    peak, how = _peak(where, a, batch_size * every)
-    scheduler, epochs = _scheduler(where, a, -(-nb // every))
-    decay = _number(where, a, "weight_decay")
+    every = a.count("grad_accum_steps", least=1)
+    batch_size = a.count("batch_size", least=1) * shared.as_count("world_size", world_size)
+    opt = _name(a, "opt")
+    optimizer, hyperparameters = _optimizer(a, opt)
+    peak, how = _peak(a, opt, batch_size * every)
+    sched, counts_updates = _name(a, "sched"), a.flag("sched_on_updates")
+    scheduler, epochs = _scheduler(a, sched, counts_updates, -(-nb // every))
+    decay = a.number("weight_decay", low=0.0)
 
     def lr(scale: float) -> Schedule:
-        schedule = constant(peak) if scheduler is None else _in_steps(scheduler(peak), a, nb, every)
+        schedule = constant(peak) if scheduler is None else _in_steps(scheduler(peak), counts_updates, nb, every)
         # timm's lr_scale is a field of the group that schedulers multiply by; without one the base lr stands.
         return schedule if scale == 1.0 or scheduler is None else scale * schedule
 
-    rules, groups = _groups(where, a, layers, no_weight_decay, decay, lr)
-    aside = [name for name in given if name in _OTHERS]
+    rules, groups = _groups(a, layers, no_weight_decay, decay, lr)
     return Recipe(
         optimizer=optimizer,
         hyperparameters={**hyperparameters, "lr": lr(1.0), "weight_decay": 0.0},
         groups=groups,
         rules=rules,
-        **_clip(where, a),
+        **_clip(a),
         accumulate=Accumulation(batches_to_an_update(every, nb), mean=True) if every > 1 else None,
-        ema=_ema(where, a),
+        ema=_ema(a),
         steps=epochs * nb,
         steps_per_epoch=nb,
         batch_size=batch_size,
-        notes=(f"not part of a recipe: {', '.join(aside)}",) if aside else (),
+        notes=tuple(a.rest(aside=_OTHERS)),
         origin={
-            "lr": f"{where}: {how}, sched={a['sched']}, {epochs} epochs with warm-up, cycles and cooldown",
+            "lr": f"{where}: {how}, sched={sched}, {epochs} epochs with warm-up, cycles and cooldown",
             "weight_decay": f"{where}: weight_decay {decay}",
         },
     )
 
 
-def _number(where: str, a: Mapping[str, Any], name: str, low: float = 0.0) -> float:
-    field = f"{where}: {name}"
-    return shared.within(field, shared.as_number(field, a[name]), low, float("inf"))
+def _name(a: shared.Settings, setting: str) -> str:
+    """timm compares names in lower case; None is ``"none"``, as on its command line."""
+    return str(a.take(setting)).lower()
 
 
-def _optimizer(where: str, a: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    name = str(a["opt"]).lower()
+def _optimizer(a: shared.Settings, name: str) -> tuple[str, dict[str, Any]]:
     if name not in _OPTIMIZERS:
-        raise ValueError(f"{where}: opt must be one of {', '.join(_OPTIMIZERS)}, got {a['opt']!r}")
+        raise ValueError(f"{a.at('opt')} must be one of {', '.join(_OPTIMIZERS)}, got {short(name)}")
     ours, options, takes = _OPTIMIZERS[name]
     hyperparameters = dict(options)
+    momentum, eps, betas = a.number("momentum", low=0.0), a.number("opt_eps", low=0.0), a.take("opt_betas")
     if _HAS_MOMENTUM in takes:
-        hyperparameters["momentum"] = _number(where, a, "momentum")
-    if _HAS_EPS in takes and a["opt_eps"] is not None:
-        hyperparameters["eps"] = _number(where, a, "opt_eps")
-    if _HAS_BETAS in takes and a["opt_betas"] is not None:
-        if not isinstance(a["opt_betas"], list | tuple) or len(a["opt_betas"]) != 2:
-            raise ValueError(f"{where}: opt_betas must be two numbers, got {a['opt_betas']!r}")
-        hyperparameters["betas"] = tuple(shared.as_beta(f"{where}: opt_betas", beta) for beta in a["opt_betas"])
+        hyperparameters["momentum"] = momentum
+    if _HAS_EPS in takes and eps is not None:
+        hyperparameters["eps"] = eps
+    if _HAS_BETAS in takes and betas is not None:
+        if not isinstance(betas, list | tuple) or len(betas) != 2:
+            raise ValueError(f"{a.at('opt_betas')} must be two numbers, got {short(betas)}")
+        hyperparameters["betas"] = tuple(shared.as_beta(a.at("opt_betas"), beta) for beta in betas)
     return ours, hyperparameters
 
 
-def _peak(where: str, a: Mapping[str, Any], global_batch: int) -> tuple[float, str]:
+def _peak(a: shared.Settings, opt: str, global_batch: int) -> tuple[float, str]:
     """The base lr, and how it came about."""
-    if a["lr"] is not None:
-        return _number(where, a, "lr"), f"lr {a['lr']}"
-    scale = a["lr_base_scale"] or (
-        "sqrt" if any(name in str(a["opt"]).lower() for name in ("ada", "lamb")) else "linear"
+    lr, base, size = a.number("lr", low=0.0), a.number("lr_base", low=0.0), a.count("lr_base_size", least=1)
+    scale = a.choice("lr_base_scale", ("", "linear", "sqrt")) or (
+        "sqrt" if any(name in opt for name in ("ada", "lamb")) else "linear"
     )
-    if scale not in ("linear", "sqrt"):
-        raise ValueError(f"{where}: lr_base_scale must be 'linear', 'sqrt' or '', got {a['lr_base_scale']!r}")
-    size = shared.as_count(f"{where}: lr_base_size", a["lr_base_size"])
+    if lr is not None:
+        return lr, f"lr {lr}"
     ratio = global_batch / size
-    lr = _number(where, a, "lr_base") * (ratio**0.5 if scale == "sqrt" else ratio)
-    return lr, f"lr_base {a['lr_base']} x {'root of ' if scale == 'sqrt' else ''}{global_batch} / {size}"
+    lr = base * (ratio**0.5 if scale == "sqrt" else ratio)
+    return lr, f"lr_base {base} x {'root of ' if scale == 'sqrt' else ''}{global_batch} / {size}"
 
 
-def _scheduler(where: str, a: Mapping[str, Any], updates_per_epoch: int) -> tuple[Scheduler | None, int]:
-    if a["lr_noise"] is not None:
-        raise ValueError(f"{where}: lr_noise comes from torch's random numbers, which are not ported")
-    names = {
-        "num_epochs": "epochs",
+def _scheduler(
+    a: shared.Settings, sched: str, counts_updates: bool, updates_per_epoch: int
+) -> tuple[Scheduler | None, int]:
+    if a.take("lr_noise") is not None:
+        raise ValueError(f"{a.at('lr_noise')} comes from torch's random numbers, which are not ported")
+    counts = {"num_epochs": "epochs", "cooldown_epochs": "cooldown_epochs", "patience_epochs": "patience_epochs"}
+    numbers = {
         "decay_epochs": "decay_epochs",
-        "cooldown_epochs": "cooldown_epochs",
-        "patience_epochs": "patience_epochs",
         "decay_rate": "decay_rate",
         "min_lr": "min_lr",
         "warmup_lr": "warmup_lr",
         "warmup_epochs": "warmup_epochs",
         "cycle_mul": "lr_cycle_mul",
         "cycle_decay": "lr_cycle_decay",
-        "cycle_limit": "lr_cycle_limit",
         "k_decay": "lr_k_decay",
     }
-    numbers = {name: _number(where, a, source) for name, source in names.items()}
-    for name in ("num_epochs", "cooldown_epochs", "patience_epochs", "cycle_limit"):
-        numbers[name] = shared.as_count(f"{where}: {names[name]}", a[names[name]], least=int(name == "num_epochs"))
-    for name in ("sched_on_updates", "warmup_prefix"):
-        if not isinstance(a[name], bool):
-            raise TypeError(f"{where}: {name} must be true or false, got {a[name]!r}")
-    milestones = a["decay_milestones"]
-    if not isinstance(milestones, list | tuple):
-        raise TypeError(f"{where}: decay_milestones must be a list of epochs, got {milestones!r}")
+    arguments: dict[str, Any] = {name: a.number(source, low=0.0) for name, source in numbers.items()}
+    arguments |= {name: a.count(source, least=int(source == "epochs")) for name, source in counts.items()}
+    metric = a.take("eval_metric")
+    arguments |= {
+        "cycle_limit": a.count("lr_cycle_limit"),
+        "decay_milestones": a.numbers("decay_milestones"),
+        "warmup_prefix": a.flag("warmup_prefix"),
+        "decay_fn": a.take("lr_decay_fn"),
+        "stable_timescale": a.number("lr_stable_timescale", low=0.0),
+        "plateau_mode": "min" if "loss" in str(metric) else "max",
+        "step_on_epochs": not counts_updates,
+        "updates_per_epoch": updates_per_epoch,
+    }
     try:
-        scheduler, epochs = create_scheduler_v2(
-            a["sched"],
-            **numbers,  # type: ignore[arg-type]
-            decay_milestones=[shared.as_number(f"{where}: decay_milestones", epoch) for epoch in milestones],
-            warmup_prefix=a["warmup_prefix"],
-            decay_fn=a["lr_decay_fn"],
-            stable_timescale=None if a["lr_stable_timescale"] is None else _number(where, a, "lr_stable_timescale"),
-            plateau_mode="min" if "loss" in str(a["eval_metric"]) else "max",
-            step_on_epochs=not a["sched_on_updates"],
-            updates_per_epoch=updates_per_epoch,
-        )
+        scheduler, epochs = create_scheduler_v2(sched, **arguments)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: {error}") from None
-    return scheduler, shared.as_count(f"{where}: the number of epochs", epochs)
+        raise type(error)(f"{a.where}: {error}") from None
+    return scheduler, shared.as_count(f"{a.where}: the number of epochs", epochs)
 
 
-def _in_steps(schedule: Schedule, a: Mapping[str, Any], nb: int, every: int) -> Schedule:
-    if not a["sched_on_updates"]:
+def _in_steps(schedule: Schedule, counts_updates: bool, nb: int, every: int) -> Schedule:
+    if not counts_updates:
         return per_epoch(schedule, nb)
     return by_update(schedule, every, nb) if every > 1 else schedule
 
 
 def _groups(
-    where: str, a: Mapping[str, Any], layers: Any, no_weight_decay: Sequence[Match], decay: float, lr: Any
+    a: shared.Settings, layers: Any, no_weight_decay: Sequence[Match], decay: float, lr: Any
 ) -> tuple[tuple[Rule, ...], dict[str, dict[str, Any] | None]]:
     stays = Condition("any", (ndim(0, 1), role("norm", "norm_bias", "bias"), *map(as_condition, no_weight_decay)))
-    if a["layer_decay"] is None:
+    base, least = a.number("layer_decay", low=0.0), a.number("layer_decay_min_scale", low=0.0)
+    frozen_below = a.number("layer_decay_no_opt_scale", low=0.0) or 0.0
+    if base is None:
         rules = (Rule(stays, "no_decay", optional=True), Rule("**", "decay", optional=True))
         return rules, {"no_decay": {"weight_decay": 0.0}, "decay": {"weight_decay": decay}}
     if not layers:
-        raise ValueError(f"{where}: layer_decay needs to know the layers: layers=['stem/**', 'blocks/0/**', ...]")
-    base, least = _number(where, a, "layer_decay"), _number(where, a, "layer_decay_min_scale")
-    frozen_below = 0.0 if not a["layer_decay_no_opt_scale"] else _number(where, a, "layer_decay_no_opt_scale")
+        raise ValueError(f"{a.where}: layer_decay needs to know the layers: layers=['stem/**', 'blocks/0/**', ...]")
     last = len(layers) - 1
     rules_of, groups = [], {}
     for i, match in enumerate([*layers, "**"]):
@@ -292,21 +282,22 @@ def _groups(
     return tuple(rules_of), groups
 
 
-def _clip(where: str, a: Mapping[str, Any]) -> dict[str, Any]:
-    if a["clip_grad"] is None:
+def _clip(a: shared.Settings) -> dict[str, Any]:
+    largest = a.number("clip_grad", low=0.0)
+    mode = a.take("clip_mode")
+    if largest is None:
         return {}
-    if a["clip_mode"] not in ("norm", "value"):
-        raise ValueError(f"{where}: clip_mode must be 'norm' or 'value', got {a['clip_mode']!r}")
-    return {f"clip_{a['clip_mode']}": _number(where, a, "clip_grad")}
+    if mode not in ("norm", "value"):
+        raise ValueError(f"{a.at('clip_mode')} must be 'norm' or 'value', got {short(mode)}")
+    return {f"clip_{mode}": largest}
 
 
-def _ema(where: str, a: Mapping[str, Any]) -> Schedule | None:
+def _ema(a: shared.Settings) -> Schedule | None:
     """ModelEmaV3, told the number of updates: a copy at the first."""
-    if not a["model_ema"]:
+    decay = a.number("model_ema_decay", low=0.0, high=1.0)
+    warms = a.flag("model_ema_warmup")
+    if not a.flag("model_ema"):
         return None
-    decay = shared.within(
-        f"{where}: model_ema_decay", shared.as_number(f"{where}: model_ema_decay", a["model_ema_decay"]), 0.0, 1.0
-    )
-    if a["model_ema_warmup"]:
+    if warms:
         return minimum(1.0 - inverse_power(1.0, rate=1.0, power=2 / 3), decay)
     return piecewise([0.0, decay], at=[1])

@@ -9,6 +9,7 @@ from jaxsched import groups as grouping
 from jaxsched.recipe import Recipe
 from jaxsched.report._parameters import ParameterTable, parameter_table
 from jaxsched.report._sample import Sample, sample
+from jaxsched.report.lint import _cautions as _lint_cautions
 from jaxsched.report.lint import _groups as _lint_groups
 from jaxsched.report.lint import _lengths as _lint_lengths
 from jaxsched.report.lint import _updates as _lint_updates
@@ -19,6 +20,7 @@ RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {
     **_lint_lengths.RULES,
     **_lint_values.RULES,
     **_lint_updates.RULES,
+    **_lint_cautions.RULES,
 }
 """By code what looks at a recipe; a rule may also find what another code is for."""
 PARAMETER_RULES: dict[str, Callable[[Sample, ParameterTable], Iterator[Finding]]] = _lint_groups.RULES

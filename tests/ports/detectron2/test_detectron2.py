@@ -126,11 +126,18 @@ def test_files_inherit(tmp_path):
         ({"a.yaml": "_BASE_: https://example.org/a.yaml"}, "must name files"),
         ({"a.yaml": "SOLVER: 3"}, "must hold names"),
         ({"a.yaml": "[1, 2]"}, "must hold names"),
-        ({"a.yaml": "SOLVER: {STEPS: !!python/object/apply:os.system ['touch hacked']}"}, "is no YAML"),
-        ({"a.yaml": "[" * 100_000}, "no YAML"),
-        ({"a.yaml": "x: " + "1" * 10_000}, "no YAML"),
+        ({"a.yaml": "SOLVER: {STEPS: !!python/object/apply:os.system ['touch hacked']}"}, "STEPS must be a list"),
+        ({"a.yaml": "[" * 100_000}, "no YAML of settings"),
+        ({"a.yaml": "SOLVER: {MAX_ITER: " + "1" * 10_000 + "}"}, "SOLVER: MAX_ITER must be finite"),
+        ({"a.yaml": "SOLVER: {MAX_ITER: " + "1" + ":1" * 10_000 + "}"}, "SOLVER: MAX_ITER must be finite"),
+        ({"a.yaml": "SOLVER: {MAX_ITER: 1, MAX_ITER: 2}"}, "line 1: the key 'MAX_ITER' is there twice"),
+        ({"a.yaml": "SOLVER: &a {MAX_ITER: *a}"}, "the value contains itself"),
+        ({"a.yaml": "_BASE_: /etc/passwd"}, "must end in .yaml or .yml"),
+        ({"a.yaml": "_BASE_: ../../elsewhere/b.yaml"}, "lies outside"),
+        ({"a.yaml": "_BASE_: /etc/b.yaml"}, "lies outside"),
+        ({"a.yaml": "_BASE_: [" + ", ".join(["b.yaml"] * 300) + "]", "b.yaml": "{}"}, "more than 200 files"),
         ({"a.yaml": "x" * (2**20 + 1)}, "bytes"),
-        ({"a.yaml": "\x00"}, "no YAML"),
+        ({"a.yaml": "\x00"}, "no YAML of settings"),
         ({"a.yaml": "SOLVER:\n  STEPS: __import__('os').system('touch hacked')"}, "STEPS must be a list"),
     ],
 )
@@ -144,9 +151,14 @@ def test_bad_files(tmp_path, monkeypatch, files, message):
 
 
 def test_a_chain_of_files_has_an_end(tmp_path):
-    for i in range(40):
+    for i in range(300):
         write(tmp_path, f"{i}.yaml", f"_BASE_: {i + 1}.yaml")
-    with pytest.raises(ValueError, match="more than 32"):
+    with pytest.raises(ValueError, match="more than 200 files"):
+        detectron2.recipe(tmp_path / "0.yaml")
+    for i in range(31):  # each is based twice on the next: 2**31 readings, if each were followed
+        write(tmp_path, f"{i}.yaml", f"_BASE_: [{i + 1}.yaml, {i + 1}.yaml]")
+    write(tmp_path, "31.yaml", "{}")
+    with pytest.raises(ValueError, match="more than 200 files"):
         detectron2.recipe(tmp_path / "0.yaml")
 
 

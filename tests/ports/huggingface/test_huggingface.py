@@ -70,7 +70,7 @@ def test_bad_files(tmp_path, text):
 @pytest.mark.parametrize(
     ("args", "more", "message"),
     [
-        (dict(learning_rat=1), {}, "did you mean 'learning_rate'"),
+        (dict(head_lr=1), {}, "'head_lr' is not known, and its name says that it changes the schedule"),
         (dict(learning_rate="fast"), {}, "learning_rate must be a number"),
         (dict(warmup_ratio=0.1), {}, "contradict"),
         (dict(lr_scheduler_type="cosin"), {}, "name must be one of"),

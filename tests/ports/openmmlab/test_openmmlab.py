@@ -173,7 +173,7 @@ def test_a_recipe_trains_and_is_kept_as_json():
         (changed(OLD, "runner.type", "MyRunner"), ValueError, "type must be one of 'EpochBasedRunner'"),
         (changed(OLD, "optimizer.type", "Sofia"), ValueError, "type 'Sofia' is not an optimizer"),
         (changed(OLD, "optimizer.lr", ...), ValueError, "optimizer: 'lr' is missing"),
-        (changed(OLD, "optimizer.lr", "0.02"), TypeError, "lr must be a number, got the text"),
+        (changed(OLD, "optimizer.lr", "0.02"), TypeError, "lr must be a number, got the string"),
         (changed(OLD, "optimizer.momentun", 0.9), ValueError, "did you mean 'momentum'"),
         (changed(OLD, "optimizer.constructor", "Mine"), ValueError, "'Mine' is not known"),
         (changed(OLD, "optimizer_config.type", "MyHook"), ValueError, "optimizer_config: type 'MyHook' is not known"),

@@ -84,14 +84,14 @@ def test_clipping_and_length_and_notes(tmp_path):
     )
     recipe = timm.recipe(path, steps_per_epoch=4)
     assert (recipe.clip_norm, recipe.clip_value, recipe.steps) == (1.0, None, 60)
-    assert recipe.notes == ("not part of a recipe: model, mixup, opt_kwargs",)
+    assert recipe.notes == ("not part of a recipe: model, mixup",)
     assert timm.recipe(dict(clip_grad=2.0, clip_mode="value"), steps_per_epoch=4).clip_value == 2.0
 
 
 @pytest.mark.parametrize(
     ("args", "more", "message"),
     [
-        (dict(epoch=1), {}, "did you mean 'epochs'"),
+        (dict(head_lr=1), {}, "'head_lr' is not known, and its name says that it changes the schedule"),
         (dict(opt="lion"), {}, "opt must be one of sgd"),
         (dict(sched="cos"), {}, "sched must be one of cosine"),
         (dict(epochs=0), {}, "epochs must be a whole number >= 1"),

@@ -9,6 +9,7 @@ import pytest
 
 import jaxsched as js
 from jaxsched.ports import detectron2, huggingface, keras, timm
+from jaxsched.recipe import caution
 from jaxsched.report.lint._lint import PARAMETER_RULES, RULES
 
 ALL = [("**", "all")]
@@ -123,6 +124,14 @@ CASES = {
     "lonely-rule": (
         run(rules=[js.groups.Rule("head/*", "fast", True), ("**", "slow")]), "warning", "'head/**' would match 6",
         run(rules=[("head/**", "fast"), ("**", "slow")]), HEAD,
+    ),
+    "misspelt-key": (
+        run(notes=[caution("misspelt-key", "'lrO' is not known; did you mean 'lr0'?")]), "warning", "'lr0'",
+        run(notes=["not part of a recipe: lrO"]),
+    ),
+    "unknown-key": (
+        run(notes=[caution("unknown-key", "not known, and left out: paste_in")]), "remark", "paste_in",
+        run(notes=["not part of a recipe: paste_in"]),
     ),
 }  # fmt: skip
 

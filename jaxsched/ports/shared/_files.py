@@ -1,0 +1,210 @@
+"""Files of settings: how much is read of which, whatever the port. What is in them is data."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxsched.checks import one_line, short
+from jaxsched.ports.shared._yaml import MOST_DIGITS, parse_yaml
+
+LARGEST_FILE = 2**20
+"""Bytes of a file. Settings are read in Python, at about a megabyte a second."""
+LARGEST_TOTAL = 2 * LARGEST_FILE
+"""Bytes of all files that a recipe is made of."""
+MOST_FILES = 200
+"""Files that a recipe is made of."""
+STANDARD_INPUT = Path("-")
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file of settings that is read already.
+
+    Attributes:
+        path: Where it is; ``-`` for standard input.
+        text: Its content.
+    """
+
+    path: Path
+    text: str
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> File:
+        """The file at a path; ``-`` is standard input.
+
+        Raises:
+            OSError: If it cannot be opened.
+            ValueError: If it is no regular file, too large or not UTF-8.
+        """
+        path = Path(path)
+        if path == STANDARD_INPUT:
+            return File(path, _decoded("standard input", sys.stdin.buffer.read(LARGEST_FILE + 1)))
+        with contextlib.suppress(RuntimeError):  # ~ of a user who is not there
+            path = path.expanduser()
+        name = one_line(str(path), 200)
+        try:
+            opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a FIFO is not waited for
+        except ValueError:  # a NUL in the path
+            raise ValueError(f"{name} is not a path") from None
+        _check_regular(opened, name)
+        with os.fdopen(opened, "rb") as stream:
+            return File(path, _decoded(name, stream.read(LARGEST_FILE + 1)))
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return "standard input" if self.path == STANDARD_INPUT else one_line(str(self.path), 200)
+
+    @functools.cached_property
+    def content(self) -> dict[str, Any]:
+        """The names and values in it, read from JSON or YAML.
+
+        Raises:
+            ImportError: If PyYAML is needed and not installed.
+            ValueError: If it is neither, has a name twice, or holds something other than names and values.
+        """
+        looks_like_json = self.text.lstrip("\ufeff \t\r\n").startswith("{")
+        if self.path.suffix == ".json" or looks_like_json:
+            try:
+                return _mapping(self.name, _parse_json(self.text))
+            except RecursionError:
+                raise ValueError(f"{self.name} is no JSON of settings: it is nested too deeply") from None
+            except json.JSONDecodeError as error:
+                if self.path.suffix == ".json":
+                    raise ValueError(f"{self.name} is no JSON: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"{self.name} is no JSON of settings: {error}") from None
+        try:
+            content = parse_yaml(self.text)
+        except ValueError as error:
+            raise ValueError(f"{self.name} is no YAML of settings: {error}") from None
+        return _mapping(self.name, content)
+
+
+class Files:
+    """The files that one recipe is made of: how many, how large together, and where they may be.
+
+    Args:
+        root: The folder that they must be in.
+        endings: What their names end in.
+    """
+
+    def __init__(self, root: Path, endings: tuple[str, ...]):
+        self.root, self.endings = root.resolve(), endings
+        self.count = self.total = 0
+        self.open: list[Path] = []
+
+    @contextlib.contextmanager
+    def following(self, file: File) -> Iterator[None]:
+        """While the files that ``file`` is based on are read: it is counted, and may not be among them.
+
+        Raises:
+            ValueError: If it is, or there are more or larger ones than the bounds above allow.
+        """
+        here = file.path.resolve()
+        if here in self.open:
+            circle = " -> ".join(path.name for path in (*self.open, here))
+            raise ValueError(f"{self.open[0]} is based on itself: {one_line(circle, 200)}")
+        self.count, self.total = self.count + 1, self.total + len(file.text)
+        first = (self.open or [here])[0]
+        if self.count > MOST_FILES:
+            raise ValueError(f"{first} is based on more than {MOST_FILES} files")
+        if self.total > LARGEST_TOTAL:
+            raise ValueError(f"{first} is based on files of more than {LARGEST_TOTAL} bytes together")
+        self.open.append(here)
+        try:
+            yield
+        finally:
+            self.open.pop()
+
+    def base(self, name: Any, of: File) -> File:
+        """The file that ``of`` names as one that it is based on.
+
+        Raises:
+            OSError: If it cannot be opened.
+            ValueError: If it lies outside the root, its name has another ending, or as `File.read`.
+        """
+        if not isinstance(name, str) or "://" in name:
+            raise ValueError(f"{of.name} must name files that it is based on, got {short(name)}")
+        if of.path == STANDARD_INPUT:
+            raise ValueError(
+                f"standard input is based on {short(name)}, and has no folder to find it in: give the file"
+            )
+        if not name.endswith(self.endings):
+            raise ValueError(f"{of.name} is based on {short(name)}, whose name must end in {' or '.join(self.endings)}")
+        try:
+            path = Path(os.path.normpath(of.path.resolve().parent / name))
+            inside = path.resolve().is_relative_to(self.root)
+        except (OSError, RuntimeError, ValueError):
+            raise ValueError(f"{of.name} is based on {short(name)}, which is not a path") from None
+        if not inside:
+            raise ValueError(
+                f"{of.name} is based on {short(name)}, which lies outside {self.root}: give root=, the folder that may "
+                "be read from, if that is meant"
+            )
+        return File.read(path)
+
+
+def read(source: File | str | os.PathLike[str] | Mapping[str, Any], name: str = "args") -> tuple[str, dict[str, Any]]:
+    """Settings and what to call them in errors: a dict as it is, under ``name``; a file's, under its path.
+
+    Raises:
+        OSError, ValueError: As `File.read` and `File.content`.
+        TypeError: If it is neither a path nor a dict.
+    """
+    if isinstance(source, Mapping):
+        return name, dict(source)
+    if isinstance(source, str | os.PathLike):
+        source = File.read(source)
+    if not isinstance(source, File):
+        raise TypeError(f"expected the path to a file or a dict, got {short(source)}")
+    return source.name, source.content
+
+
+def _check_regular(opened: int, name: str) -> None:
+    mode = os.fstat(opened).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(opened)
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file; pipe its content, and give - as its name"
+        raise ValueError(f"{name} is {kind}")
+
+
+def _decoded(name: str, content: bytes) -> str:
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"{name} has more than {LARGEST_FILE} bytes, which no file of settings has")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is no text: {error.reason} at byte {error.start}") from None
+
+
+def _parse_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_once, parse_int=_bounded_int)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise ValueError(f"the name {short(name)} is there twice")
+        result[name] = value
+    return result
+
+
+def _bounded_int(digits: str) -> float:
+    return int(digits) if len(digits) <= MOST_DIGITS else float("-inf" if digits.startswith("-") else "inf")
+
+
+def _mapping(name: str, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ValueError(f"{name} must hold names and values, got {short(content)}")
+    return content

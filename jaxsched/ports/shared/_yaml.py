@@ -1,0 +1,100 @@
+"""YAML as data: no objects are made, and what a text may cost is bounded before any value is."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+from jaxsched.checks import extra, one_line
+
+MOST_VALUES = 200_000
+"""Values that a text may stand for, its aliases written out: ten lines of aliases can stand for 10**10."""
+DEEPEST = 100
+"""Levels of nesting."""
+MOST_DIGITS = 400
+"""A number of more characters is taken as infinite: converting one of 900 KB takes minutes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Opaque:
+    """A value with a tag that YAML itself does not know, such as ``!!python/object/apply:eval``. It is not made."""
+
+    tag: str
+
+    def __repr__(self) -> str:
+        return f"<{one_line(self.tag)}>"
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text. A duplicate key is an error; a value with an unknown tag is an `Opaque`.
+
+    Raises:
+        ImportError: If PyYAML is not installed.
+        ValueError: If it is not YAML, or beyond the bounds above.
+    """
+    yaml = extra("yaml", "yaml")
+    try:
+        loader = _loader()(text)
+        try:
+            node = loader.get_single_node()
+            _weigh(node, {}, 0)
+            return None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (yaml.YAMLError, AttributeError, OverflowError, TypeError, ValueError) as error:  # dates, !!binary, ...
+        raise ValueError(one_line(" ".join(str(error).split()), 200)) from None
+
+
+def _weigh(node: Any, weights: dict[int, tuple[int, int] | None], depth: int) -> tuple[int, int]:
+    """How many values a node stands for, and how deep they go; each node is visited once."""
+    if node is None or isinstance(node.value, str):
+        return 1, 1
+    if id(node) in weights:
+        known = weights[id(node)]
+        if known is None:
+            raise ValueError(f"line {node.start_mark.line + 1}: the value contains itself")
+        return known
+    weights[id(node)] = None
+    count, height = 1, 0
+    keys: set[tuple[str, str]] = set()
+    for item in node.value:
+        if isinstance(item, tuple):
+            key = item[0]
+            if isinstance(key.value, str) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in keys:
+                    raise ValueError(f"line {key.start_mark.line + 1}: the key {one_line(key.value)!r} is there twice")
+                keys.add((key.tag, key.value))
+        for part in item if isinstance(item, tuple) else (item,):
+            more, deep = _weigh(part, weights, depth + 1) if depth < DEEPEST else (1, DEEPEST)
+            count, height = count + more, max(height, deep)
+    if height >= DEEPEST:
+        raise ValueError("it is nested too deeply")
+    if count > MOST_VALUES:
+        raise ValueError(f"it stands for more than {MOST_VALUES:,} values")
+    weights[id(node)] = count, height + 1
+    return count, height + 1
+
+
+@functools.cache
+def _loader() -> Any:
+    yaml = extra("yaml", "yaml")
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        """PyYAML's safe loader (the one in C where there is one: ten times as fast), less what is unbounded."""
+
+        def number(self, node: Any) -> Any:
+            if len(node.value) > MOST_DIGITS:
+                return float("-inf" if node.value.startswith("-") else "inf")
+            make = super().construct_yaml_int if node.tag.endswith(":int") else super().construct_yaml_float
+            return make(node)
+
+        def opaque(self, node: Any) -> Opaque:
+            return Opaque(node.tag.replace("tag:yaml.org,2002:", "!!"))
+
+    for kind in ("int", "float"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.number)
+    Loader.add_constructor(None, Loader.opaque)
+    return Loader

@@ -1,0 +1,24 @@
+"""What a port could not be sure of, and noted as a caution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from jaxsched.recipe import cautions
+from jaxsched.report._sample import Sample
+from jaxsched.report.lint._finding import Finding, Severity
+
+_CODES: dict[str, tuple[Severity, str]] = {
+    "misspelt-key": ("warning", "Correct its name if it is meant for the other; else remove it."),
+    "unknown-key": ("remark", "Make sure that they do not change the schedule."),
+}
+"""For each code of a `caution` how severe it is, and the remedy."""
+
+
+def _cautions(seen: Sample) -> Iterator[Finding]:
+    for code, text in cautions(seen.recipe.notes):
+        severity, remedy = _CODES.get(code, ("warning", "See the documentation of the port."))
+        yield Finding(code, severity, text, remedy)
+
+
+RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = dict.fromkeys(_CODES, _cautions)
