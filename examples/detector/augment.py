@@ -59,17 +59,19 @@ class Augmentation:
         return (4 if self.mosaic else 1) * (2 if self.mixup else 1)
 
 
-def letterbox(pixels: np.ndarray, size: int, enlarge: bool = True) -> tuple[np.ndarray, float, float, float]:
-    """The image, resized to fit a square and centred in grey; and its scale, left and top in there."""
+def letterbox(
+    pixels: np.ndarray, shape: tuple[int, int], enlarge: bool = True
+) -> tuple[np.ndarray, float, float, float]:
+    """The image, resized to fit into `shape` (rows, columns) and centred in grey; and its scale, left and top there."""
     height, width = pixels.shape[:2]
-    factor = min(size / height, size / width)
+    factor = min(shape[0] / height, shape[1] / width)
     if not enlarge:
         factor = min(factor, 1.0)
     new_width, new_height = round(width * factor), round(height * factor)
     if (new_width, new_height) != (width, height):
         pixels = np.asarray(Image.fromarray(pixels).resize((new_width, new_height), Image.Resampling.BILINEAR))
-    left, top = (size - new_width) // 2, (size - new_height) // 2
-    canvas = np.full((size, size, 3), GREY, np.uint8)
+    left, top = (shape[1] - new_width) // 2, (shape[0] - new_height) // 2
+    canvas = np.full((*shape, 3), GREY, np.uint8)
     canvas[top : top + new_height, left : left + new_width] = pixels
     return canvas, factor, left, top
 
@@ -175,7 +177,7 @@ def augment(
             picture = mixed.astype(np.uint8), np.concatenate([picture[1], other[1]])
     else:
         pixels, labels = load(index)
-        pixels, factor, left, top = letterbox(pixels, size)
+        pixels, factor, left, top = letterbox(pixels, (size, size))
         labels = labels.copy()
         labels[:, 1:] = labels[:, 1:] * factor + (left, top, left, top)
         picture = warp(rng, (pixels, labels), size, a)

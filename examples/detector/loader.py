@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ from examples.detector.augment import Augmentation, Picture, augment, fitted, le
 from examples.detector.data import Dataset
 
 Batch = Mapping[str, np.ndarray]
+STRIDE = 32  # the network's largest, in pixels
 
 
 class Source:
@@ -75,25 +77,46 @@ class TrainingSamples:
 
 
 class ValidationSamples:
-    """Each image once, in order, in grey to the square; the last batch is filled up with index -1.
+    """Each image once, centred in grey; the last batch is filled up with index -1.
 
     ``place`` is where its file's pixels are in there: scale across and down, left, top.
+
+    Attributes:
+        order: the images' indices; where `rectangular`, from the widest to the tallest.
+        shapes: (rows, columns) of each batch.
     """
 
-    def __init__(self, source: Source, batch_size: int):
+    def __init__(self, source: Source, batch_size: int, rectangular: bool):
         self.source, self.batch_size = source, batch_size
+        ratios = np.array([height / width for width, height in source.dataset.sizes])
+        self.order = np.argsort(ratios, kind="stable") if rectangular else np.arange(len(ratios))
+        self.shapes = [
+            batch_shape(ratios[self.order[first : first + batch_size]], source.size)
+            if rectangular
+            else (source.size,) * 2
+            for first in range(0, len(ratios), batch_size)
+        ]
 
     def __len__(self) -> int:
-        return -(-len(self.source.dataset) // self.batch_size) * self.batch_size
+        return len(self.shapes) * self.batch_size
 
     def __getitem__(self, sample: int) -> dict[str, np.ndarray]:
-        real = sample < len(self.source.dataset)
-        index = sample if real else 0
+        real = sample < len(self.order)
+        index = self.order[sample if real else 0]
         fitted = self.source(index)[0]
-        pixels, factor, left, top = letterbox(fitted, self.source.size)
+        pixels, factor, left, top = letterbox(fitted, self.shapes[sample // self.batch_size], enlarge=False)
         (width, height), (rows, columns) = self.source.dataset.sizes[index], fitted.shape[:2]
         place = np.array([factor * columns / width, factor * rows / height, left, top], np.float32)
-        return {"image": pixels, "place": place, "index": np.int32(sample if real else -1)}
+        return {"image": pixels, "place": place, "index": np.int32(index if real else -1)}
+
+
+def batch_shape(ratios: np.ndarray, size: int) -> tuple[int, int]:
+    """Rows and columns that hold images of these ratios (height over width) whose longer side is `size`, as in YOLOv5's
+    val.py: half a stride of grey is added, and the sum rounded up to whole strides."""
+    low, high = ratios.min(), ratios.max()
+    shape = (high, 1.0) if high < 1 else (1.0, 1 / low) if low > 1 else (1.0, 1.0)
+    rows, columns = (math.ceil(s * size / STRIDE + 0.5) * STRIDE for s in shape)
+    return rows, columns
 
 
 def padded(labels: np.ndarray, size: int, length: int) -> dict[str, np.ndarray]:
@@ -152,10 +175,23 @@ def training_batches(
 
 
 def validation_batches(
-    dataset: Dataset, *, size: int, batch_size: int, workers: int = 0, threads: int = 2, cache: int = 1 << 30
+    dataset: Dataset,
+    *,
+    size: int,
+    batch_size: int,
+    rectangular: bool = True,
+    workers: int = 0,
+    threads: int = 2,
+    cache: int = 1 << 30,
 ) -> grain.IterDataset:
-    """All images in order; iterate over it as often as needed."""
-    samples = ValidationSamples(Source(dataset, size, cache), batch_size)
+    """All images once; iterate over it as often as needed.
+
+    Args:
+        size: longer side of an image in pixels.
+        rectangular: whether images of like proportions share a batch, which is just large enough for them, as in
+            YOLOv5's val.py; otherwise each batch is a square of `size`, and the network is compiled once.
+    """
+    samples = ValidationSamples(Source(dataset, size, cache), batch_size, rectangular)
     return as_dataset(grain.MapDataset.source(samples).batch(batch_size), workers, threads)
 
 

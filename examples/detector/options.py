@@ -79,6 +79,9 @@ class Options:
     log_ratios: bool = False
     """Log the norm of the update over the norm of the parameters, for each group ("ratio/GROUP")."""
 
+    rectangular: bool = True
+    """Validate with batches just large enough for their images, as YOLOv5; otherwise with squares, for which the
+    network is compiled once instead of once for each shape."""
     evaluate_every: int = 5
     """Epochs between evaluations on the validation images; the last epoch is always evaluated."""
     workers: int = 0

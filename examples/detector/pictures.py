@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from examples.detector.data import Dataset
 from examples.detector.evaluate import SHOWN, Evaluation, corners_of
@@ -40,8 +41,12 @@ def tiles(count: int, title: str) -> tuple[Figure, list[Axes]]:
 
 
 def draw_box(axis: Axes, corners: Sequence[float], label: str, colour, dashed: bool = False) -> None:  # type: ignore[no-untyped-def]
+    """A box with a black rim, without which a white one would vanish on a white image."""
     x0, y0, x1, y1 = corners
-    axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.5, ls="--" if dashed else "-"))
+    axis.add_patch(Rectangle(
+        (x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.5, ls="--" if dashed else "-",
+        path_effects=[withStroke(linewidth=3, foreground="black")],
+    ))  # fmt: skip
     if label:
         axis.text(
             x0, y0, label, fontsize=7, color="white", va="bottom", clip_on=True,
@@ -68,11 +73,11 @@ def training_batch(batch: Mapping[str, np.ndarray], names: Sequence[str], path: 
     save(figure, path)
 
 
-def predictions(dataset: Dataset, found: Sequence[np.ndarray], path: Path) -> None:
-    """Boxes `found` (with their confidence) over true ones (dashed, white) on the first images."""
-    count = min(TILES, len(dataset))
-    figure, axes = tiles(count, f"Predictions from confidence {SHOWN}; the true boxes are dashed")
-    for index, axis in zip(range(count), axes, strict=False):
+def predictions(dataset: Dataset, found: Sequence[np.ndarray], indices: Sequence[int], path: Path) -> None:
+    """Boxes `found` (with their confidence) over true ones (dashed, white) on the first of the images `indices`."""
+    indices = [i for i in indices if i >= 0][:TILES]
+    figure, axes = tiles(len(indices), f"Predictions from confidence {SHOWN}; the true boxes are dashed")
+    for index, axis in zip(indices, axes, strict=False):
         draw_pixels(axis, dataset.pixels(index))
         for corners in corners_of(dataset, index):
             draw_box(axis, corners, "", "white", dashed=True)

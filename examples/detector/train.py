@@ -11,7 +11,6 @@ import math
 import signal
 import time
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from examples.detector.memory import use_large_pages
@@ -113,7 +112,9 @@ def train(options: Options) -> Evaluation | None:
         shard=(jax.process_index(), jax.process_count()), **loading,
     )  # fmt: skip
     # In threads: its processes would start anew for each evaluation.
-    held_out_batches = validation_batches(held_out, batch_size=32, **loading | {"workers": 0})
+    held_out_batches = validation_batches(
+        held_out, batch_size=32, rectangular=options.rectangular, **loading | {"workers": 0}
+    )
     steps_per_epoch = len(images) // options.batch_size
     if options.batch_size % jax.device_count():
         raise ValueError(f"--batch-size {options.batch_size} does not divide over {jax.device_count()} devices.")
@@ -213,7 +214,8 @@ def train(options: Options) -> Evaluation | None:
         say(f"asked to end after step {done}; go on with --resume")
         return None
     if first:
-        pictures.predictions(held_out, found(to_draw, islice(held_out_batches, 1)), options.out / "predictions.png")
+        shown = next(iter(held_out_batches))
+        pictures.predictions(held_out, found(to_draw, [shown]), shown["index"], options.out / "predictions.png")
         pictures.confusion(evaluation, held_out.names, options.out / "confusion.png")
         pictures.precision_recall(evaluation, held_out.names, options.out / "precision_recall.png")
         pictures.losses(journal.path, options.out / "losses.png")

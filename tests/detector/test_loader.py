@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from examples.detector.augment import Augmentation, colour, flip, letterbox, mosaic, warp
-from examples.detector.loader import training_batches, validation_batches
+from examples.detector.augment import Augmentation, colour, fitted, flip, letterbox, mosaic, warp
+from examples.detector.loader import batch_shape, training_batches, validation_batches
 from examples.detector.loss import Gains, detection_loss
 from examples.detector.scenes import scenes
 from examples.detector.sources import read_data
+
+from .conftest import noise
 
 RUN = {"size": 64, "batch_size": 4, "epochs": 2, "seed": 3}
 
@@ -88,8 +90,41 @@ def test_a_batch_larger_than_the_data_is_refused(images):
 
 
 def test_validation_sees_each_image_once(images):
-    batches = list(validation_batches(images, size=64, batch_size=4))
-    assert np.concatenate([b["index"] for b in batches]).tolist() == [*range(10), -1, -1]
+    for rectangular, side in ((False, 64), (True, 96)):
+        batches = list(validation_batches(images, size=64, batch_size=4, rectangular=rectangular))
+        assert np.concatenate([b["index"] for b in batches]).tolist() == [*range(10), -1, -1]
+        assert {b["image"].shape for b in batches} == {(4, side, side, 3)}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "size", "shape"),
+    [
+        ([1.0], 640, (672, 672)),  # ceil(20 + 0.5) strides of 32
+        ([0.5, 0.75], 640, (512, 672)),  # all wide: the tallest decides; ceil(15.5) = 16
+        ([0.66, 427 / 640], 640, (448, 672)),  # ceil(13.84) = 14
+        ([2.0, 1.5], 640, (672, 448)),  # all tall: the widest decides; ceil(13.83) = 14
+        ([0.5, 2.0], 640, (672, 672)),
+        ([0.1], 64, (32, 96)),
+    ],
+)
+def test_a_batch_is_as_large_as_in_val_py(ratios, size, shape):
+    assert batch_shape(np.array(ratios), size) == shape
+
+
+def test_validation_batches_hold_images_of_like_proportions(tmp_path):
+    sizes = [(60, 60), (30, 60), (60, 24), (36, 60), (60, 30)]
+    for number, size in enumerate(sizes):
+        noise(tmp_path / "images" / "val" / f"{number}.png", size)
+    (tmp_path / "labels" / "val").mkdir(parents=True)
+    (tmp_path / "labels" / "val" / "0.txt").touch()
+    (tmp_path / "data.yaml").write_text("names: [cat]")
+    data = read_data(tmp_path, "val")
+    batches = list(validation_batches(data, size=120, batch_size=2))
+    assert [b["index"].tolist() for b in batches] == [[2, 4], [0, 3], [1, -1]]
+    assert [b["image"].shape[1:3] for b in batches] == [(96, 160), (160, 160), (160, 96)]
+    # Resized to a longer side of 120 and centred, not resized further to fill the batch.
+    np.testing.assert_allclose(batches[0]["place"][1], [2, 2, 20, 18])
+    np.testing.assert_array_equal(batches[0]["image"][1][18:78, 20:140], fitted(data.pixels(4), 120))
 
 
 def square(colour_=(255, 0, 0), corners=(10, 20, 30, 50)):
@@ -145,7 +180,7 @@ def test_colour_keeps_hue_without_gain_and_changes_it_with():
 
 
 def test_letterbox_centres_in_grey():
-    canvas, factor, left, top = letterbox(np.zeros((20, 40, 3), np.uint8), 64)
+    canvas, factor, left, top = letterbox(np.zeros((20, 40, 3), np.uint8), (64, 64))
     assert (factor, left, top) == (1.6, 0, 16)
     assert (canvas[:16] == 114).all()
     assert (canvas[16:48] == 0).all()
