@@ -1,5 +1,6 @@
 """Every public schedule, by one table, through all that a schedule promises. A new one is a new row."""
 
+import importlib
 import inspect
 import math
 import operator
@@ -106,7 +107,14 @@ CASES = {
     "step_decay, not whole": case(js.step_decay, (0.3, 2.4, 0.9), (0.7, 1.1, 0.99), 0.3),
     "table": case(lambda *values: js.table(values), (0.3, 0.1, 0.2), (0.7, 0.5, 0.6), 0.3, 2, 0.2),
     "tabulate": Case(js.tabulate(math.sqrt, 4), js.tabulate(math.exp, 4), 0.0, 3, math.sqrt(3)),
-    "tanh": case(js.schedules.tanh_decay, (0.3, 10, 0.1), (0.7, 11, 0.2), 0.2 / (1 + math.exp(-14)) + 0.1, 10, 0.1),
+    "tanh_decay": case(
+        js.schedules.tanh_decay,
+        (0.3, 10, 0.1),
+        (0.7, 11, 0.2),
+        0.2 / (1 + math.exp(-14)) + 0.1,
+        10,
+        0.1,
+    ),
     "warmup": case(lambda a, n, m: js.warmup(js.cosine(a, n, 0.1), m, 0.01), (0.3, 10, 4), (0.7, 11, 5), 0.01, 10, 0.1),
     "warmup, constant": case(lambda *a: js.warmup(*a, "constant"), (0.3, 4, 0.1), (0.7, 5, 0.2), 0.1, 4, 0.3),
     "warmup, cosine": case(lambda *a: js.warmup(*a, "cosine"), (0.3, 4, 0.1), (0.7, 5, 0.2), 0.1, 4, 0.3),
@@ -139,12 +147,30 @@ every_maker = pytest.mark.parametrize("name", MAKERS)
 
 def test_every_public_schedule_is_in_the_table():
     assert {name.split(",")[0] for name in CASES} == set(MAKERS)
-    assert all(getattr(js, name) is maker for name, maker in MAKERS.items())
 
 
 @every_maker
 def test_every_public_schedule_has_a_docstring_with_an_example(name):
     assert ">>> " in MAKERS[name].__doc__
+
+
+ROOMS = [importlib.import_module(f"jaxsched.ports.{name}") for name in (*dir(js.ports), "shared")]
+PORTS = [maker for room in ROOMS for maker in getattr(room, "SCHEDULES", ())]
+
+
+@pytest.mark.parametrize("maker", [*MAKERS.values(), js.plateau, js.metric.greedy, *PORTS], ids=lambda m: m.__name__)
+def test_it_says_where_it_ends_or_that_it_does_not(maker):
+    """By a declaration, those of ports too; what is composed of others says it through them."""
+    assert getattr(maker, "moments", "composed") is not None
+
+
+@every_case
+def test_the_end_that_it_declares_is_its_last_change(case):
+    found = js.schedules.moments(case.schedule, 100)
+    if case.end is None:
+        assert not [m for m in found if m.kind == "end" and m.clock.end > m.step]
+    elif found:
+        assert max(m.step for m in found) == case.end
 
 
 @every_maker
@@ -238,7 +264,7 @@ def test_two_million_steps_as_one_array_take_well_under_a_second():
 def test_it_is_a_value(case):
     """Equality, hash, pickle, repr and replace."""
     schedule, other = case.schedule, case.other
-    names = {**vars(js), "neg": operator.neg, "nan": math.nan}
+    names = {**vars(js.schedules), "neg": operator.neg, "nan": math.nan}
     for same in (pickle.loads(pickle.dumps(schedule)), eval(repr(schedule), names), schedule.replace()):
         assert same == schedule
         assert hash(same) == hash(schedule)

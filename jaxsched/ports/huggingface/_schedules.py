@@ -252,12 +252,14 @@ def _warmup_stable_decay(
         }
         falls = {
             "linear": linear(lr, floor, down),
-            "cosine": _wave(lr, down, num_cycles, floor),
+            "cosine": cosine(lr, down, floor) if num_cycles == 0.5 else _wave(lr, down, num_cycles, floor),
             "1-sqrt": cooldown(lr, at=0, steps=down, end=floor, shape="sqrt"),
         }
         # With more warm-up and decay than there are steps, decay is entered in its middle.
-        parts = [rises[warmup_type], constant(lr), shifted(falls[decay_type], -begin), constant(floor)]
-        return piecewise(parts, at=np.maximum([num_warmup_steps, begin, end], num_warmup_steps).tolist())
+        parts, at = [rises[warmup_type], constant(lr), shifted(falls[decay_type], -begin)], [num_warmup_steps, begin]
+        if decay_type == "cosine" and num_cycles != 0.5:  # a wave that does not stay where it ends
+            parts, at = [*parts, constant(floor)], [*at, end]
+        return piecewise(parts, at=np.maximum(at, num_warmup_steps).tolist())
 
     return of_lr
 

@@ -93,17 +93,20 @@ def rising_at_end(seen: Sample) -> Iterator[Finding]:
 def jump(seen: Sample) -> Iterator[Finding]:
     for group, lr in _rates(seen):
         for moment in seen.moments[group]["lr"]:
-            if not moment.happens or not 1 < moment.step < seen.length or moment.kind == "restart":
-                continue
-            before, after = seen.at(lr, moment.step - 1), seen.at(lr, moment.step)
+            step = moment.step
+            if not moment.happens or not 1 < step < seen.length or moment.kind in ("restart", "end"):
+                continue  # a decay whose floor is low may fall far in its last step
+            before, after = seen.at(lr, step - 1), seen.at(lr, step)
             if before <= 0 or after <= 0:
                 continue
+            if after > before and before < seen.at(lr, step - 2) and seen.at(lr, step + 1) < after:
+                continue  # a decay after a decay is a restart
             ratio = max(before, after) / min(before, after)
             if ratio > LARGEST_JUMP * 1.001:  # stairs of 10 are common; float32 makes them 10.000001
                 yield Finding(
                     "jump",
                     "warning",
-                    f"lr jumps from {short(before)} to {short(after)}, {ratio:.3g} times, at step {moment.step}",
+                    f"lr jumps from {short(before)} to {short(after)}, {ratio:.3g} times, at step {step}",
                     "Let the parts meet: the end of one is the start of the next.",
                     (group,),
                 )

@@ -1,12 +1,13 @@
-"""Where something happens in a schedule: read off it, and true of its values."""
+"""Where something happens in a schedule: as its parts declare it, and true of its values."""
 
+import jax
 import numpy as np
 import pytest
 
 import jaxsched as js
-from jaxsched.ports import huggingface, timm
-from jaxsched.ports.shared._by_update import by_update
-from jaxsched.report import moments
+from jaxsched.ports import huggingface, timm, torch
+from jaxsched.ports.shared import by_update
+from jaxsched.schedules import Length, Mark, Number, Value, ends, moments, value_at
 
 CASES = [
     (js.constant(0.1), []),
@@ -19,6 +20,11 @@ CASES = [
         js.sequential([js.linear(0.0, 0.1, 10), js.cosine(0.1, 90)], at=[10]),
         [(10, "next part"), (10, "warm-up ends"), (100, "cosine ends")],
     ),
+    (js.one_cycle(0.1, 100, up=30), [(30, "next part"), (30, "warm-up ends"), (100, "cosine ends")]),
+    (js.schedules.one_cycle_momentum(100, up=30), [(30, "next part"), (30, "cosine ends"), (100, "rise ends")]),
+    (js.exponential(0.1, 0.9, every=40, staircase=True), [(40, "milestone"), (80, "milestone")]),
+    (js.schedules.periodic_cosine(0.1, 40), [(40, "floor of the wave"), (80, "top of the wave")]),
+    (js.table(np.ones(51)), [(50, "table ends")]),
     (js.cosine_restarts(0.1, 10, stretch=2), [(10, "restart"), (30, "restart"), (70, "restart"), (150, "restart")]),
     (js.step_decay(0.1, every=40), [(40, "milestone"), (80, "milestone")]),
     (js.cyclic(0.0, 0.1, up=30, down=20), [(30, "top of a cycle"), (50, "restart"), (80, "top of a cycle")]),
@@ -77,3 +83,57 @@ def test_nothing_is_claimed_of_a_schedule_that_a_user_wrote():
         return 1.0 + 0 * at * steps * step
 
     assert moments(mine(at=3, steps=5)) == []
+
+
+def test_a_user_declares_where_a_schedule_ends_and_how_its_parts_count():
+    @js.schedule(moments=ends("steps", "low", "high"))
+    def ramp(step, low: Number, high: Number, steps: Length):
+        return low + (high - low) * (step / steps).clip(0, 1)
+
+    @js.schedule(
+        moments=lambda a, run: [Mark(a.number("at"), "other", "turns")], clock=lambda a, c: {"inner": c.faster(2)}
+    )
+    def twice_as_fast(step, inner: Value, at: Length):
+        return value_at(inner, 2 * step)
+
+    found = moments(js.sequential([ramp(0.0, 0.1, 10), twice_as_fast(js.multi_step(0.1, at=(20,)), 30)], at=[10]))
+    assert [(m.step, m.what) for m in found if m.kind != "part"] == [
+        (10, "warm-up ends"),
+        (20, "milestone"),
+        (40, "turns"),
+    ]
+    assert [m.what for m in moments(ramp(0.1, 0.0, 10))] == ["ramp ends"]
+
+
+def test_what_is_called_with_the_step_itself_counts_as_its_caller_does():
+    """So a user's schedule around another needs no declaration; one that changes the step is opaque without."""
+
+    @js.schedule
+    def scaled(step, schedule: Value, by: Number = 2.0):
+        return by * schedule(step)
+
+    @js.schedule
+    def shifted(step, schedule: Value):
+        return schedule(step + 7)
+
+    @js.schedule
+    def odd(step, schedule: Value):
+        return schedule.arguments["no such argument"] * step
+
+    inner = js.multi_step(0.1, at=(30, 2000))
+    assert [m.step for m in moments(js.schedules.delayed(scaled(inner), by=5))] == [35, 2005]
+    assert moments(shifted(inner)) == moments(odd(inner)) == []
+
+
+def test_of_what_only_a_compiled_program_knows_nothing_is_claimed():
+    found = []
+    jax.jit(lambda steps: found.append(moments(js.warmup(js.cosine(0.1, steps), 10))))(100)
+    assert [[(m.step, m.what) for m in one] for one in found] == [[(10, "warm-up ends")]]
+
+
+@pytest.mark.parametrize("up", [2.5, 3, 7.25])
+def test_a_cycle_whose_sizes_are_not_whole_turns_where_its_values_do(up):
+    lr = torch.CyclicLR(base_lr=0.0, max_lr=1.0, step_size_up=up)(0.1)
+    tops = [m.step for m in moments(lr, 100) if m.what == "top of a cycle" and m.step <= 100]
+    exact = [up * (2 * k + 1) for k in range(100) if up * (2 * k + 1) <= 100]
+    assert tops == [int(np.ceil(t)) for t in exact]
