@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from examples.detector import pictures
+from examples.detector.label_pictures import labels
+from examples.detector.sources import read_data
 
 
 def drawn(colour, background, dashed, boxed):
@@ -24,3 +26,23 @@ def test_true_boxes_are_seen_on_any_image(background):
     with_box, without = (drawn("white", background, True, boxed) for boxed in (True, False))
     changed = abs(with_box - without).max(-1) > 100  # of 255
     assert changed.sum() > 100  # pixels
+
+
+def test_labels_are_counted_and_placed(yolo, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("examples.detector.label_pictures.save", lambda figure, path: drawn.append(figure))
+    labels(read_data(yolo("1 0.5 0.25 0.2 0.1\n1 0.1 0.1 0.1 0.1\n0 0.5 0.5 0.4 0.4"), "val"), tmp_path / "labels.png")
+    (figure,) = drawn
+    counts, sizes, centres, _ = figure.axes
+    assert [bar.get_height() for bar in counts.patches] == [1, 2]
+    assert [label.get_text() for label in counts.get_xticklabels()] == ["cat", "dog"]
+    outline = sizes.collections[0].get_paths()[0].vertices
+    np.testing.assert_allclose([outline.min(0), outline.max(0)], [[0.4, 0.45], [0.6, 0.55]], rtol=1e-6)
+    assert centres.collections[0].get_array().sum() == 3
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+def test_labels_of_one_box_or_none_are_drawn(yolo, tmp_path):
+    labels(read_data(yolo(""), "val"), tmp_path / "labels.png")
+    assert (tmp_path / "labels.png").stat().st_size > 5000
