@@ -19,6 +19,7 @@ from matplotlib.patheffects import withStroke
 from examples.detector.data import Dataset
 from examples.detector.evaluate import SHOWN, Evaluation, corners_of
 
+matplotlib.rcParams["text.parse_math"] = False  # names of classes are drawn as written
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
 TILES = 12
 

@@ -46,3 +46,12 @@ def test_labels_are_counted_and_placed(yolo, tmp_path, monkeypatch):
 def test_labels_of_one_box_or_none_are_drawn(yolo, tmp_path):
     labels(read_data(yolo(""), "val"), tmp_path / "labels.png")
     assert (tmp_path / "labels.png").stat().st_size > 5000
+
+
+def test_names_are_drawn_as_written(yolo, tmp_path):
+    """Matplotlib would read what is between dollars as a formula, and fail at the end of a training on a wrong one."""
+    folder = yolo(content="names: ['a $^', '$ \\frac{_ $']\n")
+    data = read_data(folder, "val")
+    labels(data, tmp_path / "labels.png")
+    batch = {"image": data.pixels(0)[None], "boxes": data.boxes[0][None], "classes": np.zeros((1, 1), int)}
+    pictures.training_batch(batch, data.names, tmp_path / "batch.png")
