@@ -1,6 +1,7 @@
 """COCO's layout: ``annotations/instances_SPLIT.json``, and the images in ``SPLIT``, ``images/SPLIT`` or ``images``.
 
-COCO's own names (``instances_train2017.json`` and ``train2017``) are found too.
+COCO's own names (``instances_train2017.json`` and ``train2017``) are found too, and those of Roboflow's exports
+(``train/_annotations.coco.json`` with the images beside it; the split "val" is in ``valid``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 from examples.detector.data import Dataset, Labels, check_box, read_all, read_text
 from examples.detector.images import Unusable
 
+EXPORTED = "_annotations.coco.json"  # in each split's folder of Roboflow's exports
+
 
 def read_coco(folder: Path, split: str, *, strict: bool = False, single_class: bool = False) -> Dataset:
     """A split of a COCO folder. Categories in the order of their ids become classes 0, 1, ...
@@ -21,10 +24,7 @@ def read_coco(folder: Path, split: str, *, strict: bool = False, single_class: b
     Raises:
         ValueError: naming the file, the entry and the remedy.
     """
-    found = sorted((folder / "annotations").glob(f"instances_{split}*.json"))
-    if len(found) != 1:
-        raise ValueError(f"{folder}/annotations has {len(found)} files instances_{split}*.json; it needs one.")
-    file = found[0]
+    file, roots = annotation_file(folder, split)
     content = read_json(file)
     images = entries(content, "images", file, ("id", "file_name"))
     categories = entries(content, "categories", file, ("id",))
@@ -55,9 +55,8 @@ def read_coco(folder: Path, split: str, *, strict: bool = False, single_class: b
             where = f"{file}: annotation {annotation.get('id')!r}"
             category = annotation.get("category_id")
             if ident(category) not in class_of:
-                raise ValueError(
-                    f"{where} has category_id {category!r}, but the categories are {', '.join(class_of)}. Correct one."
-                )
+                known = ", ".join(class_of)[:80]
+                raise ValueError(f"{where} has category_id {category!r}, but the categories are {known}. Correct one.")
             box = to_fractions(pixel_box(annotation, where), size)
             check_box(box, size, where)
             if box[2] <= 0 or box[3] <= 0:
@@ -66,8 +65,26 @@ def read_coco(folder: Path, split: str, *, strict: bool = False, single_class: b
                 rows[bool(annotation.get("iscrowd"))].append([0 if single_class else class_of[ident(category)], *box])
         return Labels(size, *rows, left_out)
 
-    paths = image_paths(folder, file.stem.removeprefix("instances_"), [image["file_name"] for image in images])
+    paths = image_paths(file, roots, [str(image["file_name"]) for image in images])
     return read_all(names, paths, read_labels, strict=strict, notes=notes)
+
+
+def is_coco(folder: Path) -> bool:
+    """Whether a folder has COCO's layout."""
+    return (folder / "annotations").is_dir() or any(folder.glob(f"*/{EXPORTED}"))
+
+
+def annotation_file(folder: Path, split: str) -> tuple[Path, list[Path]]:
+    """The file of a split's annotations, and the folders in which its images may be."""
+    exported = [folder / name / EXPORTED for name in (split, *(["valid"] if split == "val" else []))]
+    found = sorted((folder / "annotations").glob(f"instances_{split}*.json")) or [f for f in exported if f.is_file()]
+    if len(found) != 1:
+        raise ValueError(f"{folder}/annotations has {len(found)} files instances_{split}*.json; it needs one.")
+    file = found[0]
+    if file.name == EXPORTED:
+        return file, [file.parent]
+    name = file.stem.removeprefix("instances_")
+    return file, [folder / name, folder / "images" / name, folder / "images", folder]
 
 
 def ident(value: Any) -> str:
@@ -119,16 +136,15 @@ def classes(categories: list[dict[str, Any]], file: Path) -> tuple[list[str], di
     return [str(c["name"]) for c in categories], class_of
 
 
-def image_paths(folder: Path, name: str, file_names: list[Any]) -> list[Path]:
-    """Paths of the images, from the first of the usual folders that has any of them."""
-    roots = (folder / name, folder / "images" / name, folder / "images", folder)
-    root = next((r for r in roots if any((r / str(f)).is_file() for f in file_names)), None)
+def image_paths(file: Path, roots: list[Path], file_names: list[str]) -> list[Path]:
+    """Paths of the images, from the first of `roots` that has any of them."""
+    root = next((r for r in roots if any((r / name).is_file() for name in file_names)), None)
     if root is None:
         raise ValueError(
-            f"{folder / 'annotations'}/instances_{name}.json lists {file_names[0]}, but neither that nor any other "
-            f"of its images is in {', '.join(map(str, roots))}. Put them into one of these."
+            f"{file} lists {file_names[0]}, but neither that nor any other of its images is in "
+            f"{', '.join(map(str, roots))}. Put them into one of these."
         )
-    return [root / str(f) for f in file_names]
+    return [root / name for name in file_names]
 
 
 def check_size(image: dict[str, Any], size: tuple[int, int], path: Path) -> None:

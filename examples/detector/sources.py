@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from examples.detector.coco_format import read_coco
+from examples.detector.coco_format import is_coco, read_coco
 from examples.detector.data import Dataset, read_all
 from examples.detector.yolo_labels import read_label_file
 from examples.detector.yolo_paths import class_names, label_files, read_data_yaml, split_images
@@ -35,7 +35,7 @@ def read_data(source: str | Path, split: str, *, strict: bool = False, single_cl
         data = read_yolo(source, split, **options)
     elif not source.is_dir():
         raise ValueError(f"--data {source}: there is no such file or folder.")
-    elif (source / "annotations").is_dir():
+    elif is_coco(source):
         data = read_coco(source, split, **options)
     else:
         files = [source / "data.yaml"] if (source / "data.yaml").is_file() else sorted(source.glob("*.y*ml"))

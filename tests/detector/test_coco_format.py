@@ -184,3 +184,13 @@ def test_one_file_to_a_split(coco):
     content = {"images": [{"id": 1, "file_name": "c.png"}], "annotations": [], "categories": [{"id": 2, "name": "cat"}]}
     (folder / "annotations" / "instances_test.json").write_text(json.dumps(content))
     assert len(read_data(folder, "test")) == 1
+
+
+def test_an_export_with_the_annotations_beside_the_images_is_read(coco):
+    folder = coco()
+    (folder / "train2017").rename(folder / "valid")
+    annotations(folder).rename(folder / "valid" / "_annotations.coco.json")
+    (folder / "annotations").rmdir()
+    data = read_data(folder, "val")
+    assert data.images[0] == folder / "valid" / "a.jpg"
+    assert data.classes[0].tolist() == [1, 0]
