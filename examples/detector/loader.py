@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import grain
 import numpy as np
@@ -55,9 +55,10 @@ class TrainingSamples:
         batch_size: int,
         labels: int,
         seed: int,
+        sizes: Sequence[int],
     ):
         self.source, self.augmentation, self.seed, self.labels = source, augmentation, seed, labels
-        self.per_epoch = batches * batch_size
+        self.batch_size, self.per_epoch, self.sizes = batch_size, batches * batch_size, sizes
         self.epochs = epochs
 
     def __len__(self) -> int:
@@ -73,6 +74,8 @@ class TrainingSamples:
         count, size = len(self.source.dataset), self.source.size
         index = int(self.order(epoch)[place])
         pixels, labels = augment(rng, index, count, self.source, size, self.augmentation)
+        chosen = np.random.default_rng([self.seed, 2, int(sample) // self.batch_size]).choice(self.sizes)
+        pixels = fitted(np.ascontiguousarray(pixels), int(chosen))
         return {"image": np.ascontiguousarray(pixels), **padded(labels, size, self.labels)}
 
 
@@ -119,6 +122,15 @@ def batch_shape(ratios: np.ndarray, size: int) -> tuple[int, int]:
     return rows, columns
 
 
+def training_sizes(size: int, multi_scale: bool) -> list[int]:
+    """Sizes of training batches: `size` or, with `multi_scale`, up to five from half of it to 1.5 times.
+
+    YOLOv5 draws from all multiples of the stride in that range; each would be a compilation of some minutes.
+    """
+    factors = (0.5, 0.75, 1.0, 1.25, 1.5) if multi_scale else (1.0,)
+    return sorted({max(1, round(size * factor / STRIDE)) * STRIDE for factor in factors})
+
+
 def padded(labels: np.ndarray, size: int, length: int) -> dict[str, np.ndarray]:
     """Corners in pixels to the loss's labels: fractions, padded with class -1."""
     boxes, classes = np.zeros((length, 4), np.float32), np.full(length, -1, np.int32)
@@ -140,6 +152,7 @@ def training_batches(
     threads: int = 2,
     cache: int = 1 << 30,
     shard: tuple[int, int] = (0, 1),
+    multi_scale: bool = False,
 ) -> Batches:
     """Batches of the whole run.
 
@@ -152,6 +165,7 @@ def training_batches(
         threads: threads that load, of each process.
         cache: bytes of fitted images to keep in memory.
         shard: (index, count) of this process: which part of each batch it loads.
+        multi_scale: whether each batch is resized to one of `training_sizes`, chosen by chance.
     """
     batches = len(dataset) // batch_size
     if batches == 0:
@@ -164,8 +178,9 @@ def training_batches(
     labels = max(8, -(-most // 8) * 8)
     source = Source(dataset, size, cache)
     samples = TrainingSamples(
-        source, augmentation, epochs=epochs, batches=batches, batch_size=batch_size, labels=labels, seed=seed
-    )
+        source, augmentation, epochs=epochs, batches=batches, batch_size=batch_size, labels=labels, seed=seed,
+        sizes=training_sizes(size, multi_scale),
+    )  # fmt: skip
     mine = batch_size // shard[1]
     whole = grain.MapDataset.source(samples)
     if shard[1] > 1:

@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from examples.detector.augment import Augmentation, colour, fitted, flip, letterbox, mosaic, warp
-from examples.detector.loader import batch_shape, training_batches, validation_batches
+from examples.detector.loader import batch_shape, training_batches, training_sizes, validation_batches
 from examples.detector.loss import Gains, detection_loss
 from examples.detector.scenes import scenes
 from examples.detector.sources import read_data
@@ -127,6 +128,23 @@ def test_validation_batches_hold_images_of_like_proportions(tmp_path):
     np.testing.assert_array_equal(batches[0]["image"][1][18:78, 20:140], fitted(data.pixels(4), 120))
 
 
+def test_with_multi_scale_batches_are_resized_versions_of_the_same(images, whole):
+    assert training_sizes(640, True) == [320, 480, 640, 800, 960]
+    assert training_sizes(64, True) == [32, 64, 96]
+    assert training_sizes(64, False) == [64]
+    run = RUN | {"epochs": 6}
+    batches = list(training_batches(images, Augmentation(), multi_scale=True, **run))
+    sides = [b["image"].shape[1] for b in batches]
+    assert set(sides) == {32, 64, 96}
+    assert all(b["image"].shape == (4, side, side, 3) for b, side in zip(batches, sides, strict=True))
+    for batch, plain in zip(batches, whole, strict=False):
+        assert np.array_equal(batch["boxes"], plain["boxes"])  # fractions
+        for image, original in zip(batch["image"], plain["image"], strict=True):
+            assert np.array_equal(image, fitted(original, len(image)))
+    again = training_batches(images, Augmentation(), multi_scale=True, shard=(1, 2), **run)
+    assert [b["image"].shape[:2] for b in again] == [(2, side) for side in sides]
+
+
 def square(colour_=(255, 0, 0), corners=(10, 20, 30, 50)):
     """A grey image with one coloured box, and its label."""
     pixels = np.full((64, 64, 3), 114, np.uint8)
@@ -192,6 +210,6 @@ def test_images_without_boxes_make_a_batch_with_a_finite_loss(yolo):
     batch = next(iter(training_batches(data, Augmentation(), size=64, batch_size=2, epochs=1, seed=0)))
     assert (batch["classes"] == -1).all()
     raw = [jnp.zeros((2, 3, n, n, 7)) for n in (8, 4, 2)]
-    value, parts = detection_loss(raw, batch["boxes"], batch["classes"], Gains())
+    value, parts = jax.jit(detection_loss, static_argnums=3)(raw, batch["boxes"], batch["classes"], Gains())
     assert np.isfinite(value)
     assert float(parts[0]) == float(parts[2]) == 0 < float(parts[1])  # nothing but "no object here" to learn
