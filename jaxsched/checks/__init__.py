@@ -6,6 +6,8 @@ from jaxsched.checks._annotations import Rate as Rate
 from jaxsched.checks._binding import Check as Check
 from jaxsched.checks._binding import argument_checks as argument_checks
 from jaxsched.checks._binding import argument_roles as argument_roles
+from jaxsched.checks._binding import bind as bind
+from jaxsched.checks._binding import check_of as check_of
 from jaxsched.checks._binding import checked as checked
 from jaxsched.checks._binding import static_arguments as static_arguments
 from jaxsched.checks._did_you_mean import did_you_mean as did_you_mean

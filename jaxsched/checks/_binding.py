@@ -7,8 +7,8 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -33,11 +33,7 @@ def checked(
     A check is part of the annotation; ``otherwise`` is for arguments without one, and ``check_all`` takes all by name.
     """
     name = function.__name__
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise TypeError(_explain_call(name, signature, kwargs, error)) from None
-    bound.apply_defaults()
+    bound = bind(name, signature, args, kwargs)
     checks = argument_checks(function)
     arguments: dict[str, Any] = {}
     try:
@@ -54,30 +50,104 @@ def checked(
     return arguments
 
 
-def _explain_call(name: str, signature: inspect.Signature, kwargs: Mapping[str, Any], error: Exception) -> str:
+def bind(
+    name: str,
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    other_words: Mapping[str, str] = types.MappingProxyType({}),
+) -> inspect.BoundArguments:
+    """The arguments of a call by name, defaults included.
+
+    Raises:
+        TypeError: If they do not fit, saying which was probably meant; ``other_words`` are those of other libraries.
+    """
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(_explain_call(name, signature, kwargs, error, other_words)) from None
+    bound.apply_defaults()
+    return bound
+
+
+def _explain_call(
+    name: str, signature: inspect.Signature, kwargs: Mapping[str, Any], error: Exception, other_words: Mapping[str, str]
+) -> str:
     known = list(signature.parameters)
     problems = []
     for given in kwargs:
         if given not in known:
-            problems.append(f"there is no argument {short(given)}{did_you_mean(given, known) or '.'}")
-    text = ", ".join(str(p.replace(annotation=inspect.Parameter.empty)) for p in signature.parameters.values())
-    return f"{name}: {' '.join(problems) or f'{error}.'} It is called as {name}({text})."
+            meant = f"; did you mean {other_words[given]!r}?" if given in other_words else did_you_mean(given, known)
+            problems.append(f"there is no argument {short(given)}{meant or '.'}")
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    text = signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+    return f"{name}: {' '.join(problems) or f'{error}.'} It is called as {name}{text}."
 
 
 @functools.cache
 def argument_checks(function: Callable[..., Any]) -> dict[str, Check]:
     """The check of each parameter, from its annotation. Cached: the annotations of a function do not change."""
-    checks: dict[str, Check] = {}
-    for name, hint in typing.get_type_hints(function, include_extras=True).items():
-        options = _options(hint)
-        for extra in _metadata(options):
-            if callable(extra):
-                checks[name] = _optional(extra) if types.NoneType in options else extra
-        if hint in (str, bool):
-            checks[name] = functools.partial(_check_type, hint)
-        elif typing.get_origin(hint) is collections.abc.Callable:
-            checks[name] = _check_callable
-    return checks
+    hints = typing.get_type_hints(function, include_extras=True)
+    found = {name: check_of(hint) for name, hint in hints.items()}
+    return {name: check for name, check in found.items() if check}
+
+
+def check_of(hint: Any) -> Check | None:
+    """The check that an annotation stands for, or None where it has none.
+
+    ``Annotated[..., check, ...]``: its checks in turn; ``Literal[...]``: one of these; ``bool``, ``str``: of this type;
+    ``tuple[X, Y]``: two values, each with its own check; ``X | None``: None, or what X is.
+    """
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _in_turn([check for check in hint.__metadata__ if callable(check)] or [check_of(options[0])])
+    if origin in (typing.Union, types.UnionType):
+        present = [option for option in options if option is not types.NoneType]
+        if len(present) == len(options):
+            return next(filter(None, map(check_of, present)), None)
+        if len(present) == 1 and typing.get_origin(present[0]) is typing.Literal:
+            return _one_of(None, *typing.get_args(present[0]))
+        check = next(filter(None, map(check_of, present)), None)
+        return check and _optional(check)
+    if origin is typing.Literal:
+        return _one_of(*options)
+    if origin is tuple and Ellipsis not in options:
+        return _tuple_of([check_of(option) for option in options])
+    if hint in (str, bool):
+        return functools.partial(_check_type, hint)
+    return _check_callable if origin is collections.abc.Callable else None
+
+
+def _in_turn(checks: Sequence[Check | None]) -> Check | None:
+    given = [check for check in checks if check]
+    if len(given) < 2:
+        return given[0] if given else None
+
+    def check_all(name: str, value: Any) -> Any:
+        for check in given:
+            value = check(name, value)
+        return value
+
+    return check_all
+
+
+def _one_of(*allowed: Any) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if not any(value is option or (isinstance(value, str) and value == option) for option in allowed):
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {short(value)}")
+        return value
+
+    return check
+
+
+def _tuple_of(checks: Sequence[Check | None]) -> Check:
+    def check_each(name: str, value: Any) -> Any:
+        if not isinstance(value, tuple | list) or len(value) != len(checks):
+            raise ValueError(f"{name} must be a tuple of {len(checks)} numbers, got {short(value)}")
+        pairs = enumerate(zip(checks, value, strict=True))
+        return tuple(check(f"{name}[{i}]", item) if check else item for i, (check, item) in pairs)
+
+    return check_each
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from jaxsched.checks import short
 from jaxsched.groups._glob import matches
 from jaxsched.groups._parameters import ROLES, Parameter
 
@@ -59,7 +60,7 @@ def glob(pattern: str) -> Condition:
         {'body': {'w': 'slow'}, 'head': {'w': 'fast'}}
     """
     if not isinstance(pattern, str) or not pattern:
-        raise TypeError(f"glob: a pattern is a text such as 'head/**', got {pattern!r}")
+        raise TypeError(f"glob: a pattern is a text such as 'head/**', got {short(pattern)}")
     return Condition("glob", (pattern,))
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxsched.checks import short
 from jaxsched.groups._conditions import Match, as_condition, role
 from jaxsched.groups._flat import FlatGroups
 from jaxsched.groups._parameters import Parameter, Tree, parameters
@@ -81,7 +82,9 @@ def as_rules(rules: Rules | None) -> tuple[Rule, ...]:
     rule: Any
     for i, rule in enumerate(rules):
         if isinstance(rule, str) or not isinstance(rule, tuple) or len(rule) not in (2, 3):
-            raise TypeError(f"rules[{i}] must be a pair (match, group name) such as ('head/**', 'head'), got {rule!r}")
+            raise TypeError(
+                f"rules[{i}] must be a pair (match, group name) such as ('head/**', 'head'), got {short(rule)}"
+            )
         full = Rule(*rule)
         if not isinstance(full.group, str):
             raise TypeError(f"rules[{i}]: the group must be a name, got {full.group!r}")

@@ -9,44 +9,63 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
-from jaxsched.numerics import ema_step
-from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
-from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
+from jaxsched.optimizers._hyperparameters import Fraction, Groups, NonNegative, Values
+from jaxsched.optimizers._moments import second_moment
+from jaxsched.optimizers._optimizer import optimizer
+from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
 
+def _slots(values: Values) -> Mapping[str, SlotInit]:
+    del values
+    return {"square_avg": zeros, "acc_delta": zeros}
+
+
+def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
+    del param
+    square = second_moment(slots["square_avg"], gradient, h.rho)
+    delta = jnp.sqrt(slots["acc_delta"] + h.eps) / jnp.sqrt(square + h.eps) * gradient
+    return -h.lr * delta, {"square_avg": square, "acc_delta": second_moment(slots["acc_delta"], delta, h.rho)}
+
+
+_ADADELTA = UpdateRule(_update, _slots, averages=("rho",))
+
+
+@optimizer(_ADADELTA)
 def adadelta(
-    lr: Hyperparameter = 1.0,
-    rho: Hyperparameter = 0.9,
-    eps: Hyperparameter = 1e-6,
-    weight_decay: Hyperparameter = 0.0,
+    lr: NonNegative = 1.0,
+    rho: Fraction = 0.9,
+    eps: NonNegative = 1e-6,
+    weight_decay: NonNegative = 0.0,
     *,
     maximize: bool = False,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Adadelta, as ``torch.optim.Adadelta``.
+    """Adadelta, as ``torch.optim.Adadelta``.
 
-    With :math:`g_t = \nabla f(p_{t-1}) + \lambda\, p_{t-1}`,
+    With the averages v and u of squares, which start at 0::
 
-    .. math::
-        v_t = \rho v_{t-1} + (1 - \rho)\, g_t^2, \qquad
-        d_t = \frac{\sqrt{u_{t-1} + \epsilon}}{\sqrt{v_t + \epsilon}}\, g_t, \qquad
-        u_t = \rho u_{t-1} + (1 - \rho)\, d_t^2, \qquad p_t = p_{t-1} - \eta_t\, d_t
+        g = gradient + weight_decay * p
+        v = rho * v + (1 - rho) * g**2
+        d = sqrt(u + eps) / sqrt(v + eps) * g
+        u = rho * u + (1 - rho) * d**2
+        p = p - lr * d
 
     Args:
-        lr: Learning rate :math:`\eta`, >= 0.
-        rho: :math:`\rho`, in [0, 1].
-        eps: :math:`\epsilon`, inside both roots, >= 0.
-        weight_decay: :math:`\lambda`, >= 0; added to the gradient.
+        lr: Learning rate, >= 0.
+        rho: Weight of the past in both averages, in [0, 1].
+        eps: Inside both roots, >= 0.
+        weight_decay: Added to the gradient, times the parameter, >= 0.
         maximize: Climb instead.
-        groups: For a group's name what it overrides, or None to freeze it.
+        groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 
     Returns:
         An optax transformation. Equal to ``optax.adadelta(lr)``.
 
     Raises:
-        ValueError: If a number is out of its range, or a group or hyperparameter is not known.
+        ValueError: If a number is out of its range, or there is no such group or hyperparameter.
+        TypeError: If an argument is not known or of the wrong type.
 
     Source: ``torch/optim/adadelta.py``, torch 2.13.0.
 
@@ -58,26 +77,3 @@ def adadelta(
         >>> round(float(updates["kernel"][0]), 6)
         -0.003162
     """
-    defaults = {
-        "lr": lr,
-        "rho": rho,
-        "eps": eps,
-        "weight_decay": weight_decay,
-        "maximize": maximize,
-    }
-    return lift(_ADADELTA, defaults, groups, rules)
-
-
-def _slots(values: Values) -> Mapping[str, SlotStart]:
-    del values
-    return {"square_avg": zeros, "acc_delta": zeros}
-
-
-def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
-    del param
-    square = ema_step(slots["square_avg"], jnp.square(gradient), h.rho)
-    delta = jnp.sqrt(slots["acc_delta"] + h.eps) / jnp.sqrt(square + h.eps) * gradient
-    return -h.lr * delta, {"square_avg": square, "acc_delta": ema_step(slots["acc_delta"], jnp.square(delta), h.rho)}
-
-
-_ADADELTA = UpdateRule("adadelta", _update, _slots, averages=("rho",))

@@ -9,51 +9,111 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
-from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift
-from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
+from jaxsched.optimizers._hyperparameters import AtLeastOne, Groups, NonNegative, NonPositive, Values
+from jaxsched.optimizers._optimizer import optimizer
+from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 
 
+def _slots(values: Values) -> Mapping[str, SlotInit]:
+    del values
+    return {"row_var": _mean_over(-1), "col_var": _mean_over(-2), "variance": _full}
+
+
+def _mean_over(axis: int) -> SlotInit:
+    def start(param: jax.Array, values: Values) -> jax.Array:
+        del values
+        return jnp.zeros_like(param.mean(axis, keepdims=True)) if param.ndim > 1 else jnp.zeros((), param.dtype)
+
+    return start
+
+
+def _full(param: jax.Array, values: Values) -> jax.Array:
+    del values
+    return jnp.zeros_like(param) if param.ndim < 2 else jnp.zeros((), param.dtype)
+
+
+def _per_step(h: Hypers) -> Mapping[str, jax.Array]:
+    count = h.count.astype(h.lr.dtype)
+    return {"new_weight": count**h.beta2_decay, "relative_lr": jnp.minimum(h.lr, jax.lax.rsqrt(count))}
+
+
+def _rms(x: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.mean(jnp.square(x)))
+
+
+def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
+    eps1, eps2 = h.eps
+    smallest = jnp.finfo(h.dtype).eps
+    eps1 = smallest if eps1 is None else jnp.where(jnp.isnan(eps1), smallest, eps1)  # NaN: None in this group alone
+    square = jnp.square(gradient)
+    if gradient.ndim < 2:
+        variance = slots["variance"] + h.new_weight * (square - slots["variance"])
+        new = {**slots, "variance": variance}
+    else:
+        row = slots["row_var"] + h.new_weight * (square.mean(-1, keepdims=True) - slots["row_var"])
+        col = slots["col_var"] + h.new_weight * (square.mean(-2, keepdims=True) - slots["col_var"])
+        variance = row * col / jnp.maximum(row.mean(-2, keepdims=True), eps1)
+        new = {**slots, "row_var": row, "col_var": col}
+    direction = gradient / jnp.sqrt(jnp.maximum(variance, eps1 * eps1))
+    size = jnp.maximum(eps2, _rms(param)) * h.relative_lr
+    update = -size / jnp.maximum(1, _rms(direction) / h.d) * direction
+    return update if h.decay == "none" else update - h.lr * h.weight_decay * param, new
+
+
+def _why_untrainable(shape: tuple[int, ...], dtype: jax.typing.DTypeLike, values: Values) -> str | None:
+    del shape, values
+    return "is complex" if jnp.issubdtype(dtype, jnp.complexfloating) else None
+
+
+_ADAFACTOR = UpdateRule(
+    _update, _slots, _per_step, weight_decay="own", elementwise=False, why_untrainable=_why_untrainable
+)
+
+
+@optimizer(_ADAFACTOR)
 def adafactor(
-    lr: Hyperparameter = 1e-2,
-    beta2_decay: Hyperparameter = -0.8,
-    eps: tuple[Hyperparameter | None, Hyperparameter] = (None, 1e-3),
-    d: Hyperparameter = 1.0,
-    weight_decay: Hyperparameter = 0.0,
+    lr: NonNegative = 1e-2,
+    beta2_decay: NonPositive = -0.8,
+    eps: tuple[NonNegative | None, NonNegative] = (None, 1e-3),
+    d: AtLeastOne = 1.0,
+    weight_decay: NonNegative = 0.0,
     *,
     maximize: bool = False,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Adafactor, as ``torch.optim.Adafactor``.
+    """Adafactor, as ``torch.optim.Adafactor``.
 
-    With :math:`\operatorname{rms}(x) = \|x\| / \sqrt{n}` and :math:`\beta_t = 1 - t^{\,\kappa}`,
+    At the t-th update, from 1, with rms(x) the root of the mean of the squares of x::
 
-    .. math::
-        \alpha_t = \max(\epsilon_2, \operatorname{rms}(p_{t-1})) \cdot \min(\eta_t, 1 / \sqrt{t}), \qquad
-        u_t = \frac{g_t}{\sqrt{\max(v_t, \epsilon_1^2)}}, \qquad
-        p_t = (1 - \eta_t \lambda)\, p_{t-1} - \frac{\alpha_t}{\max(1, \operatorname{rms}(u_t) / d)}\, u_t
+        beta = 1 - t**beta2_decay
+        step = max(eps[1], rms(p)) * min(lr, 1 / sqrt(t))
+        u = g / sqrt(max(v, eps[0]**2))
+        p = p - lr * weight_decay * p - step / max(1, rms(u) / d) * u
 
-    For an array with two axes or more, :math:`v_t = R_t C_t / \max(\bar R_t, \epsilon_1)` with the moving averages (by
-    :math:`\beta_t`) of the squared gradients' means over the last axis, :math:`R`, and over the one before, :math:`C`;
-    for others :math:`v_t` is the moving average itself. The last two axes of a kernel are inputs and outputs in
-    Flax, and of a convolution its window in torch.
+    For an array of two axes or more, ``v = R * C / max(mean(R), eps[0])``, where R is the moving average (by beta) of
+    the squared gradient's mean over the last axis, and C of that over the axis before. For others v is the moving
+    average of the squared gradient itself. The last two axes of a kernel are inputs and outputs in Flax, and of a
+    convolution its window in torch.
 
     Args:
-        lr: Largest relative step :math:`\eta`, >= 0.
-        beta2_decay: :math:`\kappa`, <= 0.
-        eps: :math:`\epsilon_1, \epsilon_2`; None is the distance of 1 from the next number of the parameter's dtype.
-        d: Where the update's rms is clipped, >= 1.
-        weight_decay: :math:`\lambda`, >= 0, decoupled.
+        lr: Largest relative step, >= 0.
+        beta2_decay: Power of t in beta, <= 0.
+        eps: The least root of v, and the least rms of a parameter, each >= 0. None for the first is the distance from 1
+            to the next number of the parameter's dtype.
+        d: The largest rms of u, >= 1.
+        weight_decay: Decoupled, >= 0.
         maximize: Climb instead.
-        groups: For a group's name what it overrides, or None to freeze it.
+        groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 
     Returns:
         An optax transformation. ``optax.adafactor`` factors the two largest axes from a size of 128 on, adds its
-        epsilon to the squares, and has no limit of :math:`1 / \sqrt{t}`.
+        epsilon to the squares, and has no limit of ``1 / sqrt(t)``.
 
     Raises:
-        ValueError: If a number is out of its range, or a group or hyperparameter is not known.
+        ValueError: If a number is out of its range, or there is no such group or hyperparameter.
+        TypeError: If an argument is not known or of the wrong type.
 
     Source: ``torch/optim/_adafactor.py``, torch 2.13.0. Complex parameters are refused, as there.
 
@@ -65,66 +125,3 @@ def adafactor(
         >>> round(float(updates["kernel"][0]), 6)
         -0.1
     """
-    defaults = {
-        "lr": lr,
-        "beta2_decay": beta2_decay,
-        "eps": eps,
-        "d": d,
-        "weight_decay": weight_decay,
-        "maximize": maximize,
-    }
-    return lift(_ADAFACTOR, defaults, groups, rules)
-
-
-def _slots(values: Values) -> Mapping[str, SlotStart]:
-    del values
-    return {"row_var": _mean_over(-1), "col_var": _mean_over(-2), "variance": _whole}
-
-
-def _mean_over(axis: int) -> SlotStart:
-    def start(param: jax.Array, values: Values) -> jax.Array:
-        del values
-        return jnp.zeros_like(param.mean(axis, keepdims=True)) if param.ndim > 1 else jnp.zeros((), param.dtype)
-
-    return start
-
-
-def _whole(param: jax.Array, values: Values) -> jax.Array:
-    del values
-    return jnp.zeros_like(param) if param.ndim < 2 else jnp.zeros((), param.dtype)
-
-
-def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
-    count = h.count.astype(h.lr.dtype)
-    return {"new_share": count**h.beta2_decay, "relative_lr": jnp.minimum(h.lr, jax.lax.rsqrt(count))}
-
-
-def _rms(x: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.mean(jnp.square(x)))
-
-
-def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
-    eps1, eps2 = h.eps
-    smallest = jnp.finfo(h.dtype).eps
-    eps1 = smallest if eps1 is None else jnp.where(jnp.isnan(eps1), smallest, eps1)
-    square = jnp.square(gradient)
-    if gradient.ndim < 2:
-        variance = slots["variance"] + h.new_share * (square - slots["variance"])
-        new = {**slots, "variance": variance}
-    else:
-        row = slots["row_var"] + h.new_share * (square.mean(-1, keepdims=True) - slots["row_var"])
-        col = slots["col_var"] + h.new_share * (square.mean(-2, keepdims=True) - slots["col_var"])
-        variance = row * col / jnp.maximum(row.mean(-2, keepdims=True), eps1)
-        new = {**slots, "row_var": row, "col_var": col}
-    direction = gradient / jnp.sqrt(jnp.maximum(variance, eps1 * eps1))
-    size = jnp.maximum(eps2, _rms(param)) * h.relative_lr
-    update = -size / jnp.maximum(1, _rms(direction) / h.d) * direction
-    return update if h.decay == "none" else update - h.lr * h.weight_decay * param, new
-
-
-def _refuses(shape: tuple[int, ...], dtype: jax.typing.DTypeLike, values: Values) -> str | None:
-    del shape, values
-    return "is complex" if jnp.issubdtype(dtype, jnp.complexfloating) else None
-
-
-_ADAFACTOR = UpdateRule("adafactor", _update, _slots, _prepare, weight_decay="own", elementwise=False, refuses=_refuses)

@@ -9,44 +9,65 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
-from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift
-from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
+from jaxsched.optimizers._hyperparameters import Groups, NonNegative, NonNegativeNumber, Values
+from jaxsched.optimizers._optimizer import optimizer
+from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 
 
+def _slots(values: Values) -> Mapping[str, SlotInit]:
+    del values
+    return {"sum": lambda param, values: jnp.full_like(param, values["initial_accumulator_value"])}
+
+
+def _per_step(h: Hypers) -> Mapping[str, jax.Array]:
+    return {"decayed_lr": h.lr / (1 + (h.count.astype(h.lr.dtype) - 1) * h.lr_decay)}
+
+
+def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
+    del param
+    total = slots["sum"] + jnp.square(gradient)
+    return -h.decayed_lr * gradient / (jnp.sqrt(total) + h.eps), {"sum": total}
+
+
+_ADAGRAD = UpdateRule(_update, _slots, _per_step)
+
+
+@optimizer(_ADAGRAD)
 def adagrad(
-    lr: Hyperparameter = 1e-2,
-    lr_decay: Hyperparameter = 0.0,
-    weight_decay: Hyperparameter = 0.0,
-    initial_accumulator_value: Hyperparameter = 0.0,
-    eps: Hyperparameter = 1e-10,
+    lr: NonNegative = 1e-2,
+    lr_decay: NonNegative = 0.0,
+    weight_decay: NonNegative = 0.0,
+    initial_accumulator_value: NonNegativeNumber = 0.0,
+    eps: NonNegative = 1e-10,
     *,
     maximize: bool = False,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Adagrad, as ``torch.optim.Adagrad``.
+    """Adagrad, as ``torch.optim.Adagrad``.
 
-    With :math:`g_t = \nabla f(p_{t-1}) + \lambda\, p_{t-1}`,
+    At the t-th update, from 1::
 
-    .. math::
-        s_t = s_{t-1} + g_t^2, \qquad
-        p_t = p_{t-1} - \frac{\eta_t}{1 + (t - 1)\, \delta}\, \frac{g_t}{\sqrt{s_t} + \epsilon}
+        g = gradient + weight_decay * p
+        s = s + g**2
+        p = p - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)
 
     Args:
-        lr: Learning rate :math:`\eta`, >= 0.
-        lr_decay: :math:`\delta`, >= 0.
-        weight_decay: :math:`\lambda`, >= 0; added to the gradient.
-        initial_accumulator_value: :math:`s_0`, >= 0; a number.
-        eps: :math:`\epsilon`, outside the root, >= 0.
+        lr: Learning rate, >= 0.
+        lr_decay: How fast the learning rate falls, >= 0.
+        weight_decay: Added to the gradient, times the parameter, >= 0.
+        initial_accumulator_value: s before the first update, >= 0: a number, no schedule.
+        eps: Outside the root, >= 0.
         maximize: Climb instead.
-        groups: For a group's name what it overrides, or None to freeze it.
+        groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 
     Returns:
         An optax transformation. ``optax.adagrad`` starts at 0.1 and has another epsilon inside the root.
 
     Raises:
-        ValueError: If a number is out of its range, or a group or hyperparameter is not known.
+        ValueError: If a number is out of its range, or there is no such group or hyperparameter.
+        TypeError: If an argument is not known or of the wrong type.
 
     Source: ``torch/optim/adagrad.py``, torch 2.13.0.
 
@@ -58,29 +79,3 @@ def adagrad(
         >>> round(float(updates["kernel"][0]), 6)
         -0.1
     """
-    defaults = {
-        "lr": lr,
-        "lr_decay": lr_decay,
-        "weight_decay": weight_decay,
-        "initial_accumulator_value": initial_accumulator_value,
-        "eps": eps,
-        "maximize": maximize,
-    }
-    return lift(_ADAGRAD, defaults, groups, rules)
-
-
-def _slots(values: Values) -> Mapping[str, SlotStart]:
-    return {"sum": lambda param, values: jnp.full_like(param, values["initial_accumulator_value"])}
-
-
-def _prepare(h: Hypers) -> Mapping[str, jax.Array]:
-    return {"decayed_lr": h.lr / (1 + (h.count - 1) * h.lr_decay)}
-
-
-def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
-    del param
-    total = slots["sum"] + jnp.square(gradient)
-    return -h.decayed_lr * gradient / (jnp.sqrt(total) + h.eps), {"sum": total}
-
-
-_ADAGRAD = UpdateRule("adagrad", _update, _slots, _prepare)

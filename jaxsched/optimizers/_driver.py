@@ -1,15 +1,15 @@
 """From an update rule on one array to an optax transformation on a tree, with groups and schedules.
 
-A rule is a pure function ``(gradient, slots, param, h) -> (update, slots)`` on arrays. The driver does what all
-optimizers share: groups, schedules, one count, maximisation, weight decay, dtypes. What differs is the rule.
+The driver does what all optimizers share: groups, schedules, one count, maximisation, weight decay, dtypes. What
+differs is the rule. It runs in Python once, when a step is traced; what it leaves in the compiled step is the rule's
+arithmetic on each array and, beside that, a few operations on numbers of each group.
 """
 
 from __future__ import annotations
 
 import functools
-import types
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,116 +18,99 @@ from jax.typing import ArrayLike
 
 from jaxsched import groups as grouping
 from jaxsched.metric import internal as plateaus
-from jaxsched.numerics import as_step
-from jaxsched.optimizers import _hyperparameters as hyper
+from jaxsched.numerics import as_step, compute_dtype
+from jaxsched.optimizers._hyperparameters import Definition, Groups, Values
+from jaxsched.optimizers._norm import clip_by_norm
+from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 from jaxsched.optimizers._state import OptimizerState
-
-Slots = dict[str, jax.Array]
-Hypers = types.SimpleNamespace
-"""By name the hyperparameters and options of the parameter's group, ``count`` (updates, this one included, from 1),
-``dtype`` (the parameter's own), ``decay`` (see `UpdateRule`, or "none"), and what the rule's ``prepare`` added."""
-SlotStart = Callable[[jax.Array, hyper.Values], jax.Array]
-"""From a parameter and its hyperparameters (not evaluated) to what its slot holds before the first update."""
+from jaxsched.optimizers._values import evaluate, is_zero, values_of
 
 
-def zeros(param: jax.Array, values: hyper.Values) -> jax.Array:
-    del values
-    return jnp.zeros_like(param)
-
-
-class UpdateRule(NamedTuple):
-    """An optimizer's equation on one array."""
-
-    name: str
-    update: Callable[[jax.Array, Slots, jax.Array, Hypers], tuple[jax.Array, Slots]]
-    """``(gradient, slots, param, h) -> (what is added to the parameter, slots)``. Complex arrays come as pairs of real
-    ones, on a last axis."""
-    slots: Callable[[hyper.Values], Mapping[str, SlotStart]]
-    """From the hyperparameters of a group to the slots it needs. What any group needs, all parameters have."""
-    prepare: Callable[[Hypers], Mapping[str, jax.Array]] | None = None
-    """Computes once per step what all arrays of a group share; its ``h`` has the numbers of all groups at once, [] or
-    [groups], and no options."""
-    shared: Mapping[str, float] = {}
-    """What groups keep from step to step, and its start. ``prepare`` finds it in ``h``, and returns the next."""
-    averages: tuple[str, ...] = ()
-    """The hyperparameters that say what an average keeps of itself: in ``h`` they are `Shares`."""
-    weight_decay: str = "coupled"
-    """"coupled": added to the gradient. "decoupled": the parameter shrinks by ``lr * weight_decay`` first. "own": the
-    rule does it itself. Where there is an option ``decoupled_weight_decay``, that decides."""
-    elementwise: bool = True
-    """Whether each number is updated by itself, so that `flatten_groups` may join arrays."""
-    refuses: Callable[[tuple[int, ...], Any, hyper.Values], str | None] = lambda shape, dtype, values: None
-    """From a parameter's shape, dtype and hyperparameters to why the rule cannot train it, or None."""
-
-
-def lift(
+def as_transformation(
+    definition: Definition,
     rule: UpdateRule,
-    defaults: Mapping[str, Any],
-    groups: hyper.Groups | None,
+    given: Mapping[str, Any],
+    groups: Groups | None,
     rules: grouping.Rules | None,
-    **fixed: Any,
+    check: Callable[[Sequence[Values]], None] | None = None,
+    fixed: Mapping[str, Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """The transformation that applies ``rule`` to each parameter with the hyperparameters of its group.
 
-    ``fixed`` are options of the rule that are the same for all groups. ``update(gradients, state, params, *,
-    step=None)``: schedules are evaluated at ``step``, which is the count of updates unless given (as `accumulate`
-    does, so that they go on counting batches).
+    ``update(gradients, state, params, *, step=None)`` evaluates the schedules at ``step``, which is the count of
+    updates unless given (as `accumulate` does, so that they go on counting batches).
+
+    Args:
+        definition: What the optimizer's signature says.
+        rule: The equation on one array.
+        given: The hyperparameters for all groups.
+        groups: What single groups override.
+        rules: Which parameter belongs to which group; by role where left out.
+        check: A check of each group's hyperparameters together.
+        fixed: Options of the rule that the signature leaves out.
     """
+    optimizer = definition.name
     ruled = _required(grouping.as_rules(rules), groups or {}, given=rules is not None)
     names = tuple(dict.fromkeys(r.group for r in ruled))
-    by_group = hyper.by_group(rule.name, defaults, groups, names)
+    by_group = definition.by_group(given, groups, names)
     active = {name: values for name, values in sorted(by_group.items()) if values is not None}
-    options = {name: _options(rule, values, fixed) for name, values in active.items()}
+    if check:
+        check(list(active.values()))
+    numeric = [name for name, argument in definition.arguments.items() if not argument.is_option]
+    options = {name: _options(rule, definition, values, fixed or {}) for name, values in active.items()}
     driven = {name: values for name, values in active.items() if plateaus.definitions(values)}
-    starts: dict[str, SlotStart] = {}
+    initial_slots: dict[str, SlotInit] = {}
     for values in active.values():
-        starts = {**rule.slots(values), **starts}
+        initial_slots = {**rule.slots(values), **initial_slots}
     assignment = _Assignment(ruled)
 
-    def evaluate(step: ArrayLike, leaves: list[Any], plateau: Mapping[str, Any]) -> hyper.Values:
-        wide = any(_compute_dtype(leaf) in (jnp.float64, jnp.complex128) for leaf in leaves)
+    def evaluated(step: ArrayLike, leaves: list[Any], plateau: Mapping[str, Any]) -> Values:
+        wide = any(compute_dtype(leaf) in (jnp.float64, jnp.complex128) for leaf in leaves)
         dtype = jnp.dtype(jnp.float64 if wide else jnp.float32)
         present = [plateaus.resolve(values, plateau.get(name, {})) for name, values in active.items()]
-        return hyper.evaluate(present, step, dtype, rule.averages)
+        try:
+            return evaluate(present, numeric, step, dtype, rule.averages)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{optimizer}: {error}") from error
 
-    def report(numbers: hyper.Values) -> hyper.Values:
-        return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), hyper.values_of(numbers))
+    def report(numbers: Values) -> Values:
+        return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), values_of(numbers))
 
     def init(params: Any) -> OptimizerState:
         if isinstance(params, grouping.FlatGroups) and not rule.elementwise:
             raise ValueError(
-                f"{rule.name}: it looks at whole arrays, which flatten_groups joins; leave it out, and build a recipe "
+                f"{optimizer}: it looks at whole arrays, which flatten_groups joins; leave it out, and build a recipe "
                 "without flatten=True"
             )
-        leaves, structure = _flatten(params)
-        of = assignment(params)
-        for leaf, path, group in zip(leaves, of.paths, of.groups, strict=True):
+        leaves, structure = jax.tree.flatten(params)
+        assigned = assignment(params)
+        for leaf, path, group in zip(leaves, assigned.paths, assigned.groups, strict=True):
             dtype = jnp.result_type(leaf)
             if group not in active:
                 continue
             if not jnp.issubdtype(dtype, jnp.inexact):
                 raise TypeError(
-                    f"{rule.name}: parameter {path!r} is {dtype}; only floating ones can be trained. Keep it out of "
+                    f"{optimizer}: parameter {path!r} is {dtype}; only floating ones can be trained. Keep it out of "
                     "the tree, or freeze its group with None."
                 )
-            if why := rule.refuses(jnp.shape(leaf), dtype, active[group]):
+            if why := rule.why_untrainable(jnp.shape(leaf), dtype, active[group]):
                 raise ValueError(
-                    f"{rule.name}: parameter {path!r} {why}; give it another optimizer with optax.partition, or freeze "
+                    f"{optimizer}: parameter {path!r} {why}; give it another optimizer with optax.partition, or freeze "
                     "its group with None"
                 )
 
-        def start(slot: SlotStart, leaf: Any, group: str) -> jax.Array:
-            param = _pairs(jnp.asarray(leaf).astype(_compute_dtype(leaf)))
+        def first(slot: SlotInit, leaf: Any, group: str) -> jax.Array:
+            param = _pairs(jnp.asarray(leaf).astype(compute_dtype(leaf)))
             return _unpaired(slot(param, active[group]) if group in active else jnp.zeros_like(param), leaf)
 
         slots = {
-            name: structure.unflatten([start(slot, *each) for each in zip(leaves, of.groups, strict=True)])
+            name: structure.unflatten([first(slot, *each) for each in zip(leaves, assigned.groups, strict=True)])
             if leaves
             else params  # nothing to train, or optax.tree.map_params asking where parameters go
-            for name, slot in starts.items()
+            for name, slot in initial_slots.items()
         }
         plateau = {name: plateaus.start(values) for name, values in driven.items()}
-        numbers = report(evaluate(0, leaves, plateau))
+        numbers = report(evaluated(0, leaves, plateau))
         dtype = next((row.dtype for row in jax.tree.leaves(numbers)), jnp.float32)
         shared = {name: jnp.full(len(active), value, dtype) for name, value in rule.shared.items()}
         count, bias_offset = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
@@ -138,20 +121,26 @@ def lift(
     ) -> tuple[Any, OptimizerState]:
         del extra
         if params is None:
-            raise ValueError(f"{rule.name}: update needs the parameters: tx.update(gradients, opt_state, params)")
-        _check_state(rule.name, state, active, starts)
-        gradients, structure = _flatten(updates)
+            raise ValueError(f"{optimizer}: update needs the parameters: tx.update(gradients, opt_state, params)")
+        _check_state(optimizer, state, active, initial_slots)
+        gradients, structure = jax.tree.flatten(updates)
         leaves = structure.flatten_up_to(params)
         slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
-        numbers = evaluate(state.count if step is None else as_step(step), leaves, plateau)
+        numbers = evaluated(state.count if step is None else as_step(step), leaves, plateau)
+        assigned = assignment(params).groups
+        if rule.max_norm is not None and numbers and numbers[rule.max_norm] is not None:
+            trained = [i for i, group in enumerate(assigned) if group in active]
+            clipped = clip_by_norm([gradients[i] for i in trained], jnp.ravel(numbers[rule.max_norm])[0])
+            for i, gradient in zip(trained, clipped, strict=True):
+                gradients[i] = gradient
         count = jnp.asarray(optax.safe_increment(state.count))
         total = count + state.bias_offset
         total = jnp.where((state.bias_offset > 0) & (total < count), count, total)  # a sum beyond int32 is negative
-        prepared: Mapping[str, jax.Array] = state.shared
-        if rule.prepare and active:
-            prepared = rule.prepare(Hypers(**numbers, **state.shared, count=total))
-        of_group = dict(zip(active, _by_group({**numbers, **prepared}, len(active)), strict=True))
+        per_step: Mapping[str, jax.Array] = state.shared
+        if rule.per_step and active:
+            per_step = rule.per_step(Hypers(**numbers, **state.shared, count=total))
+        of_group = dict(zip(active, _by_group({**numbers, **per_step}, len(active)), strict=True))
 
         def one(i: int, group: str) -> tuple[jax.Array, Slots]:
             own = {name: leaves[i] for name, leaves in slots.items()}
@@ -161,16 +150,16 @@ def lift(
                 gradients[i], own, leaves[i], total, of_group[group], equation=rule.update, options=options[group]
             )
 
-        results = [one(i, group) for i, group in enumerate(assignment(params).groups)]
+        results = [one(i, group) for i, group in enumerate(assigned)]
         new_slots = {name: structure.unflatten([own[name] for _, own in results]) for name in slots}
-        shared = {name: jnp.broadcast_to(prepared[name], (len(active),)) for name in rule.shared}
+        shared = {name: jnp.broadcast_to(per_step[name], (len(active),)) for name in rule.shared}
         new_state = OptimizerState(count, state.groups, report(numbers), shared, new_slots, plateau, state.bias_offset)
         return structure.unflatten([own for own, _ in results]), new_state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _check_state(optimizer: str, state: Any, groups: hyper.Values, slots: Mapping[str, SlotStart]) -> None:
+def _check_state(optimizer: str, state: Any, groups: Values, slots: Mapping[str, SlotInit]) -> None:
     """That a state is of this optimizer: of other groups it would name the wrong ones, and without a slot not go on."""
     if not isinstance(state, OptimizerState):
         raise TypeError(
@@ -190,7 +179,7 @@ def _listed(names: Mapping[str, Any]) -> str:
     return ", ".join(map(repr, sorted(names))) or "none"
 
 
-def _required(ruled: tuple[grouping.Rule, ...], groups: hyper.Groups, given: bool) -> tuple[grouping.Rule, ...]:
+def _required(ruled: tuple[grouping.Rule, ...], groups: Groups, given: bool) -> tuple[grouping.Rule, ...]:
     """The rules by role may match nothing, unless the user said something about their group."""
     return ruled if given else tuple(rule._replace(optional=rule.group not in groups) for rule in ruled)
 
@@ -203,38 +192,31 @@ class _Assignment:
         self.found: dict[Any, grouping.Grouped] = {}
 
     def __call__(self, params: Any) -> grouping.Grouped:
-        leaves, structure = _flatten(params)
+        leaves, structure = jax.tree.flatten(params)
         key = (structure, tuple(jnp.shape(leaf) for leaf in leaves))
         if key not in self.found:
             self.found[key] = grouping.grouped(params, self.rules)
         return self.found[key]
 
 
-def _options(rule: UpdateRule, values: hyper.Values, fixed: hyper.Values) -> tuple[tuple[str, Any], ...]:
+def _options(
+    rule: UpdateRule, definition: Definition, values: Values, fixed: Mapping[str, Any]
+) -> tuple[tuple[str, Any], ...]:
     """What is known of a group when the optimizer is made; hashable, so that the rule is traced once for each."""
-    known = {**hyper.options(values), **fixed}
+    known = {**{name: values[name] for name, own in definition.arguments.items() if own.is_option}, **fixed}
     decay = rule.weight_decay
     if "decoupled_weight_decay" in known:
         decay = "decoupled" if known["decoupled_weight_decay"] else "coupled"
-    if "weight_decay" not in values or hyper.is_zero(values["weight_decay"]):
+    if "weight_decay" not in values or is_zero(values["weight_decay"]):
         decay = "none"
     return tuple(sorted({**known, "decay": decay}.items()))
 
 
-def _by_group(numbers: hyper.Values, groups: int) -> list[hyper.Values]:
+def _by_group(numbers: Values, groups: int) -> list[Values]:
     """For each group its own of the numbers, [] or [1]."""
-    rows, structure = _flatten(numbers)
+    rows, structure = jax.tree.flatten(numbers)
     columns = [[row] * groups if row.ndim == 0 else jax.lax.split(row, (1,) * groups) for row in rows]
     return [structure.unflatten(own) for own in zip(*columns, strict=True)] if rows else [{}] * groups
-
-
-def _flatten(tree: Any) -> tuple[list[Any], Any]:
-    return jax.tree.flatten(tree)
-
-
-def _compute_dtype(leaf: Any) -> Any:
-    """Arithmetic and slots are float32 for half precision, and the parameter's own dtype from there on."""
-    return jnp.promote_types(jnp.result_type(leaf), jnp.float32)
 
 
 def _pairs(x: jax.Array) -> jax.Array:
@@ -251,13 +233,13 @@ def _update_array(
     slots: Slots,
     param: jax.Array,
     count: jax.Array,
-    numbers: hyper.Values,
+    numbers: Values,
     *,
     equation: Callable[..., tuple[jax.Array, Slots]],
     options: tuple[tuple[str, Any], ...],
 ) -> tuple[jax.Array, Slots]:
     """One parameter's update, in its own dtype, and its slots. Jitted: traced once for all arrays of a shape."""
-    out, compute = jnp.result_type(param), _compute_dtype(param)
+    out, compute = jnp.result_type(param), compute_dtype(param)
     values = jax.tree.map(lambda number: number.astype(jnp.finfo(compute).dtype).reshape(()), numbers)
     h = Hypers(**dict(options), **values, count=count, dtype=out)
     gradient, at, own = jax.tree.map(_pairs, (jnp.asarray(gradient).astype(compute), param.astype(compute), slots))

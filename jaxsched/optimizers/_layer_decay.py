@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jaxsched.checks import short
 from jaxsched.groups import Match, Rule, as_condition
 from jaxsched.optimizers._hyperparameters import Hyperparameter
 
@@ -40,7 +41,7 @@ def layer_decay(
     if not layers:
         raise ValueError("layer_decay: there must be at least one layer")
     if not decay > 0:
-        raise ValueError(f"layer_decay: decay must be positive, got {decay!r}")
+        raise ValueError(f"layer_decay: decay must be positive, got {short(decay)}")
     rules, groups = [], {}
     for i, match in enumerate(layers):
         name, rate = f"layer {i}", decay ** (len(layers) - 1 - i) * lr  # type: ignore[operator]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,8 @@ from jax.typing import ArrayLike
 
 from jaxsched.groups import FlatGroups
 from jaxsched.numerics import as_step, replicate, reshard_like
-from jaxsched.optimizers._hyperparameters import Hyperparameter, check
+from jaxsched.optimizers._hyperparameters import NonNegative, PositiveCount
+from jaxsched.optimizers._optimizer import checked_arguments
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._strong_wolfe import Point, strong_wolfe
 from jaxsched.schedules import value_at
@@ -22,46 +23,50 @@ from jaxsched.schedules import value_at
 GROUP = "all"
 
 
+@checked_arguments
 def lbfgs(
-    lr: Hyperparameter = 1.0,
-    max_iter: int = 20,
-    max_eval: int | None = None,
+    lr: NonNegative = 1.0,
+    max_iter: PositiveCount = 20,
+    max_eval: PositiveCount | None = None,
     tolerance_grad: float = 1e-7,
     tolerance_change: float = 1e-9,
-    history_size: int = 100,
-    line_search_fn: str | None = None,
+    history_size: PositiveCount = 100,
+    line_search_fn: Literal["strong_wolfe"] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""L-BFGS, as ``torch.optim.LBFGS``: up to ``max_iter`` iterations in each update.
+    """L-BFGS, as ``torch.optim.LBFGS``: up to ``max_iter`` iterations in each update.
 
-    .. math::
-        d_k = -H_k\, g_k, \qquad p_{k+1} = p_k + t_k\, d_k, \qquad t_1 = \eta \min(1, 1 / \|g_1\|_1), \quad t_k = \eta
+    In the k-th iteration, from 1, with the gradient g and the estimate H of the inverse Hessian::
 
-    :math:`H_k` comes from the last ``history_size`` pairs :math:`s = t d,\ y = g_{k+1} - g_k` with
-    :math:`y \cdot s > 10^{-10}`, by the two-loop recursion, starting from :math:`(s \cdot y) / (y \cdot y)` of the
-    newest. An update ends after ``max_iter`` iterations or ``max_eval`` evaluations, where :math:`\max |g| \le`
-    ``tolerance_grad``, and where :math:`-g \cdot d`, :math:`\max |t d|` or the change of the value falls to
-    ``tolerance_change``.
+        d = -H @ g
+        t = lr * min(1, 1 / sum(abs(g))) if k == 1 else lr
+        p = p + t * d
+
+    H comes from the last ``history_size`` pairs of ``s = t * d`` and y, the change of the gradient, with
+    ``y @ s > 1e-10``, by the two-loop recursion, starting from ``(s @ y) / (y @ y)`` of the newest. An update ends
+    after ``max_iter`` iterations or ``max_eval`` evaluations, where ``max(abs(g)) <= tolerance_grad``, and where
+    ``-g @ d``, ``max(abs(t * d))`` or the change of the value falls to ``tolerance_change``.
 
     ``update(gradient, state, params, value=..., grad=..., value_fn=...)`` takes optax's extra arguments, as
-    ``optax.lbfgs`` does: the value and gradient at ``params`` and the function, of the parameters alone, that gives the
-    value. There is one group, named "all", as torch has.
+    ``optax.lbfgs`` does: the value and gradient at ``params`` and the function, of the parameters alone, that returns
+    the value. There is one group, named "all", as torch has.
 
     Args:
-        lr: :math:`\eta`, >= 0.
+        lr: Learning rate, >= 0.
         max_iter: Iterations to an update, at most.
         max_eval: Evaluations to an update, at most; None: 1.25 times ``max_iter``.
-        tolerance_grad: See above.
-        tolerance_change: See above.
+        tolerance_grad: The largest entry of the gradient at which an update ends.
+        tolerance_change: The change of the value or of a parameter at which an update ends.
         history_size: Pairs that are kept.
         line_search_fn: None, or "strong_wolfe". That needs evaluations: with ``max_iter=1`` give a ``max_eval`` of 25,
             or each step that does not lower the value is not made, as in torch.
 
     Returns:
         An optax transformation. With ``max_iter=1`` and no line search equal to ``optax.lbfgs(lr, 100,
-        linesearch=None)`` but for the first step, which optax divides by :math:`\|g\|_2`.
+        linesearch=None)`` but for the first step, which optax divides by the gradient's norm.
 
     Raises:
         ValueError: If a number is out of its range, or ``value`` or ``value_fn`` is missing.
+        TypeError: If an argument is not known or of the wrong type, or a parameter is not real.
 
     Source: ``torch/optim/lbfgs.py``, torch 2.13.0. Its ``step`` evaluates first; here ``value`` and ``grad`` are that.
 
@@ -76,13 +81,7 @@ def lbfgs(
         >>> bool(jnp.allclose(optax.apply_updates(params, updates), 1.0, atol=1e-3))
         True
     """
-    check("lbfgs", "lr", lr)
     max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
-    for name, number in (("max_iter", max_iter), ("max_eval", max_eval), ("history_size", history_size)):
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"lbfgs: {name} must be a whole number >= 1, got {number!r}")
-    if line_search_fn not in (None, "strong_wolfe"):
-        raise ValueError(f"lbfgs: line_search_fn must be None or 'strong_wolfe', got {line_search_fn!r}")
 
     def init(params: Any) -> OptimizerState:
         if isinstance(params, FlatGroups):
@@ -171,22 +170,25 @@ def lbfgs(
 
 
 class _Memory(NamedTuple):
-    """What is kept from iteration to iteration, of all parameters as one vector."""
+    """What is kept from iteration to iteration, of all n parameters as one vector.
+
+    Attributes:
+        gradient: At the last iteration; float [n].
+        move: What the last iteration added; float [n].
+        changes: Of the gradient, the newest last; float [history_size, n].
+        moves: Of the parameters, beside ``changes``; float [history_size, n].
+        kept: How many of them there are; int32 [].
+        scale: Of the first guess of the inverse Hessian; float [].
+        iterations: So far; int32 [].
+    """
 
     gradient: jax.Array
-    """At the last iteration; float [n]."""
     move: jax.Array
-    """What the last iteration added; float [n]."""
     changes: jax.Array
-    """Of the gradient, the newest last; float [history_size, n]."""
     moves: jax.Array
-    """Of the parameters, beside ``changes``; float [history_size, n]."""
     kept: jax.Array
-    """How many of them there are; int32 []."""
     scale: jax.Array
-    """Of the first guess of the inverse Hessian; float []."""
     iterations: jax.Array
-    """So far; int32 []."""
 
 
 class _Carry(NamedTuple):

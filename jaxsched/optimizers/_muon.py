@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,153 +12,13 @@ import optax
 
 from jaxsched.groups import Rules
 from jaxsched.numerics import ema_step, replicate, reshard_like
-from jaxsched.optimizers._driver import Hypers, Slots, SlotStart, UpdateRule, lift, zeros
-from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, Values
+from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, NonNegative, SmallCount, Values
+from jaxsched.optimizers._optimizer import optimizer
+from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
-
-
-def muon(
-    lr: Hyperparameter = 1e-3,
-    weight_decay: Hyperparameter = 0.1,
-    momentum: Hyperparameter = 0.95,
-    nesterov: bool = True,
-    ns_coefficients: tuple[Hyperparameter, Hyperparameter, Hyperparameter] = COEFFICIENTS,
-    eps: Hyperparameter = 1e-7,
-    ns_steps: int = STEPS,
-    adjust_lr_fn: str | None = None,
-    *,
-    outputs: str = "first",
-    ns_dtype: str = "bfloat16",
-    groups: Groups | None = None,
-    rules: Rules | None = None,
-) -> optax.GradientTransformationExtraArgs:
-    r"""Muon, as ``torch.optim.Muon``: for matrices only.
-
-    .. math::
-        b_t = b_{t-1} + (1 - \mu_t)(g_t - b_{t-1}), \qquad
-        d_t = (1 - \mu_t)\, g_t + \mu_t\, b_t \text{ (Nesterov), or } b_t, \\
-        p_t = (1 - \eta_t \lambda)\, p_{t-1} - \eta_t\, r\, \operatorname{orthogonal}(d_t)
-
-    ``orthogonal`` divides by the norm and makes all singular values about 1: ``ns_steps`` times
-    :math:`X \leftarrow a X + (b\, X X^\top + c\, (X X^\top)^2) X`. The ratio :math:`r` is
-    :math:`\sqrt{\max(1, \text{outputs} / \text{inputs})}`, or :math:`0.2 \sqrt{\max(\text{outputs}, \text{inputs})}`.
-
-    Args:
-        lr: Learning rate :math:`\eta`, >= 0.
-        weight_decay: :math:`\lambda`, >= 0, decoupled.
-        momentum: :math:`\mu`, >= 0.
-        nesterov: Nesterov's momentum.
-        ns_coefficients: :math:`a, b, c`.
-        eps: The least norm that is divided by, >= 0.
-        ns_steps: How often, below 100.
-        adjust_lr_fn: The ratio: "original" or None, or "match_rms_adamw".
-        outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
-        ns_dtype: In what the singular values are made equal; torch's is bfloat16, off by some 3e-3.
-        groups: For a group's name what it overrides, or None to freeze it.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
-
-    Returns:
-        An optax transformation; for other parameters combine it with another, as in ``examples/two_optimizers.py``.
-        ``optax.contrib.muon`` corrects the momentum's bias, has another ratio and adds epsilon to the norm.
-
-    Raises:
-        ValueError: If a number is out of its range, a group or hyperparameter is not known, or a parameter is no
-            matrix.
-
-    Source: ``torch/optim/_muon.py``, torch 2.13.0.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxsched as js
-        >>> tx = js.muon(lr=0.1, ns_dtype="float32")
-        >>> params = {"kernel": jnp.eye(2)}
-        >>> updates, state = tx.update(params, tx.init(params), params)
-        >>> round(float(updates["kernel"][0, 0]), 4)
-        -0.1208
-    """
-    if not isinstance(ns_steps, int) or not 0 <= ns_steps < 100:
-        raise ValueError(f"muon: ns_steps must be a whole number from 0 to 99, got {ns_steps!r}")
-    defaults = {
-        "lr": lr,
-        "weight_decay": weight_decay,
-        "momentum": momentum,
-        "nesterov": nesterov,
-        "ns_coefficients": ns_coefficients,
-        "eps": eps,
-        "adjust_lr_fn": adjust_lr_fn,
-        "outputs": outputs,
-        "ns_dtype": ns_dtype,
-    }
-    return lift(_MUON, defaults, groups, rules, ns_steps=ns_steps)
-
-
-def musgd(
-    lr: Hyperparameter = 1e-3,
-    momentum: Hyperparameter = 0.0,
-    weight_decay: Hyperparameter = 0.0,
-    nesterov: bool = False,
-    use_muon: bool = False,
-    muon: Hyperparameter = 0.5,
-    sgd: Hyperparameter = 0.5,
-    *,
-    outputs: str = "first",
-    ns_dtype: str = "bfloat16",
-    groups: Groups | None = None,
-    rules: Rules | None = None,
-) -> optax.GradientTransformationExtraArgs:
-    r"""Ultralytics' MuSGD: in groups with ``use_muon`` a step of Muon and then one of SGD, in others SGD.
-
-    .. math::
-        b_t = \mu_t\, b_{t-1} + (1 - \mu_t)\, \nabla f, \qquad
-        q_t = p_{t-1} - \eta_t\, m\, r\, \operatorname{orthogonal}((1 - \mu_t)\, \nabla f + \mu_t\, b_t), \\
-        g_t = \nabla f + \lambda\, q_t, \qquad c_t = \mu_t\, c_{t-1} + g_t, \qquad
-        p_t = q_t - \eta_t\, s\, (g_t + \mu_t\, c_t)
-
-    with Nesterov's momentum; without, :math:`b_t` and :math:`c_t` stand in the brackets. Where ``use_muon`` is not set,
-    :math:`q_t = p_{t-1}` and :math:`s = 1`. ``orthogonal`` is that of `muon`, of the kernel as a matrix with a row for
-    each output, divided by its norm + 1e-7. The ratio :math:`r` is :math:`\sqrt{\max(1, h / w)}` of the last two axes
-    in torch's order: outputs and inputs of a matrix, the window of a convolution.
-
-    Args:
-        lr: Learning rate :math:`\eta`, >= 0.
-        momentum: :math:`\mu`, >= 0.
-        weight_decay: :math:`\lambda`, >= 0; only of SGD's part.
-        nesterov: Nesterov's momentum, of both parts.
-        use_muon: Whether the group's parameters, of two axes or more, take Muon's step too.
-        muon: :math:`m`, >= 0.
-        sgd: :math:`s`, >= 0.
-        outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
-        ns_dtype: As for `muon`.
-        groups: For a group's name what it overrides, or None to freeze it.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
-
-    Raises:
-        ValueError: If a number is out of its range, a group or hyperparameter is not known, or a parameter with
-            ``use_muon`` has fewer than two axes.
-
-    Source: ``ultralytics/optim/muon.py``, Ultralytics 8.4.190; written from its behaviour.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxsched as js
-        >>> tx = js.optimizers.musgd(lr=0.1, groups={"weight": dict(use_muon=True)}, ns_dtype="float32")
-        >>> params = {"kernel": jnp.eye(2), "bias": jnp.ones(2)}
-        >>> updates, state = tx.update(params, tx.init(params), params)
-        >>> round(float(updates["kernel"][0, 0]), 4), round(float(updates["bias"][0]), 4)
-        (-0.1054, -0.1)
-    """
-    defaults = {
-        "lr": lr,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "nesterov": nesterov,
-        "use_muon": use_muon,
-        "muon": muon,
-        "sgd": sgd,
-        "outputs": outputs,
-        "ns_dtype": ns_dtype,
-    }
-    return lift(_MUSGD, defaults, groups, rules)
+Dtype = Literal["bfloat16", "float16", "float32", "float64"]
 
 
 def _orthogonal(matrix: jax.Array, divisor: jax.Array, coefficients: Any, steps: int, dtype: Any) -> jax.Array:
@@ -233,7 +93,7 @@ def _torch_axes(ndim: int) -> tuple[int, ...]:
     return (ndim - 1, ndim - 2, *range(ndim - 2))
 
 
-def _musgd_slots(values: Values) -> Mapping[str, SlotStart]:
+def _musgd_slots(values: Values) -> Mapping[str, SlotInit]:
     return {"momentum": zeros, **({"muon_momentum": zeros} if values["use_muon"] else {})}
 
 
@@ -249,20 +109,141 @@ def _no_kernel(shape: tuple[int, ...], dtype: Any, values: Values) -> str | None
 
 
 _MUON = UpdateRule(
-    "muon",
     _update_muon,
     lambda values: {"momentum": zeros},
     averages=("momentum",),
     weight_decay="decoupled",
     elementwise=False,
-    refuses=_no_matrix,
+    why_untrainable=_no_matrix,
 )
 _MUSGD = UpdateRule(
-    "musgd",
     _update_musgd,
     _musgd_slots,
     averages=("momentum",),
     weight_decay="own",
     elementwise=False,
-    refuses=_no_kernel,
+    why_untrainable=_no_kernel,
 )
+
+
+@optimizer(_MUON)
+def muon(
+    lr: NonNegative = 1e-3,
+    *,
+    weight_decay: NonNegative = 0.1,
+    momentum: NonNegative = 0.95,
+    nesterov: bool = True,
+    ns_coefficients: tuple[Hyperparameter, Hyperparameter, Hyperparameter] = COEFFICIENTS,
+    eps: NonNegative = 1e-7,
+    ns_steps: SmallCount = STEPS,
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
+    outputs: Literal["first", "last"] = "first",
+    ns_dtype: Dtype = "bfloat16",
+    groups: Groups | None = None,
+    rules: Rules | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Muon, as ``torch.optim.Muon``: for matrices only.
+
+    With b starting at 0::
+
+        b = momentum * b + (1 - momentum) * gradient
+        d = (1 - momentum) * gradient + momentum * b (Nesterov), or b
+        p = (1 - lr * weight_decay) * p - lr * ratio * orthogonal(d)
+
+    ``orthogonal`` divides by the norm and makes all singular values about 1: with ``(a, b, c) = ns_coefficients`` it
+    computes ``X = a * X + (b * X @ X.T + c * (X @ X.T)**2) @ X``, ``ns_steps`` times. The ratio is
+    ``sqrt(max(1, outputs / inputs))``, or ``0.2 * sqrt(max(outputs, inputs))``.
+
+    Args:
+        lr: Learning rate, >= 0.
+        weight_decay: Decoupled, >= 0. By name only: in torch it stands where `sgd` has the momentum.
+        momentum: Momentum, >= 0.
+        nesterov: Nesterov's momentum.
+        ns_coefficients: The coefficients a, b, c above.
+        eps: The least norm that is divided by, >= 0.
+        ns_steps: How often, from 0 to 99.
+        adjust_lr_fn: The ratio: "original" or None, or "match_rms_adamw".
+        outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
+        ns_dtype: In what the singular values are made equal; torch's is bfloat16, off by some 3e-3.
+        groups: What single groups override, by name; None freezes a group.
+        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+
+    Returns:
+        An optax transformation; for other parameters combine it with another, as in ``examples/two_optimizers.py``.
+        ``optax.contrib.muon`` corrects the momentum's bias, has another ratio and adds epsilon to the norm.
+
+    Raises:
+        ValueError: If a number is out of its range, there is no such group or hyperparameter, or a parameter is no
+            matrix.
+        TypeError: If an argument is not known or of the wrong type.
+
+    Source: ``torch/optim/_muon.py``, torch 2.13.0.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> tx = js.muon(lr=0.1, ns_dtype="float32")
+        >>> params = {"kernel": jnp.eye(2)}
+        >>> updates, state = tx.update(params, tx.init(params), params)
+        >>> round(float(updates["kernel"][0, 0]), 4)
+        -0.1208
+    """
+
+
+@optimizer(_MUSGD)
+def musgd(
+    lr: NonNegative = 1e-3,
+    momentum: NonNegative = 0.0,
+    weight_decay: NonNegative = 0.0,
+    nesterov: bool = False,
+    use_muon: bool = False,
+    muon: NonNegative = 0.5,
+    sgd: NonNegative = 0.5,
+    *,
+    outputs: Literal["first", "last"] = "first",
+    ns_dtype: Dtype = "bfloat16",
+    groups: Groups | None = None,
+    rules: Rules | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Ultralytics' MuSGD: in groups with ``use_muon`` a step of Muon and then one of SGD, in others SGD.
+
+    With Nesterov's momentum, where a and b start at 0::
+
+        a = momentum * a + (1 - momentum) * gradient
+        q = p - lr * muon * ratio * orthogonal((1 - momentum) * gradient + momentum * a)
+        g = gradient + weight_decay * q
+        b = momentum * b + g
+        p = q - lr * sgd * (g + momentum * b)
+
+    Without, a and b stand in the brackets. Where ``use_muon`` is not set, ``q = p`` and ``sgd`` is taken as 1.
+    ``orthogonal`` is that of `muon`, of the kernel as a matrix with a row for each output, divided by its norm + 1e-7.
+    The ratio is ``sqrt(max(1, h / w))`` of the last two axes in torch's order: outputs and inputs of a matrix, the
+    window of a convolution.
+
+    Args:
+        lr: Learning rate, >= 0.
+        momentum: Momentum, >= 0.
+        weight_decay: Of SGD's part only, >= 0.
+        nesterov: Nesterov's momentum, of both parts.
+        use_muon: Whether the group's parameters, of two axes or more, take Muon's step too.
+        muon: Factor of Muon's step, >= 0.
+        sgd: Factor of SGD's step, >= 0.
+        outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
+        ns_dtype: As for `muon`.
+        groups: What single groups override, by name; None freezes a group.
+        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+
+    Raises:
+        ValueError: If a number is out of its range, there is no such group or hyperparameter, or a parameter with
+            ``use_muon`` has fewer than two axes.
+        TypeError: If an argument is not known or of the wrong type.
+
+    Source: ``ultralytics/optim/muon.py``, Ultralytics 8.4.190; written from its behaviour.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js
+        >>> tx = js.optimizers.musgd(lr=0.1, groups={"weight": dict(use_muon=True)}, ns_dtype="float32")
+        >>> params = {"kernel": jnp.eye(2), "bias": jnp.ones(2)}
+        >>> updates, state = tx.update(params, tx.init(params), params)
+        >>> round(float(updates["kernel"][0, 0]), 4), round(float(updates["bias"][0]), 4)
+        (-0.1054, -0.1)
+    """

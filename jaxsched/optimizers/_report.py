@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax.typing import ArrayLike
 
+from jaxsched.checks import short
 from jaxsched.groups import reboxed, unboxed
 from jaxsched.metric.internal import FOLLOWERS, State, States
 from jaxsched.numerics import real
@@ -38,7 +39,7 @@ def report_metric(opt_state: Any, metric: ArrayLike) -> Any:
     """
 
     if isinstance(metric, str | bytes | None):
-        raise TypeError(f"report_metric: the metric must be a number, got {metric!r}")
+        raise TypeError(f"report_metric: the metric must be a number, got {short(metric)}")
     metric = real(metric)
     if metric.shape != ():
         raise ValueError(f"report_metric: the metric must be one number, got an array of shape {metric.shape}")

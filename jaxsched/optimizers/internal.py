@@ -1,6 +1,10 @@
 """What transforms, recipes, reports and ports use of the optimizers."""
 
-from jaxsched.optimizers._hyperparameters import by_group as by_group
-from jaxsched.optimizers._hyperparameters import check as check
-from jaxsched.optimizers._hyperparameters import is_option as is_option
+from jaxsched.optimizers._hyperparameters import AtLeastOne as AtLeastOne
+from jaxsched.optimizers._hyperparameters import Definition as Definition
+from jaxsched.optimizers._hyperparameters import Fraction as Fraction
+from jaxsched.optimizers._hyperparameters import Positive as Positive
+from jaxsched.optimizers._norm import clip_by_norm as clip_by_norm
+from jaxsched.optimizers._optimizer import checked_arguments as checked_arguments
+from jaxsched.optimizers._optimizer import definition_of as definition_of
 from jaxsched.optimizers._state import states as states

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,8 @@ import optax
 
 from jaxsched import groups as grouping
 from jaxsched import optimizers, transforms
-from jaxsched.checks import did_you_mean
-from jaxsched.optimizers import internal as hyper
+from jaxsched.checks import did_you_mean, short
+from jaxsched.optimizers.internal import Definition, definition_of
 from jaxsched.recipe._json import from_json, to_json
 from jaxsched.schedules import Value
 
@@ -83,7 +82,7 @@ class Recipe:
     """For a field, or ``group.hyperparameter``, where its number came from."""
 
     def __post_init__(self) -> None:
-        if not _takes_groups(self.optimizer):
+        if _definition(self.optimizer) is None:
             raise ValueError(_refusal(self.optimizer))
         for name in ("hyperparameters", "groups", "origin"):
             if not isinstance(getattr(self, name), Mapping):
@@ -91,7 +90,7 @@ class Recipe:
         for name in ("steps", "steps_per_epoch", "batch_size", "nominal_batch_size"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"Recipe: {name} must be a whole number >= 1 or None, got {value!r}")
+                raise ValueError(f"Recipe: {name} must be a whole number >= 1 or None, got {short(value)}")
         if self.accumulate is not None and not isinstance(self.accumulate, Accumulation):
             raise TypeError(f"Recipe: accumulate must be js.Accumulation(every=...) or None, got {self.accumulate!r}")
         groups = {name: values if values is None else _tupled(values) for name, values in self.groups.items()}
@@ -99,6 +98,7 @@ class Recipe:
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "rules", grouping.as_rules(self.rules))
         object.__setattr__(self, "notes", tuple(self.notes))
+        self.by_group()  # which checks the hyperparameters
 
     def build(self, *, flatten: bool = False) -> optax.GradientTransformationExtraArgs:
         """The optax transformation: clip, optimize, average, all inside the accumulation.
@@ -135,15 +135,9 @@ class Recipe:
     def by_group(self) -> dict[str, dict[str, Any] | None]:
         """For each group all its hyperparameters, defaults included; None where it is frozen."""
         names = tuple(dict.fromkeys(rule.group for rule in self.rules))
-        parameters = inspect.signature(getattr(optimizers, self.optimizer)).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.name not in ("groups", "rules")}
-        for name in self.hyperparameters:
-            if name not in defaults:
-                raise ValueError(
-                    f"{self.optimizer}: {name!r} is not known; the hyperparameters are {', '.join(defaults)}"
-                    f"{did_you_mean(name, tuple(defaults))}"
-                )
-        return hyper.by_group(self.optimizer, {**defaults, **self.hyperparameters}, self.groups, names)
+        definition = _definition(self.optimizer)
+        assert definition  # a recipe is made of no other
+        return definition.by_group(self.hyperparameters, self.groups, names)
 
     def to_json(self) -> str:
         """The recipe as JSON text: every number to the last digit, and no code.
@@ -168,10 +162,6 @@ class Recipe:
             ValueError: If it is no recipe, naming the field and the value.
         """
         recipe: Recipe = from_json(text, RECORDS)
-        try:
-            recipe.by_group()  # checks the hyperparameters, as build() does
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"recipe: {error}") from None
         return recipe
 
     def __eq__(self, other: object) -> bool:
@@ -192,10 +182,10 @@ class Recipe:
     def tree_flatten(self) -> Any:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         numbers = {name: fields.pop(name) for name in _NUMBERS}
-        leaves, structure = jax.tree.flatten(numbers, is_leaf=hyper.is_option)
-        static = [(i, leaf) for i, leaf in enumerate(leaves) if hyper.is_option(leaf)]
+        leaves, structure = jax.tree.flatten(numbers, is_leaf=_is_option)
+        static = [(i, leaf) for i, leaf in enumerate(leaves) if _is_option(leaf)]
         remarks = _Remarks(fields.pop("notes"), fields.pop("origin"))
-        return [leaf for leaf in leaves if not hyper.is_option(leaf)], (
+        return [leaf for leaf in leaves if not _is_option(leaf)], (
             structure,
             tuple(static),
             tuple(fields.items()),
@@ -218,7 +208,7 @@ class Recipe:
 def as_recipe(value: Any) -> Recipe:
     """``value``, which must be a recipe: a schedule or a transformation does not say enough to be reported on."""
     if not isinstance(value, Recipe):
-        raise TypeError(f'a Recipe is needed, such as js.Recipe("sgd", dict(lr=0.1)), got {value!r}')
+        raise TypeError(f'a Recipe is needed, such as js.Recipe("sgd", dict(lr=0.1)), got {short(value)}')
     return value
 
 
@@ -229,19 +219,23 @@ def _tupled(values: Any) -> Any:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def _takes_groups(name: Any) -> bool:
-    maker = getattr(optimizers, name, None) if isinstance(name, str) else None
-    return callable(maker) and {"groups", "rules"} <= inspect.signature(maker).parameters.keys()
+def _definition(name: Any) -> Definition | None:
+    """What the signature of the optimizer of this name says, or None where there is none that takes groups."""
+    return definition_of(getattr(optimizers, name, None)) if isinstance(name, str) else None
 
 
 def _refusal(name: Any) -> str:
-    known = tuple(filter(_takes_groups, dir(optimizers)))
-    text = f"Recipe: optimizer must be one of {', '.join(known)}, got {name!r}"
+    known = tuple(filter(_definition, dir(optimizers)))
+    text = f"Recipe: optimizer must be one of {', '.join(known)}, got {short(name)}"
     if not isinstance(name, str):
         return text
     if callable(getattr(optimizers, name, None)):
         return f"{text}; js.{name} has no groups, and so no place in a recipe: call it yourself"
     return text + did_you_mean(name, known)
+
+
+def _is_option(value: Any) -> bool:
+    return value is None or isinstance(value, bool | str)
 
 
 class _Remarks:

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxsched.checks import whole_length
+from jaxsched.checks import WholeLength
 from jaxsched.groups import unboxed
 from jaxsched.numerics import as_step, compute_dtype
-from jaxsched.optimizers.internal import check, states
-from jaxsched.schedules import Value, value_at
+from jaxsched.optimizers.internal import AtLeastOne, checked_arguments, states
+from jaxsched.schedules import value_at
 from jaxsched.transforms._flatten import check_form, flattened, unflattened
 
 
@@ -35,8 +35,13 @@ class AccumulateState(NamedTuple):
     """The state of what is wrapped."""
 
 
+@checked_arguments
 def accumulate(
-    inner: optax.GradientTransformation, every: Value, *, mean: bool = False, steps_per_epoch: int | None = None
+    inner: optax.GradientTransformation,
+    every: AtLeastOne,
+    *,
+    mean: bool = False,
+    steps_per_epoch: WholeLength | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Gather the gradients of several batches, then update once; schedules go on counting batches.
 
@@ -71,9 +76,6 @@ def accumulate(
         0.0
         -0.5
     """
-    check("accumulate", "every", every, {"every": (lambda value: value >= 1, ">= 1 batches")})
-    if steps_per_epoch is not None:
-        whole_length("accumulate: steps_per_epoch", steps_per_epoch)
     wrapped = optax.with_extra_args_support(inner)
 
     def init(params: Any) -> AccumulateState:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxsched.numerics import as_step, compute_dtype
-from jaxsched.optimizers.internal import check
-from jaxsched.schedules import Value, value_at
+from jaxsched.numerics import as_step
+from jaxsched.optimizers.internal import Positive, checked_arguments, clip_by_norm
+from jaxsched.schedules import value_at
 
 
-def clip_norm(max_norm: Value) -> optax.GradientTransformationExtraArgs:
+@checked_arguments
+def clip_norm(max_norm: Positive) -> optax.GradientTransformationExtraArgs:
     """Scale all gradients together so that their norm is at most ``max_norm``, with torch's formula.
 
     The factor is ``min(1, max_norm / (norm + 1e-6))``, as ``torch.nn.utils.clip_grad_norm_`` (torch 2.13.0).
@@ -31,7 +31,6 @@ def clip_norm(max_norm: Value) -> optax.GradientTransformationExtraArgs:
         >>> round(float(jnp.linalg.norm(clipped["w"])), 4)
         1.0
     """
-    check("clip_norm", "max_norm", max_norm, {"max_norm": (lambda value: value > 0, "positive")})
 
     def init(params: Any) -> optax.ScaleByScheduleState:
         del params
@@ -47,9 +46,7 @@ def clip_norm(max_norm: Value) -> optax.GradientTransformationExtraArgs:
     ) -> tuple[Any, optax.ScaleByScheduleState]:
         del params, extra
         limit = value_at(max_norm, state.count if step is None else as_step(step))
-        norm = optax.tree.norm(jax.tree.map(lambda g: g.astype(compute_dtype(g)), updates))
-        factor = jnp.minimum(1.0, limit / (norm + 1e-6))
-        scaled = jax.tree.map(lambda g: (g * factor).astype(g.dtype), updates)
-        return scaled, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
+        clipped = clip_by_norm(updates, limit, epsilon=1e-6)
+        return clipped, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -11,8 +11,8 @@ import optax
 from jaxsched.groups import unboxed, unflatten_groups
 from jaxsched.numerics import EmaWeights, compute_dtype, one_minus
 from jaxsched.optimizers import OptimizerState
-from jaxsched.optimizers.internal import check, states
-from jaxsched.schedules import Value, value_at
+from jaxsched.optimizers.internal import Fraction, checked_arguments, states
+from jaxsched.schedules import value_at
 from jaxsched.transforms._accumulate import did_update
 
 
@@ -27,7 +27,8 @@ class EmaState(NamedTuple):
     """A tree like the parameters; float32 for half precision."""
 
 
-def ema(decay: Value) -> optax.GradientTransformationExtraArgs:
+@checked_arguments
+def ema(decay: Fraction) -> optax.GradientTransformationExtraArgs:
     """An exponential moving average of the parameters: the last member of a chain.
 
     ``average = decay * average + (1 - decay) * params`` with the parameters after this update. It starts as a copy of
@@ -46,7 +47,6 @@ def ema(decay: Value) -> optax.GradientTransformationExtraArgs:
         >>> float(js.ema_params(state)["w"])
         0.5
     """
-    check("ema", "decay", decay, {"decay": (lambda value: 0 <= value <= 1, "in [0, 1]")})
 
     def shares_at(count: jax.Array) -> EmaWeights:
         now = value_at(decay, count)

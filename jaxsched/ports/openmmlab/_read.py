@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import warnings
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from jaxsched import optimizers
 from jaxsched.groups import Match
+from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
 from jaxsched.ports.openmmlab import _names, _parts
 from jaxsched.ports.openmmlab._paramwise import Multiples
@@ -177,10 +177,10 @@ def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any
     """The optimizer by torch's name, and its arguments by torch's names."""
     kind = settings.take("type")
     name = kind.rpartition(".")[2].lower() if isinstance(kind, str) else ""
-    make = getattr(optimizers, name, None)
-    if not name or not inspect.isfunction(make) or "lr" not in inspect.signature(make).parameters:
+    definition = definition_of(getattr(optimizers, name, None))
+    if definition is None:
         raise ValueError(f"{settings.where}: type {kind!r} is not an optimizer of jaxsched.optimizers")
-    known = [p for p in inspect.signature(make).parameters if p not in ("groups", "rules")]
+    known = list(definition.arguments)
     set_aside(settings, ("foreach", "fused", "capturable", "differentiable"), notes)
     arguments: dict[str, Any] = {"lr": settings.number("lr")}
     for argument in list(settings.values):
@@ -211,7 +211,8 @@ def _scale(config: Config, batch_size: int | None) -> tuple[float, int | None, s
 
 def _moved(momentum: Curve, arguments: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
     """The momentum that a schedule moves: ``momentum``, or the first of the betas."""
-    defaults = {p.name: p.default for p in inspect.signature(getattr(optimizers, optimizer)).parameters.values()}
+    definition = definition_of(getattr(optimizers, optimizer))
+    defaults = {} if definition is None else {name: own.default for name, own in definition.arguments.items()}
     if "momentum" in defaults:
         return {"momentum": momentum(arguments.get("momentum", defaults["momentum"]))}
     if "betas" not in defaults:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jaxsched import groups as grouping
 from jaxsched import optimizers
+from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
 from jaxsched.ports.torch._live import Future, futures, kind, number
 from jaxsched.recipe import Recipe
@@ -75,7 +75,8 @@ def recipe(
     groups = optimizer.param_groups
     turns = steps if steps is None or steps_per_epoch is None else -(-steps // steps_per_epoch)
     coming = [None] * len(groups) if scheduler is None else futures(optimizer, scheduler, turns)
-    known = [p for p in inspect.signature(getattr(optimizers, OPTIMIZERS[name])).parameters if p in groups[0]]
+    definition = definition_of(getattr(optimizers, OPTIMIZERS[name]))
+    known = [argument for argument in definition.arguments if argument in groups[0]] if definition else []
     names = group_names(groups)
     values = {
         names[i]: _hyperparameters(group, known, future, steps_per_epoch)
