@@ -54,6 +54,8 @@ def as_transformation(
     names = tuple(dict.fromkeys(r.group for r in ruled))
     by_group = definition.by_group(given, groups, names)
     active = {name: values for name, values in sorted(by_group.items()) if values is not None}
+    for values in active.values():
+        definition.check_shapes(values)
     if check:
         check(list(active.values()))
     numeric = [name for name, argument in definition.arguments.items() if not argument.is_option]
@@ -82,7 +84,7 @@ def as_transformation(
                 f"{optimizer}: it looks at whole arrays, which flatten_groups joins; leave it out, and build a recipe "
                 "without flatten=True"
             )
-        leaves, structure = jax.tree.flatten(params)
+        leaves, structure = _flatten(params)
         assigned = assignment(params)
         for leaf, path, group in zip(leaves, assigned.paths, assigned.groups, strict=True):
             dtype = jnp.result_type(leaf)
@@ -123,7 +125,7 @@ def as_transformation(
         if params is None:
             raise ValueError(f"{optimizer}: update needs the parameters: tx.update(gradients, opt_state, params)")
         _check_state(optimizer, state, active, initial_slots)
-        gradients, structure = jax.tree.flatten(updates)
+        gradients, structure = _flatten(updates)
         leaves = structure.flatten_up_to(params)
         slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
@@ -192,7 +194,7 @@ class _Assignment:
         self.found: dict[Any, grouping.Grouped] = {}
 
     def __call__(self, params: Any) -> grouping.Grouped:
-        leaves, structure = jax.tree.flatten(params)
+        leaves, structure = _flatten(params)
         key = (structure, tuple(jnp.shape(leaf) for leaf in leaves))
         if key not in self.found:
             self.found[key] = grouping.grouped(params, self.rules)
@@ -214,9 +216,14 @@ def _options(
 
 def _by_group(numbers: Values, groups: int) -> list[Values]:
     """For each group its own of the numbers, [] or [1]."""
-    rows, structure = jax.tree.flatten(numbers)
+    rows, structure = _flatten(numbers)
     columns = [[row] * groups if row.ndim == 0 else jax.lax.split(row, (1,) * groups) for row in rows]
     return [structure.unflatten(own) for own in zip(*columns, strict=True)] if rows else [{}] * groups
+
+
+def _flatten(tree: Any) -> tuple[list[Any], Any]:
+    """``jax.tree.flatten``, whose treedef has no type that type checkers know."""
+    return jax.tree.flatten(tree)
 
 
 def _pairs(x: jax.Array) -> jax.Array:

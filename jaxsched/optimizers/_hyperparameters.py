@@ -27,12 +27,13 @@ Values = dict[str, Any]
 # Annotations: the range of a number, as torch asks it, is known on the host; a schedule's values are not looked at.
 
 
-def _one_value(name: str, value: Any) -> Any:
-    if isinstance(value, Schedule):
-        if value.name == "from_function":  # any callable: a wrong one is found by its value at step 0
+def _number_at_step_0(name: str, value: Any) -> Any:
+    """What is no function of the step, such as an uncalled scheduler of a port, is found when it is given."""
+    if isinstance(value, Schedule) and value.name == "from_function":
+        try:
             value_at(value, 0)
-    elif jnp.shape(value) != ():
-        raise ValueError(f"{name} must be one number, got an array of shape {jnp.shape(value)}")
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
     return value
 
 
@@ -63,7 +64,7 @@ def _whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     raise ValueError(f"{name} must be a whole number {allowed}, got {short(value)}")
 
 
-Hyperparameter = Annotated[Value, _one_value]
+Hyperparameter = Annotated[Value, _number_at_step_0]
 """A number or a schedule: ours, or any function of the step."""
 NonNegative = Annotated[Hyperparameter, _within(lambda value: value >= 0, ">= 0")]
 NonNegativeNumber = Annotated[NonNegative, _no_schedule]
@@ -161,6 +162,18 @@ class Definition:
                 raise type(error)(f"{self.name}: {where}{error}") from None
         return found
 
+    def check_shapes(self, values: Mapping[str, Any]) -> None:
+        """That no value is an array of several, which only a recipe that holds many runs may have."""
+        for name, value in values.items():
+            items = enumerate(value) if isinstance(value, tuple) else [("", value)]
+            for i, item in items:
+                if hasattr(item, "dtype") and jnp.shape(item) != ():
+                    place = f"{name}[{i}]" if isinstance(value, tuple) else name
+                    raise ValueError(
+                        f"{self.name}: {place} must be one number, got an array of shape {jnp.shape(item)}; for many "
+                        "runs at once use jax.vmap"
+                    )
+
     def meant(self, name: str) -> str:
         """``"; did you mean 'lr'?"``, or nothing."""
         word = self.other_words.get(name)
@@ -210,5 +223,5 @@ def _unchecked(name: str, value: Any) -> Any:
 def _holds_value(hint: Any) -> bool:
     """Whether an annotation is a `Hyperparameter`, or a tuple or an optional one."""
     if typing.get_origin(hint) is Annotated:
-        return _one_value in hint.__metadata__
+        return _number_at_step_0 in hint.__metadata__
     return any(map(_holds_value, typing.get_args(hint)))

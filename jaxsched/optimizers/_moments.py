@@ -5,13 +5,16 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.numerics import EmaWeights
+from jaxsched.numerics import EmaWeights, ema_step
 
 
 def second_moment(average: jax.Array, gradient: jax.Array, beta: EmaWeights) -> jax.Array:
-    """``beta * average + (1 - beta) * gradient**2``, in this form as in torch.
+    """``beta * average + (1 - beta) * gradient**2``.
 
-    The square of a gradient of 1.9e19 is infinite in float32. In this form the average then stays infinite, and the
-    parameter stays where it is; the form of `ema_step` would make it ``inf - inf``, NaN, at the next update.
+    The square of a gradient of 1.9e19 is infinite in float32. The average then stays infinite, and the parameter stays
+    where it is, as in torch: the form of `ema_step`, which is closer where a deviation is computed of it, would be
+    ``inf - inf``, NaN, at the next update.
     """
-    return beta.old * average + beta.new * jnp.square(gradient)
+    square = jnp.square(gradient)
+    after = ema_step(average, square, beta)
+    return jnp.where(jnp.isnan(after), beta.old * average + beta.new * square, after)

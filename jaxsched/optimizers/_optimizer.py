@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import optax
 
@@ -16,7 +16,7 @@ from jaxsched.optimizers._rule import UpdateRule
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Transformation = optax.GradientTransformationExtraArgs
+Transformation: TypeAlias = optax.GradientTransformationExtraArgs
 
 
 def optimizer(
@@ -61,7 +61,9 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @_with_definition(function, ())
     def call(definition: Definition, arguments: dict[str, Any]) -> R:
-        return function(**definition.checked(arguments, ""))  # type: ignore[call-arg]
+        values = definition.checked(arguments, "")
+        definition.check_shapes(values)
+        return function(**values)  # type: ignore[call-arg]
 
     return call
 
@@ -87,6 +89,5 @@ def _with_definition(
 
 def definition_of(maker: Any) -> Definition | None:
     """What the signature of an optimizer says, or None of anything that takes no groups."""
-    definition = getattr(maker, "definition", None)
-    takes_groups = definition is not None and "groups" in inspect.signature(maker).parameters
-    return definition() if takes_groups else None
+    definition: Callable[[], Definition] | None = getattr(maker, "definition", None)
+    return definition() if definition and "groups" in inspect.signature(maker).parameters else None

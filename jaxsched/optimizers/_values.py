@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxsched.checks import short
 from jaxsched.numerics import EmaWeights, is_host_number, one_minus
 from jaxsched.optimizers._hyperparameters import Values
 from jaxsched.schedules import Schedule, value_at
@@ -91,17 +92,17 @@ def _together(name: str, cells: Sequence[Any], step: ArrayLike, dtype: Any) -> j
         for column in zip(*leaves, strict=True)
     ]
     structure = jax.tree.structure(cells[0])
-    return jax.vmap(lambda *leaves: _one_number(name, jax.tree.unflatten(structure, leaves), step))(*columns).astype(
-        dtype
-    )
+
+    def one(*leaves: Any) -> jax.Array:
+        return _one_number(name, jax.tree.unflatten(structure, leaves), step)
+
+    return jax.vmap(one)(*columns).astype(dtype)
 
 
 def _one_number(name: str, cell: Any, step: ArrayLike) -> jax.Array:
     value = value_at(cell, step)
     if value.shape != ():
-        raise ValueError(
-            f"{name} must be one number at each step, but {cell!r} returns an array of shape {value.shape}"
-        )
+        raise ValueError(f"{name} must be one number at each step, got an array of shape {value.shape}: {short(cell)}")
     return value
 
 

@@ -105,7 +105,7 @@ def test_its_arguments_are_asked_for():
     tx = js.lbfgs()
     with pytest.raises(ValueError, match="value_fn"):
         tx.update(params, tx.init(params), params)
-    with pytest.raises(ValueError, match="line_search_fn must be None or 'strong_wolfe'"):
+    with pytest.raises(ValueError, match="line_search_fn must be one of None, 'strong_wolfe'"):
         js.lbfgs(line_search_fn="zoom")
     with pytest.raises(ValueError, match="max_iter must be a whole number"):
         js.lbfgs(max_iter=0)

@@ -210,7 +210,7 @@ def follow_ours(row, dtype, **extra):
     no_decay = {"weight_decay": 0.0} if "weight_decay" in kwargs else {}
     second = {"lr": js.table(0.5 * row.lr * LR), **no_decay, **row.second}
     rules = [("a", "first"), ("b", "second")]
-    tx = getattr(js, row.name)(lr=js.table(row.lr * LR), **kwargs, **extra, rules=rules, groups={"second": second})
+    tx = getattr(js.optimizers, row.name)(lr=js.table(row.lr * LR), **kwargs, **extra, rules=rules, groups={"second": second})
     given = noise(tuple(row.shapes.items()), row.sparse)
     given = {k: (jnp.asarray(values, dtype), jnp.asarray(present, dtype)) for k, (values, present) in given.items()}
 
@@ -303,7 +303,7 @@ def test_complex_parameters_are_pairs_of_real_ones(name):
     kwargs = dict(lr=0.1, weight_decay=0.05, **({"momentum": 0.9} if name == "sgd" else {}))
     theirs = dict(sgd=o.SGD, adamw=o.AdamW)[name]([p], **kwargs)
     with jax.enable_x64(True):
-        tx = getattr(js, name)(**kwargs)
+        tx = getattr(js.optimizers, name)(**kwargs)
         params = {"w": jnp.asarray(gradients[0])}
         state = tx.init(params)
         for g in gradients:
