@@ -210,7 +210,9 @@ def follow_ours(row, dtype, **extra):
     no_decay = {"weight_decay": 0.0} if "weight_decay" in kwargs else {}
     second = {"lr": js.table(0.5 * row.lr * LR), **no_decay, **row.second}
     rules = [("a", "first"), ("b", "second")]
-    tx = getattr(js.optimizers, row.name)(lr=js.table(row.lr * LR), **kwargs, **extra, rules=rules, groups={"second": second})
+    tx = getattr(js.optimizers, row.name)(
+        lr=js.table(row.lr * LR), **kwargs, **extra, rules=rules, groups={"second": second}
+    )
     given = noise(tuple(row.shapes.items()), row.sparse)
     given = {k: (jnp.asarray(values, dtype), jnp.asarray(present, dtype)) for k, (values, present) in given.items()}
 
