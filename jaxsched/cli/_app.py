@@ -21,25 +21,47 @@ from rich.text import Text
 from jaxsched import __version__
 from jaxsched.cli._curve import curve
 from jaxsched.cli._options import options_for_given
-from jaxsched.cli._source import KINDS, Given, read
+from jaxsched.cli._source import Given, read
 from jaxsched.report import Explanation
 from jaxsched.report.internal import Sample, explain_sample, plural, sample, values_at
 from jaxsched.report.lint import Findings, lint_sample
 
+EXAMPLE = """\
+Examples:
+
+  jaxsched show hyp.yaml --epochs 300 --steps-per-epoch 7393 --batch-size 16
+
+  jaxsched lint retinanet_r50_fpn_1x_coco.py --steps-per-epoch 7330
+
+  jaxsched show --as timm --images 1281167 -- --opt adamw --lr 1e-3 --sched cosine --epochs 300
+
+  jaxsched plot config.yaml -o lr.png
+
+jaxsched COMMAND --help tells more of a command.
+"""
+
 app = typer.Typer(
     name="jaxsched",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="See, check, draw, compare and convert training recipes: a YOLOv5 hyp.yaml, an Ultralytics args.yaml, an "
-    "MMDetection or Detectron2 config, or a recipe's JSON. A file is recognised by its content, and never executed.",
+    help="See, check, draw, compare and convert training recipes: a hyp.yaml of YOLOv5, an args.yaml of Ultralytics or "
+    "timm, TrainingArguments of Hugging Face, a config of MMDetection or Detectron2, a schedule or compiled model of "
+    "Keras, or a recipe's JSON. A file is recognised by its content, and never executed.",
+    epilog=EXAMPLE,
 )
 
-File = Annotated[Path, typer.Argument(help="The file with the recipe.", show_default=False)]
-Files = Annotated[list[Path], typer.Argument(help="Files with recipes; several are drawn over each other.")]
-As = Annotated[
-    str | None,
-    typer.Option("--as", metavar="KIND", help=f"What the file is, if not told by its content: {', '.join(KINDS)}."),
+File = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE",
+        help="The file with the recipe, the folder of a run, or - for standard input; with --as, after --, words of "
+        "a training script's command line.",
+        show_default=False,
+    ),
+]
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Files with recipes; several are drawn over each other.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
@@ -52,19 +74,22 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
     del version
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
 @options_for_given
-def show(file: File, *, kind: As = None, given: Given, as_json: Json = False) -> None:
+def show(file: File, *, given: Given, as_json: Json = False) -> None:
     """What a recipe will do: hyperparameters, values at the moments that matter, a small curve, what looks wrong."""
     with _errors():
-        seen = sample(read(file, given, kind))
+        seen = sample(read(file, given))
         explanation, findings = explain_sample(seen), lint_sample(seen)
         if as_json:
             _print_json({**explanation.to_dict(), "findings": [dataclasses.asdict(f) for f in findings]})
@@ -76,10 +101,10 @@ def show(file: File, *, kind: As = None, given: Given, as_json: Json = False) ->
 
 @app.command()
 @options_for_given
-def lint(file: File, *, kind: As = None, given: Given, as_json: Json = False) -> None:
+def lint(file: File, *, given: Given, as_json: Json = False) -> None:
     """What looks wrong with a recipe. Exit status 1 if there is an error."""
     with _errors():
-        findings = lint_sample(sample(read(file, given, kind)))
+        findings = lint_sample(sample(read(file, given)))
         if as_json:
             _print_json([dataclasses.asdict(finding) for finding in findings])
         else:
@@ -97,7 +122,6 @@ def plot(
         typer.Option("--out", "-o", help="The picture, .png or .svg; beside you, named like the file, where left out."),
     ] = None,
     *,
-    kind: As = None,
     given: Given,
     log: Annotated[bool | None, typer.Option("--log/--linear", help="The scale of lr; chosen where left out.")] = None,
 ) -> None:
@@ -105,9 +129,9 @@ def plot(
     with _errors():
         from jaxsched.report import plot as draw  # here: matplotlib takes a second to import
 
-        given = dataclasses.replace(given, strict=len(files) == 1)
-        named = {name: read(path, given, kind) for name, path in zip(_short_names(files), files, strict=True)}
-        target = out or Path(f"{files[0].stem}.png")
+        given = dataclasses.replace(given, lenient=len(files) > 1)
+        named = {name: read([path], given) for name, path in zip(_short_names(files), files, strict=True)}
+        target = out or Path(f"{Path(files[0]).stem.strip('-') or 'recipe'}.png")
         draw(named if len(named) > 1 else next(iter(named.values())), log=log, path=target)
     typer.echo(target)
 
@@ -115,20 +139,19 @@ def plot(
 @app.command()
 @options_for_given
 def diff(
-    a: File,
-    b: Annotated[Path, typer.Argument(help="Another.", show_default=False)],
+    a: Annotated[str, typer.Argument(metavar="FILE", help="A file with a recipe.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="FILE", help="Another.", show_default=False)],
     *,
-    kind: As = None,
     given: Given,
     rtol: Annotated[float, typer.Option(help="Numbers differ if further apart than this, relatively.")] = 1e-6,
     as_json: Json = False,
 ) -> None:
     """What differs between two recipes, at which steps, by how much. Exit status 1 if anything does."""
-    given = dataclasses.replace(given, strict=False)
+    given = dataclasses.replace(given, lenient=True)
     with _errors():
         from jaxsched.recipe import diff as compare
 
-        found = compare(*(read(path, given, kind) for path in (a, b)), rtol=rtol)
+        found = compare(*(read([path], given) for path in (a, b)), rtol=rtol)
         if as_json:
             _print_json([dataclasses.asdict(difference) for difference in found])
         else:
@@ -145,12 +168,11 @@ def convert(
         Path | None, typer.Option("--out", "-o", help="Where to write; to the terminal if left out.")
     ] = None,
     *,
-    kind: As = None,
     given: Given,
 ) -> None:
     """Write a recipe as JSON, to be read by js.Recipe.from_json without its original."""
     with _errors():
-        text = read(file, given, kind).to_json()
+        text = read(file, given).to_json()
         if out is None:
             typer.echo(text)
         else:
@@ -222,7 +244,7 @@ def _print_findings(findings: Findings, *, quiet: bool = False) -> None:
         console.print(Text(", ".join(counts) if counts else "nothing found", style="bold"), soft_wrap=True)
 
 
-def _short_names(files: list[Path]) -> list[str]:
+def _short_names(files: list[str]) -> list[str]:
     """The names of files without what they have in common."""
-    stems = [path.stem for path in files]
-    return stems if len(set(stems)) == len(stems) else [str(path) for path in files]
+    stems = [Path(path).stem for path in files]
+    return stems if len(set(stems)) == len(stems) else files

@@ -1,178 +1,181 @@
-"""Which system a file is of, told by its content, and the recipe in it."""
+"""Which kind a file is of, told by its content, and the recipe in it: a loop over what the ports say of their files."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
-from collections.abc import Callable
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxsched import ports
-from jaxsched.ports import shared
-from jaxsched.recipe import Recipe
+from jaxsched.checks import one_line
+from jaxsched.ports.shared import File, Kind, MissingError
+from jaxsched.recipe import Recipe, cautions
+
+LARGEST = 64 * 2**20
+"""Bytes of a recipe's JSON, which may hold tables; settings have at most `ports.shared.LARGEST_FILE`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What the command line says beside the file; None where it says nothing."""
+    """What the command line says beside a file.
 
-    steps_per_epoch: int | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    images: int | None = None
-    classes: int | None = None
-    optimizer: str | None = None
-    cos_lr: bool | None = None
-    outputs: str | None = None
-    strict: bool = True
-    """Whether it is an error if the file has no use for something of this, or says otherwise."""
+    Attributes:
+        values: The options that are given, by name.
+        kind: The kind of the file, by name; told by its content where None.
+        strict: Whether a `caution` of the port is an error.
+        lenient: Whether options that have no meaning for a file are passed over: several files share one command line.
+    """
 
-    def names(self) -> list[str]:
-        fields = [field.name for field in dataclasses.fields(self) if field.name != "strict"]
-        return [name for name in fields if getattr(self, name) is not None]
+    values: Mapping[str, Any]
+    kind: str | None = None
+    strict: bool = False
+    lenient: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """A system that files are of."""
-
-    title: str
-    read: Callable[[Path, Given], Recipe]
-    options: tuple[str, ...]
-    """The fields of `Given` that it has a use for."""
-    required: tuple[str, ...] = ()
-
-
-def read(path: Path, given: Given, kind: str | None = None) -> Recipe:
-    """The recipe in a file.
+def read(words: Sequence[str], given: Given) -> Recipe:
+    """The recipe in a file, or in the words of a training script's command line.
 
     Args:
-        path: The file.
+        words: A path (``-`` is standard input, a folder is that of a run), or several words, or one like ``--lr=0.1``.
         given: What is said beside it.
-        kind: A name in `KINDS`; told by the content where left out.
 
     Raises:
         OSError: If the file cannot be read.
-        TypeError, ValueError: If its content is of no kind that is known, or the kind finds fault with it.
+        TypeError, ValueError: If it is of no kind that is known, or the kind finds fault with it.
     """
-    name = kind or recognise(path)
-    if name not in KINDS:
-        raise ValueError(f"--as must be one of {', '.join(KINDS)}, got {name!r}")
-    chosen = KINDS[name]
-    wrong = [option for option in given.names() if option not in chosen.options]
-    if wrong and given.strict:
-        raise ValueError(f"{path}: {_flag(wrong[0])} has no meaning for {chosen.title} ({name})")
-    passed_over: dict[str, Any] = dict.fromkeys(wrong)
-    given = dataclasses.replace(given, **passed_over)
-    size = given.batch_size
-    if given.steps_per_epoch is None and given.images and size and "steps_per_epoch" in chosen.options:
-        given = dataclasses.replace(given, steps_per_epoch=math.ceil(given.images / size))
-    missing = [option for option in chosen.required if getattr(given, option) is None]
-    if missing:
-        raise ValueError(f"{path}: {chosen.title} does not say it, so give {', '.join(map(_flag, missing))}")
-    return chosen.read(path, given)
+    source: File | Mapping[str, Any]
+    if len(words) > 1 or words[0].startswith("--"):
+        kind, settings = _command_line(words, given)
+        source, where = settings, "the command line"
+    else:
+        kind, file = _file(Path(words[0]), given)
+        source, where = file, file.name
+    unknown = [name for name in given.values if name not in kind.options]
+    if unknown and not given.lenient:
+        raise ValueError(f"{where}: {flag(unknown[0])} has no meaning for {kind.title} ({kind.name})")
+    options = {name: value for name, value in given.values.items() if name in kind.options}
+    missing = [name for name, option in kind.options.items() if option.required and name not in options]
+    assert kind.read is not None
+    try:
+        if missing:
+            raise MissingError(where, f"{kind.title} does not say it", missing)
+        recipe = kind.read(source, **options)
+    except MissingError as error:
+        raise ValueError(error.message([flag(name) for name in error.names])) from None
+    if not given.lenient:
+        _check_agreement(where, recipe, options)
+    if given.strict and (found := cautions(recipe.notes)):
+        raise ValueError(f"{found[0][1]} (--strict)")
+    return recipe
 
 
-def recognise(path: Path) -> str:
-    """Which of `KINDS` a file is of.
+def _check_agreement(where: str, recipe: Recipe, options: Mapping[str, Any]) -> None:
+    said = {name: options.get(name) for name in ("steps_per_epoch", "batch_size")}
+    if "epochs" in options and recipe.steps_per_epoch:
+        said["steps"] = options["epochs"] * recipe.steps_per_epoch
+    for name, value in said.items():
+        if value is not None and value != getattr(recipe, name):
+            raise ValueError(f"{where}: the recipe has {name} {getattr(recipe, name)}, the command line says {value}")
+
+
+def _command_line(words: Sequence[str], given: Given) -> tuple[Kind, Mapping[str, Any]]:
+    able = [kind for kind in kinds() if kind.command_line]
+    names = " or ".join(kind.name for kind in able)
+    if given.kind is None:
+        raise ValueError(f"give one file, or say whose command line this is: --as {names}")
+    kind = _by_name(given.kind)
+    if kind.command_line is None:
+        raise ValueError(f"{kind.title} has no command line to read; those of {names} have")
+    return kind, kind.command_line(words)
+
+
+def _file(path: Path, given: Given) -> tuple[Kind, File]:
+    if path.is_dir():
+        return _in_folder(path, given)
+    file = File.read(path, largest=LARGEST)
+    kind = _by_name(given.kind) if given.kind else recognise(file)
+    if kind.read is None:
+        raise ValueError(f"{file.name} is {kind.title}: {kind.refusal}")
+    return kind, file
+
+
+def _in_folder(folder: Path, given: Given) -> tuple[Kind, File]:
+    able = [_by_name(given.kind)] if given.kind else [kind for kind in kinds() if kind.read]
+    found = []
+    for kind in able:
+        for path in (folder / name for name in kind.in_folders):
+            if path.is_file() and (given.kind or kind.fits(file := File.read(path))):
+                found.append((kind, File.read(path) if given.kind else file))
+                break
+    if len(found) == 1:
+        return found[0]
+    where = one_line(str(folder), 200)
+    if found:
+        both = " and ".join(f"{file.path.name} of {kind.name}" for kind, file in found)
+        raise ValueError(f"{where} has {both}; say which with --as")
+    names = sorted({name for kind in able for name in kind.in_folders})
+    raise ValueError(f"{where}: the folder has no file of a kind that is known ({', '.join(names)}); give the file")
+
+
+def recognise(file: File) -> Kind:
+    """Which kind a file is of.
 
     Raises:
-        ValueError: If it is of none.
+        ValueError: If it is of none, or of several.
     """
-    file = shared.File.read(path)
-    text = file.text
-    if text.lstrip().startswith("{"):
-        if '"$recipe"' in text:
-            return "recipe"
-        raise ValueError(f'{path}: this JSON is no recipe: it has no "$recipe"')
-    if path.suffix == ".py" or re.search(r"^(_base_|model|optimizer|optim_wrapper|train_cfg|runner)\s*=", text, re.M):
-        return "openmmlab"
-    content = file.content
-    names = set(map(str, content))
-    if names & {"SOLVER", "_BASE_", "MODEL"}:
-        return "detectron2"
-    if names & {"task", "mode", "imgsz", "nbs", "epochs", "batch"}:
-        return "ultralytics"
-    if names & {"lr0", "lrf", "warmup_bias_lr"}:
-        return "yolov5"
-    raise ValueError(f"{path}: none of the kinds that are known: {_kinds()}; say which with --as")
+    refused = next((kind for kind in kinds() if kind.read is None and kind.fits(file)), None)
+    if refused:
+        return refused
+    fitting = [kind for kind in kinds() if kind.fits(file)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise ValueError(f"{file.name} may be {' or '.join(kind.title for kind in fitting)}; say which with --as")
+    titles = ", ".join(kind.title for kind in kinds() if kind.read)
+    file.content  # noqa: B018  (if it is neither YAML nor JSON, that is the error)
+    raise ValueError(f"{file.name} is of no kind that is known: {titles}; if it is one of these, say which with --as")
 
 
-def _recipe(path: Path, given: Given) -> Recipe:
-    recipe = Recipe.from_json(path.read_text(encoding="utf-8"))
-    per_epoch = recipe.steps_per_epoch or given.steps_per_epoch
-    said = {"steps_per_epoch": given.steps_per_epoch, "batch_size": given.batch_size}
-    if given.epochs is not None:
-        if per_epoch is None:
-            raise ValueError(f"{path}: --epochs needs --steps-per-epoch")
-        said["steps"] = given.epochs * per_epoch
-    for name, value in said.items():
-        known = getattr(recipe, name)
-        if given.strict and value is not None and known is not None and known != value:
-            raise ValueError(f"{path}: the recipe has {name} {known}, the command line says {value}")
-    new = {name: value for name, value in said.items() if value is not None and getattr(recipe, name) is None}
-    return recipe.replace(**new)
+@functools.cache
+def kinds() -> tuple[Kind, ...]:
+    """All kinds of files: those of the ports, and recipes that were saved."""
+    return (Kind("recipe", "a recipe's JSON", _is_recipe, _read_recipe), *ports.kinds())
 
 
-def _yolov5(path: Path, given: Given) -> Recipe:
-    return ports.yolov5.recipe(
-        path,
-        epochs=_known(given.epochs),
-        steps_per_epoch=_known(given.steps_per_epoch),
-        batch_size=_known(given.batch_size),
-        optimizer=given.optimizer or "SGD",
-        cos_lr=bool(given.cos_lr),
-    )
-
-
-def _ultralytics(path: Path, given: Given) -> Recipe:
-    content = shared.File.read(path).content
-    said = {"epochs": given.epochs, "batch": given.batch_size, "optimizer": given.optimizer, "cos_lr": given.cos_lr}
-    args = {**content, **{name: value for name, value in said.items() if value is not None}}
-    per_epoch = given.steps_per_epoch
-    if per_epoch is None and given.images:
-        batch = shared.as_count(f"{path}: batch", args.get("batch", ports.ultralytics.DEFAULTS["batch"]))
-        per_epoch = math.ceil(given.images / batch)
-    if per_epoch is None:
-        raise ValueError(f"{path}: args.yaml does not say it, so give --steps-per-epoch or --images")
-    return ports.ultralytics.recipe(
-        args, steps_per_epoch=per_epoch, images=given.images, classes=given.classes, outputs=given.outputs or "last"
-    )
-
-
-def _openmmlab(path: Path, given: Given) -> Recipe:
-    return ports.openmmlab.read(path, steps_per_epoch=_known(given.steps_per_epoch), batch_size=given.batch_size)
-
-
-def _detectron2(path: Path, given: Given) -> Recipe:
-    return ports.detectron2.recipe(path, steps_per_epoch=given.steps_per_epoch)
-
-
-_LENGTH = ("steps_per_epoch", "epochs", "batch_size")
-KINDS: dict[str, Kind] = {
-    "recipe": Kind("a recipe's JSON", _recipe, _LENGTH),
-    "yolov5": Kind("a hyp.yaml of YOLOv5", _yolov5, (*_LENGTH, "images", "optimizer", "cos_lr"), _LENGTH),
-    "ultralytics": Kind(
-        "Ultralytics' args.yaml", _ultralytics, (*_LENGTH, "images", "classes", "optimizer", "cos_lr", "outputs")
-    ),
-    "openmmlab": Kind(
-        "an OpenMMLab config", _openmmlab, ("steps_per_epoch", "batch_size", "images"), ("steps_per_epoch",)
-    ),
-    "detectron2": Kind("a Detectron2 config", _detectron2, ("steps_per_epoch",)),
-}
-"""What files can be of, by the name that ``--as`` takes."""
-
-
-def _known(value: Any) -> Any:
-    assert value is not None  # `read` has looked
-    return value
-
-
-def _kinds() -> str:
-    return ", ".join(kind.title for kind in KINDS.values())
-
-
-def _flag(option: str) -> str:
+def flag(option: str) -> str:
+    """The option of the command line for an argument."""
     return "--" + option.replace("_", "-")
+
+
+def _by_name(name: str) -> Kind:
+    known = {kind.name: kind for kind in kinds() if kind.read}
+    if name not in known:
+        raise ValueError(f"--as must be one of {', '.join(known)}, got {one_line(repr(name))}")
+    return known[name]
+
+
+def _is_recipe(file: File) -> bool:
+    return file.text.lstrip().startswith("{") and '"$recipe"' in file.text
+
+
+def _read_recipe(
+    file: File, *, steps_per_epoch: int | None = None, epochs: int | None = None, batch_size: int | None = None
+) -> Recipe:
+    """The recipe in its JSON.
+
+    Args:
+        file: The file.
+        steps_per_epoch: Batches in an epoch.
+        epochs: Epochs of the run.
+        batch_size: Images in a batch, of all devices together.
+    """
+    recipe = Recipe.from_json(file.text)
+    per_epoch = recipe.steps_per_epoch or steps_per_epoch
+    if epochs is not None and per_epoch is None:
+        raise MissingError(file.name, "it has no epochs", ["steps_per_epoch"])
+    steps = None if epochs is None or per_epoch is None else epochs * per_epoch
+    return recipe.replace(
+        steps_per_epoch=per_epoch, steps=recipe.steps or steps, batch_size=recipe.batch_size or batch_size
+    )

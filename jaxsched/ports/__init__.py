@@ -1,5 +1,7 @@
 """Recipes of other systems, read into a `Recipe`; each under its own names, and imported when it is first used."""
 
+from __future__ import annotations
+
 import importlib
 import pkgutil
 from types import ModuleType
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from jaxsched.ports import huggingface as huggingface
     from jaxsched.ports import keras as keras
     from jaxsched.ports import openmmlab as openmmlab
+    from jaxsched.ports import shared
     from jaxsched.ports import timm as timm
     from jaxsched.ports import torch as torch
     from jaxsched.ports import ultralytics as ultralytics
@@ -20,6 +23,13 @@ def __getattr__(name: str) -> ModuleType:
     if name not in __dir__():
         raise AttributeError(f"jaxsched.ports has no {name!r}; it has {', '.join(__dir__())}")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def kinds() -> tuple[shared.Kind, ...]:
+    """The kinds of files that the ports read, then those that are recognised and refused by name."""
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in (*__dir__(), "_elsewhere")]
+    found = [kind for module in modules for kind in getattr(module, "KINDS", ())]
+    return tuple(sorted(found, key=lambda kind: kind.refusal is not None))
 
 
 def __dir__() -> list[str]:

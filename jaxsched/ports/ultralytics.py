@@ -72,11 +72,15 @@ class _Choice(NamedTuple):
 
 
 def recipe(
-    args: str | Path | Mapping[str, Any],
+    args: shared.File | str | Path | Mapping[str, Any],
     *,
-    steps_per_epoch: int,
+    steps_per_epoch: int | None = None,
     images: int | None = None,
     classes: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    optimizer: str | None = None,
+    cos_lr: bool | None = None,
     boosted: Match | None = None,
     outputs: str | None = None,
 ) -> Recipe:
@@ -102,8 +106,12 @@ def recipe(
     Args:
         args: Path to an args.yaml, or its contents as a dict; defaults where it says nothing.
         steps_per_epoch: Batches in an epoch, a last smaller one included, > 0.
-        images: Images of the training set; only for ``optimizer=auto``.
+        images: Images of the training set, in place of ``steps_per_epoch``; also for ``optimizer=auto``.
         classes: Classes of the data set; only for ``optimizer=auto`` where it comes to AdamW.
+        epochs: Epochs, in place of what ``args`` says.
+        batch_size: Images in a batch, of all devices together, in place of ``batch`` in ``args``.
+        optimizer: The optimizer, in place of what ``args`` says.
+        cos_lr: Half a cosine instead of a line, in place of what ``args`` says.
         boosted: With MuSGD the parameters whose lr is tripled, as a glob or condition: in Ultralytics the class branch
             of the head (``cv3``, ``one2one_cv3``). None: none.
         outputs: With MuSGD which axis of a kernel is the outputs: ``"last"`` for Flax and Haiku, ``"first"`` for
@@ -126,10 +134,12 @@ def recipe(
         [0.0, 0.009703, 0.000199]
     """
     where, given = shared.read(args, "args")
+    over = {"epochs": epochs, "batch": batch_size, "optimizer": optimizer, "cos_lr": cos_lr}
+    given |= {name: value for name, value in over.items() if value is not None}
     settings = shared.Settings(where, given, DEFAULTS)
     a = _checked(settings)
-    steps_per_epoch = shared.as_count("steps_per_epoch", steps_per_epoch)
     epochs, batch, nbs = a["epochs"], a["batch"], a["nbs"]
+    steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, batch)
     nominal = max(round(nbs / batch), 1)
     decay = a["weight_decay"] * batch * nominal / nbs
     most = min(nominal, steps_per_epoch * epochs)
@@ -273,3 +283,11 @@ def _batches_to_an_update(warmup_steps: int, most: int) -> Any:
 
     at = [bisect.bisect_left(range(warmup_steps + 1), every, key=batches) for every in range(2, most + 1)]
     return piecewise(list(range(1, most + 1)), at)
+
+
+def _is_args(file: shared.File) -> bool:
+    marks = {"task", "mode"} <= file.names or bool({"imgsz", "nbs", "batch", "close_mosaic"} & file.names)
+    return marks and bool({"epochs", "lr0", "batch", "nbs"} & file.names) and "hyp" not in file.names
+
+
+KINDS = (shared.Kind("ultralytics", "an args.yaml of Ultralytics", _is_args, recipe, ("args.yaml",)),)

@@ -42,10 +42,11 @@ _OPTIMIZERS = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw"}
 
 
 def recipe(
-    hyp: str | Path | Mapping[str, Any],
+    hyp: shared.File | str | Path | Mapping[str, Any],
     *,
     epochs: int,
-    steps_per_epoch: int,
+    steps_per_epoch: int | None = None,
+    images: int | None = None,
     batch_size: int,
     optimizer: str = "SGD",
     cos_lr: bool = False,
@@ -72,6 +73,7 @@ def recipe(
         hyp: Path to a hyp.yaml, or its contents. Numbers may be texts such as ``"5e-4"``.
         epochs: Epochs of the run, > 0.
         steps_per_epoch: Batches in an epoch, a last smaller one included, > 0.
+        images: Images of the training set, in place of ``steps_per_epoch``.
         batch_size: Images in a batch (of all devices together), as given to ``--batch-size``, > 0.
         optimizer: ``"SGD"`` (Nesterov), ``"Adam"`` (decay added to the gradient) or ``"AdamW"``; their first beta is
             ``momentum``.
@@ -97,8 +99,8 @@ def recipe(
     settings = shared.Settings(where, values)
     number = {name: settings.beta(name) if "momentum" in name else settings.number(name, low=0.0) for name in _SCHEDULE}
     epochs = shared.as_count("epochs", epochs)
-    steps_per_epoch = shared.as_count("steps_per_epoch", steps_per_epoch)
     batch_size = shared.as_count("batch_size", batch_size)
+    steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, batch_size)
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")
 
@@ -149,3 +151,10 @@ def _batches_to_an_update(warmup_steps: int, batch_size: int) -> Schedule:
     every = np.maximum(climb, 1.0).astype(int)
     at = np.flatnonzero(np.diff(every)) + 1
     return piecewise([int(every[0]), *every[at].tolist()], at=at.tolist())
+
+
+def _is_hyp(file: shared.File) -> bool:
+    return "lr0" in file.names and bool({"warmup_bias_lr", "obj", "obj_pw", "anchor_t"} & file.names)
+
+
+KINDS = (shared.Kind("yolov5", "a hyp.yaml of YOLOv5", _is_hyp, recipe, ("hyp.yaml",)),)

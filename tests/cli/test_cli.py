@@ -1,6 +1,5 @@
 """The command, through typer's runner and as a process."""
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -12,9 +11,10 @@ import typer
 from typer.testing import CliRunner
 
 import jaxsched as js
+from jaxsched.cli import _options
 from jaxsched.cli._app import app
-from jaxsched.cli._options import OPTIONS
-from jaxsched.cli._source import Given, recognise
+from jaxsched.cli._source import kinds, recognise
+from jaxsched.ports.shared import File
 
 HYP = """\
 lr0: 0.01
@@ -46,7 +46,11 @@ SOLVER: {BASE_LR: 0.02, MAX_ITER: 90000, STEPS: "(60000, 80000)", IMS_PER_BATCH:
 """
 ARGS = "task: detect\nmode: train\nepochs: 100\nbatch: 16\noptimizer: SGD\nlr0: 0.01\nlrf: 0.01\n"
 LENGTH = ["--epochs", "300", "--steps-per-epoch", "7393", "--batch-size", "16"]
+TIMM = "opt: adamw\nsched: cosine\nlr: 1e-3\nepochs: 10\nwarmup_epochs: 2\nmodel: vit\n"
+HUGGING_FACE = '{"learning_rate": 1e-4, "lr_scheduler_type": "cosine", "warmup_steps": 10, "num_train_epochs": 3}'
 FILES = {
+    "timm": ("args.yaml", TIMM, ["-s", "100"]),
+    "huggingface": ("training_args.json", HUGGING_FACE, ["-s", "100"]),
     "yolov5": ("hyp.yaml", HYP, LENGTH),
     "openmmlab": ("retinanet.py", MMDET_2, ["-s", "7330"]),
     "openmmlab 3": ("faster.py", MMDET_3, ["-s", "7330"]),
@@ -81,7 +85,7 @@ def file(tmp_path):
 @pytest.mark.parametrize("kind", FILES)
 def test_every_kind_is_recognised_shown_linted_and_converted(kind, file):
     path, options = file(kind)
-    assert recognise(path) == kind.split()[0]
+    assert recognise(File.read(path)).name == kind.split()[0]
     shown = run("show", path, *options)
     assert "values" in shown
     assert "warm-up ends" in shown or kind == "recipe"
@@ -141,15 +145,21 @@ def test_pictures(file, tmp_path):
     ("arguments", "message"),
     [
         (["show", "no_such.yaml"], "error: no_such.yaml: No such file or directory"),
-        (["show", "hyp.yaml"], "give --steps-per-epoch, --epochs, --batch-size"),
+        (["show", "hyp.yaml"], "hyp.yaml: a hyp.yaml of YOLOv5 does not say it; give --epochs and --batch-size"),
+        (["show", "hyp.yaml", "-e", "3", "-b", "16"], "give --steps-per-epoch or --images"),
         (["show", "retinanet.py"], "give --steps-per-epoch"),
         (["show", "retinanet.py", "-s", "10", "--epochs", "3"], "--epochs has no meaning for an OpenMMLab config"),
         (["show", "recipe.json", "--epochs", "3", "-s", "10"], "the recipe has steps 100"),
-        (["show", "hyp.yaml", "--as", "keras"], "--as must be one of recipe, yolov5"),
+        (["show", "hyp.yaml", "--as", "kears"], "--as must be one of recipe, detectron2"),
         (["show", "hyp.yaml", "--as", "recipe"], "recipe"),
-        (["lint", "bad.yaml"], "is no YAML"),
-        (["lint", "other.yaml"], "none of the kinds that are known"),
-        (["lint", "other.json"], 'has no "$recipe"'),
+        (["lint", "bad.yaml"], "bad.yaml is no YAML"),
+        (["lint", "other.yaml"], "other.yaml is of no kind that is known"),
+        (["lint", "other.yaml", "-s", "10"], "other.yaml is of no kind that is known"),
+        (["lint", "other.json"], "other.json is of no kind that is known"),
+        (["lint", "-s", "10", "--", "--lr", "0.1"], "say whose command line this is: --as huggingface or timm"),
+        (["lint", "--as", "yolov5", "--", "--lr", "0.1"], "has no command line to read"),
+        (["lint", "."], "say which with --as"),
+        (["lint", "empty"], "empty: the folder has no file of a kind that is known"),
         (["lint", "binary"], "is no text"),
         (["plot", "retinanet.yaml", "-o", "picture.jpeg"], "a picture ends in .png, .svg, .pdf"),
         (["convert", "evil.py", "-s", "10"], "evil.py"),
@@ -162,6 +172,7 @@ def test_what_goes_wrong_is_one_line_and_exit_status_2(arguments, message, file,
     Path("bad.yaml").write_text("lr0: [1")
     Path("other.yaml").write_text("name: thing")
     Path("other.json").write_text('{"lr": 1}')
+    Path("empty").mkdir()
     Path("binary").write_bytes(b"\xff\xfe\x00")
     Path("evil.py").write_text("__import__('os').system('touch executed')\noptimizer = dict(type='SGD')\n")
     result = CliRunner().invoke(app, arguments)
@@ -177,6 +188,52 @@ def test_images_in_place_of_steps_per_epoch(file):
     path, _ = file("yolov5")
     shown = json.loads(run("show", path, "-e", 300, "-b", 16, "--images", 118287, "--json"))
     assert shown["steps_per_epoch"] == 7393
+
+
+TRAIN = "torchrun --nproc_per_node=8 train.py /data -b 64 --opt adamw --lr 1e-3 --sched cosine --epochs 10 --amp"
+
+
+def test_a_pasted_command_line(file, tmp_path):
+    words = ["convert", "--as", "timm", "--images", 1281167, "--world-size", 8, "--", *TRAIN.split()]
+    recipe = js.Recipe.from_json(run(*words))
+    assert (recipe.batch_size, recipe.steps_per_epoch, recipe.steps) == (512, 2502, 25020)
+    assert recipe.notes == ("not part of a recipe: amp",)
+    words = "python run_glue.py --learning_rate 2e-5 --num_train_epochs 3 --lr_scheduler_type=cosine --do_train"
+    recipe = js.Recipe.from_json(run("convert", "--as", "huggingface", "-s", 100, "--", *words.split()))
+    assert recipe.steps == 300
+
+
+def test_standard_input_and_the_folder_of_a_run(file, tmp_path, monkeypatch):
+    for kind, (name, text, options) in FILES.items():
+        expected = js.Recipe.from_json(run("convert", file(kind)[0], *options))
+        piped = CliRunner().invoke(app, ["convert", "-", *options], input=text)
+        assert piped.exit_code == 0, (kind, piped.output)
+        assert not js.diff(js.Recipe.from_json(piped.stdout), expected)
+        (tmp_path / name).unlink()
+    for kind in ("yolov5", "ultralytics", "timm", "detectron2", "huggingface"):
+        name, text, options = FILES[kind]
+        name = "config.yaml" if kind == "detectron2" else name
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / name).write_text(text)
+        run("show", tmp_path / kind, *options)
+    (tmp_path / "yolov5" / "args.yaml").write_text(TIMM)
+    result = CliRunner().invoke(app, ["show", str(tmp_path / "yolov5")])
+    assert "has args.yaml of timm and hyp.yaml of yolov5; say which with --as" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "lint", "convert"])
+def test_strict_makes_an_error_of_an_unknown_setting(command, file, tmp_path):
+    path, options = file("yolov5")
+    path.write_text(HYP + "lrO: 0.1\n")
+    run(command, path, *options)
+    assert "warning misspelt-key" in run("lint", path, *options)
+    result = CliRunner().invoke(app, [command, str(path), *options, "--strict"])
+    assert result.exit_code == 2
+    assert "'lrO' is not known, and left out; did you mean 'lr0'? (--strict)" in result.stderr
+
+
+def test_without_arguments_an_example_is_shown():
+    assert "jaxsched show hyp.yaml --epochs 300" in run()
 
 
 def test_help_names_every_command():
@@ -224,9 +281,16 @@ def test_importing_jaxsched_imports_no_extra_and_no_port():
     assert process("-c", code).stdout.strip() == "[]"
 
 
-def test_every_command_takes_what_is_said_beside_a_file():
-    """The options are those of `Given`: one for each field, and none of a field that is not there."""
-    fields = {field.name for field in dataclasses.fields(Given)} - {"strict"}
-    assert set(OPTIONS) == fields
+def test_every_command_takes_what_the_ports_say_of_their_files():
+    names = {name for kind in kinds() for name in kind.options}
+    assert set(_options.options()) == names
     for command in typer.main.get_command(app).commands.values():
-        assert fields <= {parameter.name for parameter in command.params}, command.name
+        assert names | {"kind", "strict"} <= {parameter.name for parameter in command.params}, command.name
+
+
+def test_an_argument_is_of_one_type_in_all_ports_and_documented():
+    types = {}
+    for kind in kinds():
+        for name, option in kind.options.items():
+            assert types.setdefault(name, option.type) is option.type, (kind.name, name)
+            assert option.help.endswith("."), (kind.name, name)

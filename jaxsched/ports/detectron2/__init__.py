@@ -2,6 +2,7 @@
 
 from jaxsched.ports.detectron2._compose import CompositeParamScheduler as CompositeParamScheduler
 from jaxsched.ports.detectron2._compose import WarmupParamScheduler as WarmupParamScheduler
+from jaxsched.ports.detectron2._kind import KINDS as KINDS
 from jaxsched.ports.detectron2._recipe import LRMultiplier as LRMultiplier
 from jaxsched.ports.detectron2._recipe import WarmupCosineLR as WarmupCosineLR
 from jaxsched.ports.detectron2._recipe import WarmupMultiStepLR as WarmupMultiStepLR

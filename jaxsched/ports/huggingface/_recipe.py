@@ -72,7 +72,7 @@ _OPTIMIZERS = {
 }
 
 
-def recipe(args: Any, *, steps_per_epoch: int, world_size: int = 1) -> Recipe:
+def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None = None, world_size: int = 1) -> Recipe:
     """The recipe that transformers' ``Trainer`` follows.
 
     Two groups: ``no_decay`` (norms, and all with "bias" in their path) and ``decay``. (The Trainer tells norms by
@@ -84,6 +84,7 @@ def recipe(args: Any, *, steps_per_epoch: int, world_size: int = 1) -> Recipe:
         args: TrainingArguments, a dict of their fields, or the path to a JSON or YAML file of them; defaults where
             nothing is said.
         steps_per_epoch: Batches in an epoch, > 0.
+        images: Images (or other examples) of the training set, in place of ``steps_per_epoch``.
         world_size: How many processes train, each with ``per_device_train_batch_size`` examples.
 
     Returns:
@@ -103,7 +104,9 @@ def recipe(args: Any, *, steps_per_epoch: int, world_size: int = 1) -> Recipe:
     """
     where, given = _read(args)
     a = shared.Settings(where, given, DEFAULTS)
-    nb = shared.as_count("steps_per_epoch", steps_per_epoch)
+    batch_size = a.count("per_device_train_batch_size", least=1) * shared.as_count("world_size", world_size)
+    drop_last = bool(given.get("dataloader_drop_last"))
+    nb = shared.epoch_length(where, steps_per_epoch, images, batch_size, drop_last=drop_last)
     every = a.count("gradient_accumulation_steps", least=1)
     updates_per_epoch = -(-nb // every)
     updates = _updates(a, updates_per_epoch)
@@ -115,7 +118,6 @@ def recipe(args: Any, *, steps_per_epoch: int, world_size: int = 1) -> Recipe:
     epochs, rest = divmod(updates, updates_per_epoch)
     optimizer, options = _optimizer(a)
     norm = a.number("max_grad_norm", low=0.0, or_none=True)
-    batch_size = a.count("per_device_train_batch_size", least=1) * shared.as_count("world_size", world_size)
     return Recipe(
         optimizer=optimizer,
         hyperparameters={"lr": lr, "weight_decay": 0.0, **options},

@@ -2,6 +2,7 @@
 
 from jaxsched.ports.openmmlab._ema import every_nth as _every_nth
 from jaxsched.ports.openmmlab._ema import momentum_ramp as _momentum_ramp
+from jaxsched.ports.openmmlab._kind import KINDS as KINDS
 from jaxsched.ports.openmmlab._read import read as read
 from jaxsched.ports.openmmlab._read import recipe as recipe
 

@@ -23,9 +23,10 @@ from jaxsched.schedules import piecewise
 
 
 def read(
-    path: str | os.PathLike[str],
+    path: shared.File | str | os.PathLike[str],
     *,
-    steps_per_epoch: int,
+    steps_per_epoch: int | None = None,
+    images: int | None = None,
     packages: Mapping[str, str | os.PathLike[str]] | None = None,
     batch_size: int | None = None,
     depthwise: Match | None = None,
@@ -41,12 +42,12 @@ def read(
     Args:
         path: A ``.py`` config.
         steps_per_epoch: Batches in an epoch of the training set, RepeatDataset included.
+        images: Images of the training set, with ``batch_size`` in place of ``steps_per_epoch``.
         packages: For each package that is inherited from (``mmpretrain::...``) its folder.
-        batch_size: As `recipe`.
-        depthwise: As `recipe`.
-        root: Bases must lie in this folder or one of ``packages``. Default: the outermost folder around ``path`` that
-        holds
-            a folder ``_base_``, else the folder of ``path``.
+        batch_size: Images in a batch, over all devices; what it does to the learning rates is said at `recipe`.
+        depthwise: Which parameters belong to depthwise convolutions, as a glob or condition.
+        root: The folder that bases must be in, if not in one of ``packages``. Default: the outermost folder around
+            ``path`` that holds a folder ``_base_``, else the folder of ``path``.
         environment: Values for ``{{$NAME:default}}``; the process's own environment is not looked at.
 
     Returns:
@@ -56,7 +57,12 @@ def read(
     Raises:
         ValueError: (ConfigError, with ``file`` and ``line``) If the file cannot be read; and as `recipe`.
     """
-    config = read_config(path, packages=packages, root=root, environment=environment)
+    file = path if isinstance(path, shared.File) else None
+    path = path.path if isinstance(path, shared.File) else path
+    config = read_config(path, packages=packages, root=root, environment=environment, text=file.text if file else None)
+    if steps_per_epoch is None and images is not None and batch_size is None:
+        raise shared.MissingError(str(path), "images alone do not say how long an epoch is", ["batch_size"])
+    steps_per_epoch = shared.epoch_length(str(path), steps_per_epoch, images, batch_size or 1)
     try:
         result = recipe(config, steps_per_epoch=steps_per_epoch, batch_size=batch_size, depthwise=depthwise)
     except ConfigError:

@@ -12,6 +12,10 @@ from jaxsched.ports.shared._files import LARGEST_FILE as LARGEST_FILE
 from jaxsched.ports.shared._files import File as File
 from jaxsched.ports.shared._files import Files as Files
 from jaxsched.ports.shared._files import read as read
+from jaxsched.ports.shared._kind import Kind as Kind
+from jaxsched.ports.shared._kind import MissingError as MissingError
+from jaxsched.ports.shared._kind import Option as Option
+from jaxsched.ports.shared._kind import epoch_length as epoch_length
 from jaxsched.ports.shared._numbers import as_beta as as_beta
 from jaxsched.ports.shared._numbers import as_count as as_count
 from jaxsched.ports.shared._numbers import as_number as as_number
@@ -27,6 +31,7 @@ from jaxsched.ports.shared._shapes import phases as phases
 from jaxsched.ports.shared._shapes import phases_at as phases_at
 from jaxsched.ports.shared._shapes import quadratic_rise as quadratic_rise
 from jaxsched.ports.shared._shapes import shifted as shifted
+from jaxsched.ports.shared._words import parse_words as parse_words
 
 SCHEDULES = (
     batches_to_an_update,

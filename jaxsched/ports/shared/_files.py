@@ -38,8 +38,12 @@ class File:
     text: str
 
     @staticmethod
-    def read(path: str | os.PathLike[str]) -> File:
+    def read(path: str | os.PathLike[str], largest: int = LARGEST_FILE) -> File:
         """The file at a path; ``-`` is standard input.
+
+        Args:
+            path: The path.
+            largest: Bytes that it may have.
 
         Raises:
             OSError: If it cannot be opened.
@@ -47,7 +51,7 @@ class File:
         """
         path = Path(path)
         if path == STANDARD_INPUT:
-            return File(path, _decoded("standard input", sys.stdin.buffer.read(LARGEST_FILE + 1)))
+            return File(path, _decoded("standard input", sys.stdin.buffer.read(largest + 1), largest))
         with contextlib.suppress(RuntimeError):  # ~ of a user who is not there
             path = path.expanduser()
         name = one_line(str(path), 200)
@@ -57,7 +61,7 @@ class File:
             raise ValueError(f"{name} is not a path") from None
         _check_regular(opened, name)
         with os.fdopen(opened, "rb") as stream:
-            return File(path, _decoded(name, stream.read(LARGEST_FILE + 1)))
+            return File(path, _decoded(name, stream.read(largest + 1), largest))
 
     @property
     def name(self) -> str:
@@ -72,6 +76,8 @@ class File:
             ImportError: If PyYAML is needed and not installed.
             ValueError: If it is neither, has a name twice, or holds something other than names and values.
         """
+        if len(self.text) > LARGEST_FILE:
+            raise ValueError(f"{self.name} has more than {LARGEST_FILE} bytes, which no file of settings has")
         looks_like_json = self.text.lstrip("\ufeff \t\r\n").startswith("{")
         if self.path.suffix == ".json" or looks_like_json:
             try:
@@ -88,6 +94,19 @@ class File:
         except ValueError as error:
             raise ValueError(f"{self.name} is no YAML of settings: {error}") from None
         return _mapping(self.name, content)
+
+    @functools.cached_property
+    def mapping(self) -> dict[str, Any]:
+        """`content`, or nothing where the file holds none: for looking at what kind of file it is."""
+        try:
+            return self.content
+        except (ImportError, ValueError):
+            return {}
+
+    @property
+    def names(self) -> set[str]:
+        """The names at the top of `mapping`."""
+        return {name for name in self.mapping if isinstance(name, str)}
 
 
 class Files:
@@ -167,7 +186,7 @@ def read(source: File | str | os.PathLike[str] | Mapping[str, Any], name: str = 
         source = File.read(source)
     if not isinstance(source, File):
         raise TypeError(f"expected the path to a file or a dict, got {short(source)}")
-    return source.name, source.content
+    return source.name, dict(source.content)
 
 
 def _check_regular(opened: int, name: str) -> None:
@@ -178,9 +197,9 @@ def _check_regular(opened: int, name: str) -> None:
         raise ValueError(f"{name} is {kind}")
 
 
-def _decoded(name: str, content: bytes) -> str:
-    if len(content) > LARGEST_FILE:
-        raise ValueError(f"{name} has more than {LARGEST_FILE} bytes, which no file of settings has")
+def _decoded(name: str, content: bytes, largest: int) -> str:
+    if len(content) > largest:
+        raise ValueError(f"{name} has more than {largest} bytes, which no file of settings has")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

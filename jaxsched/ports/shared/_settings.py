@@ -211,9 +211,14 @@ def _misspelt(name: Any, known: Collection[str]) -> str | None:
     """The known name that differs from ``name`` by a letter or two: ``lrO``, ``warmup_epoch``. Not ``head_lr0``."""
     if not isinstance(name, str):
         return None
-    near = [other for other in known if abs(len(other) - len(name)) <= 2]
-    close = difflib.get_close_matches(name, near, n=1, cutoff=0.66)
-    return close[0] if close else None
+    near = {_folded(other): other for other in known if abs(len(other) - len(name)) <= 2}
+    close = difflib.get_close_matches(_folded(name), near, n=1, cutoff=0.66)
+    return near[close[0]] if close else None
+
+
+def _folded(name: str) -> str:
+    """A name with what looks alike made alike: ``lrO`` and ``lr0``."""
+    return name.lower().translate(str.maketrans("ol-", "01_"))
 
 
 def _touches(name: Any) -> bool:

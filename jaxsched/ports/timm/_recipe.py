@@ -99,7 +99,8 @@ _OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
 def recipe(
     args: shared.File | str | os.PathLike[str] | Mapping[str, Any],
     *,
-    steps_per_epoch: int,
+    steps_per_epoch: int | None = None,
+    images: int | None = None,
     world_size: int = 1,
     layers: Sequence[Match] | None = None,
     no_weight_decay: Sequence[Match] = (),
@@ -120,6 +121,8 @@ def recipe(
     Args:
         args: Path to the args.yaml that train.py writes, or its contents as a dict; its defaults where it says nothing.
         steps_per_epoch: Batches in an epoch, > 0.
+        images: Images of the training set, in place of ``steps_per_epoch``; a last batch that is smaller is dropped, as
+            timm does.
         world_size: How many processes train, each with ``batch_size`` images.
         layers: With ``layer_decay``: for each layer, the first one first, which parameters it has, as a glob or
             condition; what matches none belongs to the last. List all of timm's, which its models know themselves: the
@@ -147,9 +150,9 @@ def recipe(
     for name in ("opt_kwargs", "opt_args", "epoch_repeats", "start_epoch"):
         if value := a.take(name, None):
             raise ValueError(f"{where}: {name}={short(value)} is not ported; leave it out and change the recipe")
-    nb = shared.as_count("steps_per_epoch", steps_per_epoch)
     every = a.count("grad_accum_steps", least=1)
     batch_size = a.count("batch_size", least=1) * shared.as_count("world_size", world_size)
+    nb = shared.epoch_length(where, steps_per_epoch, images, batch_size, drop_last=True)
     opt = _name(a, "opt")
     optimizer, hyperparameters = _optimizer(a, opt)
     peak, how = _peak(a, opt, batch_size * every)

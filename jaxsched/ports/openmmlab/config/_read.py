@@ -26,6 +26,7 @@ def read_config(
     packages: Mapping[str, str | os.PathLike[str]] | None = None,
     root: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
+    text: str | None = None,
 ) -> dict[str, Any]:
     """The config that ``path`` and its ``_base_`` files make, as plain dicts, lists, tuples, numbers and strings.
 
@@ -42,12 +43,13 @@ def read_config(
             that holds a folder ``_base_``, else the folder of ``path``.
         environment: values for ``{{$NAME:default}}``; the default is taken for what is not in it. The process's own
             environment is not looked at: pass ``os.environ`` if that is meant.
+        text: the text of the file at ``path``, where it is read already.
 
     Raises:
         ConfigError: a ValueError with ``file`` and ``line``: a file that is missing, is no Python, is too large or too
             much work (a bomb), inherits from itself or from outside the given folders, or merges what cannot be merged.
     """
-    reading = Reading(Path(path), packages or {}, root, environment or {})
+    reading = Reading(Path(path), packages or {}, root, environment or {}, text)
     try:
         values = reading.merged(reading.start)
         return reading.budget.tree(values, str(path), leaf=lambda leaf: _plain(leaf, str(path)))
@@ -72,8 +74,10 @@ class Reading:
         packages: Mapping[str, str | os.PathLike[str]],
         root: str | os.PathLike[str] | None,
         environment: Mapping[str, str],
+        text: str | None = None,
     ):
         self.start = Path(os.path.abspath(path.expanduser()))
+        self.start_text = text
         self.packages = {name: Path(folder).resolve() for name, folder in packages.items()}
         self.root = Path(root).resolve() if root is not None else tree_root(self.start)
         self.environment = environment
@@ -123,6 +127,8 @@ class Reading:
     def text(self, path: Path) -> str:
         file = str(path)
         self.budget.files += 1
+        if self.start_text is not None and path == self.start:
+            return self.substituted(self.start_text, path)
         if self.budget.files > MAX_FILES:
             raise ConfigError(f"more than {MAX_FILES} files are inherited from", file)
         if path.suffix != ".py":

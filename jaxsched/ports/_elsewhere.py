@@ -1,0 +1,103 @@
+"""Files of systems that have no port: each is recognised, so that it is not taken for another, and refused by name."""
+
+from __future__ import annotations
+
+import re
+
+from jaxsched.ports.shared import File, Kind
+
+_BY_HAND = "no port reads it; write the recipe with js.Recipe, or with the schedules of"
+
+
+def _section(file: File, name: str, *keys: str) -> bool:
+    """Whether a section has at least one of the keys."""
+    inside = file.mapping.get(name)
+    return isinstance(inside, dict) and any(key in inside for key in keys)
+
+
+def _is_swin(file: File) -> bool:
+    return _section(file, "TRAIN", "BASE_LR", "WARMUP_EPOCHS", "LR_SCHEDULER", "OPTIMIZER", "EPOCHS", "MIN_LR")
+
+
+def _is_pycls(file: File) -> bool:
+    return _section(file, "OPTIM", "LR_POLICY", "BASE_LR", "MAX_EPOCH", "WARMUP_EPOCHS")
+
+
+def _is_other_solver(file: File) -> bool:
+    by_epoch = ("MAX_EPOCH", "MAX_EPOCHS", "LR_POLICY", "OPTIMIZING_METHOD", "SCHED", "OPTIMIZER_NAME")
+    return _section(file, "SOLVER", *by_epoch)
+
+
+def _is_maskrcnn_benchmark(file: File) -> bool:
+    return _section(file, "MODEL", "WEIGHT") and not _section(file, "MODEL", "WEIGHTS")
+
+
+def _is_lazy_config(file: File) -> bool:
+    imports = r"^\s*from (detectron2|omegaconf|detrex)\b|\bLazyCall\b|\bmodel_zoo\.get_config\("
+    return file.path.suffix in (".py", "") and re.search(imports, file.text, re.MULTILINE) is not None
+
+
+def _is_lightning(file: File) -> bool:
+    return _section(file, "optimizer", "class_path") or _section(file, "model", "class_path")
+
+
+def _is_deepspeed(file: File) -> bool:
+    marks = {"zero_optimization", "train_micro_batch_size_per_gpu", "train_batch_size"}
+    return bool(marks & file.names) and (
+        "zero_optimization" in file.names or _section(file, "optimizer", "type") or _section(file, "scheduler", "type")
+    )
+
+
+def _is_model_garden(file: File) -> bool:
+    return _section(file, "trainer", "optimizer_config")
+
+
+def _is_tuned(file: File) -> bool:
+    tuned = {"lr0", "lrf", "box", "cls", "dfl"} <= file.names
+    return tuned and not {"task", "mode", "epochs", "batch", "obj", "warmup_bias_lr", "anchor_t"} & file.names
+
+
+KINDS = (
+    Kind(
+        "ultralytics-tune",
+        "the result of an Ultralytics tune",
+        _is_tuned,
+        refusal="it has no epochs and no batch; give the args.yaml of the run that was trained with it",
+    ),
+    Kind(
+        "lazyconfig",
+        "a LazyConfig of Detectron2, which is a program",
+        _is_lazy_config,
+        refusal="save it with LazyConfig.save, and write lr_multiplier with the schedulers of js.ports.detectron2",
+    ),
+    Kind("swin", "a config of Swin-Transformer", _is_swin, refusal=f"{_BY_HAND} js.ports.timm, which Swin uses"),
+    Kind("pycls", "a config of pycls", _is_pycls, refusal=f"{_BY_HAND} jaxsched.schedules"),
+    Kind(
+        "solver-by-epochs",
+        "a config whose SOLVER counts epochs (fast-reid, SlowFast), and not Detectron2's",
+        _is_other_solver,
+        refusal=f"{_BY_HAND} jaxsched.schedules",
+    ),
+    Kind(
+        "maskrcnn-benchmark",
+        "a config of maskrcnn-benchmark, whose defaults are not Detectron2's",
+        _is_maskrcnn_benchmark,
+        refusal="set what SOLVER leaves out (BIAS_LR_FACTOR is 2 there), and give it as a dict to "
+        "js.ports.detectron2.recipe",
+    ),
+    Kind(
+        "lightning",
+        "a config of Lightning's command line",
+        _is_lightning,
+        refusal=f"{_BY_HAND} js.ports.torch, which have the names of its class_path",
+    ),
+    Kind(
+        "deepspeed",
+        "a config of DeepSpeed",
+        _is_deepspeed,
+        refusal=f"{_BY_HAND} js.ports.huggingface, or give the TrainingArguments that it belongs to",
+    ),
+    Kind(
+        "model-garden", "a config of TensorFlow's model garden", _is_model_garden, refusal=f"{_BY_HAND} js.ports.keras"
+    ),
+)

@@ -1,0 +1,16 @@
+"""The files that the port reads: Detectron2's configs in YAML."""
+
+from __future__ import annotations
+
+from jaxsched.ports.detectron2._recipe import recipe
+from jaxsched.ports.shared import File, Kind
+
+
+def _fits(file: File) -> bool:
+    """SOLVER makes it one, unless its settings are another library's; without it, what only Detectron2's hold."""
+    model = file.mapping.get("MODEL")
+    is_model = isinstance(model, dict) and bool({"META_ARCHITECTURE", "WEIGHTS", "BACKBONE"} & model.keys())
+    return bool({"SOLVER", "_BASE_"} & file.names) or (is_model and not {"TRAIN", "OPTIM"} & file.names)
+
+
+KINDS = (Kind("detectron2", "a Detectron2 config", _fits, recipe, ("config.yaml",)),)

@@ -1,0 +1,125 @@
+"""What a port says of the files that it reads; the command line is a loop over these."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jaxsched.ports.shared._files import File
+from jaxsched.ports.shared._numbers import as_count
+from jaxsched.recipe import Recipe
+
+_TYPES = (bool, int, float, str)
+"""Of arguments that a command line can give, the first that an annotation allows."""
+
+
+class MissingError(ValueError):
+    """What a file does not say, and the arguments that say it.
+
+    Args:
+        where: The file.
+        why: What it does not say.
+        names: The arguments.
+        joined: Between their names: ``"and"`` or ``"or"``.
+    """
+
+    def __init__(self, where: str, why: str, names: Sequence[str], joined: str = "and"):
+        self.where, self.why, self.names, self.joined = where, why, tuple(names), joined
+        super().__init__(self.message([f"{name}=..." for name in names]))
+
+    def message(self, shown: Sequence[str]) -> str:
+        """The error with the names of the arguments as they are written where the user is."""
+        return f"{self.where}: {self.why}; give {f' {self.joined} '.join(shown)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """An argument of a port that the command line can give.
+
+    Attributes:
+        type: Of `bool`, `int`, `float` and `str`.
+        help: What the port's docstring says of it.
+        required: Whether it has no default.
+    """
+
+    type: type
+    help: str
+    required: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """Files of one kind.
+
+    Attributes:
+        name: The name that ``--as`` takes.
+        title: What such a file is called, such as ``"a hyp.yaml of YOLOv5"``.
+        fits: Whether a file is of this kind, by what makes it so.
+        read: The recipe in a file. Its keyword-only arguments are the options of the command line.
+        in_folders: What such a file is called in the folder of a run.
+        command_line: The settings in the words of the original's command line, if it has one.
+        refusal: Where files of this kind are recognised but not read: what to do instead.
+    """
+
+    name: str
+    title: str
+    fits: Callable[[File], bool]
+    read: Callable[..., Recipe] | None = None
+    in_folders: tuple[str, ...] = ()
+    command_line: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
+    refusal: str | None = None
+
+    @functools.cached_property
+    def options(self) -> dict[str, Option]:
+        """The options: the keyword-only arguments of ``read`` that are a number, a string or a truth value."""
+        if self.read is None:
+            return {}
+        hints, docs = typing.get_type_hints(self.read), _argument_docs(inspect.getdoc(self.read) or "")
+        options = {}
+        for parameter in inspect.signature(self.read).parameters.values():
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+                continue
+            allowed = _members(hints[parameter.name])
+            kind = next((known for known in _TYPES if known in allowed), None)
+            if kind is not None:
+                required = parameter.default is inspect.Parameter.empty
+                options[parameter.name] = Option(kind, docs.get(parameter.name, ""), required)
+        return options
+
+
+def epoch_length(
+    where: str, steps_per_epoch: int | None, images: int | None, batch_size: int, *, drop_last: bool = False
+) -> int:
+    """Batches in an epoch, given as such or as the number of images.
+
+    Args:
+        where: What the settings are called in errors.
+        steps_per_epoch: Batches in an epoch, if given.
+        images: Images (examples) of the training set, if given.
+        batch_size: Images in a batch, of all devices together.
+        drop_last: Whether the source drops a last batch that is smaller.
+    """
+    if steps_per_epoch is not None:
+        return as_count("steps_per_epoch", steps_per_epoch)
+    if images is None:
+        raise MissingError(where, "it does not say how long an epoch is", ("steps_per_epoch", "images"), "or")
+    images = as_count("images", images)
+    return max(images // batch_size, 1) if drop_last else -(-images // batch_size)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _argument_docs(text: str) -> dict[str, str]:
+    """The first sentence on each argument in the section ``Args:`` of a docstring."""
+    section = re.search(r"^Args:\n((?: .*\n|\n)*)", text + "\n", re.MULTILINE)
+    found = re.findall(r"^    (\w+): ((?:.*\n)(?:     +.*\n)*)", section[1], re.MULTILINE) if section else []
+    docs = {name: " ".join(words.split()) for name, words in found}
+    return {name: re.split(r"(?<=[.;:])\s", words)[0].rstrip(".;:") + "." for name, words in docs.items()}

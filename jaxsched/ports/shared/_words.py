@@ -1,0 +1,57 @@
+"""Command lines of training scripts, as people keep them in shell scripts and notes, read as settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from jaxsched.checks import short
+
+_LITERALS = {"true": True, "false": False, "none": None, "null": None}
+
+
+def parse_words(words: Sequence[str], flags: Collection[str] = (), short_names: Mapping[str, str] | None = None) -> Any:
+    """The settings that ``--name value`` words give, by name with underscores.
+
+    Words before the script (``torchrun ... train.py``) and positional arguments are passed over. A name without a value
+    is True; one with several has a list of them.
+
+    Args:
+        words: The words, as the shell splits them.
+        flags: Names that take no value, so that a word that follows is a positional argument.
+        short_names: What ``-b`` and so on stand for.
+
+    Example:
+        >>> parse_words("train.py /data --sched cosine --lr=1e-3 -b 64 --amp --opt-betas 0.9 0.95".split(), ["amp"],
+        ...             {"b": "batch_size"})
+        {'sched': 'cosine', 'lr': 0.001, 'batch_size': 64, 'amp': True, 'opt_betas': [0.9, 0.95]}
+    """
+    script = max((i for i, word in enumerate(words) if re.search(r"\.(py|sh)$", word)), default=-1)
+    values: dict[str, list[Any]] = {}
+    current: str | None = None
+    for word in words[script + 1 :]:
+        option = re.fullmatch(r"--([A-Za-z][\w.-]*)(?:=(.*))?|-([A-Za-z])", word, re.DOTALL)
+        if option is None:
+            if current is not None and not (current in flags and word.lower() not in _LITERALS):
+                values[current].append(_literal(word))
+            continue
+        if option[3] and option[3] not in (short_names or {}):
+            raise ValueError(f"{short(word)} is not known; write its long form, --name")
+        current = (short_names or {})[option[3]] if option[3] else option[1].replace("-", "_")
+        values[current] = []  # the last one counts
+        if option[2] is not None:
+            values[current].append(_literal(option[2]))
+            current = None
+    return {name: True if not items else items[0] if len(items) == 1 else items for name, items in values.items()}
+
+
+def _literal(word: str) -> Any:
+    if word.lower() in _LITERALS:
+        return _LITERALS[word.lower()]
+    for kind in (int, float):
+        try:
+            return kind(word[:100])
+        except ValueError:
+            continue
+    return word
