@@ -10,6 +10,7 @@ from jaxsched.numerics._ema import EmaWeights as EmaWeights
 from jaxsched.numerics._ema import bias_correction as bias_correction
 from jaxsched.numerics._ema import ema_step as ema_step
 from jaxsched.numerics._ema import one_minus as one_minus
+from jaxsched.numerics._field_key import FieldKey as FieldKey
 from jaxsched.numerics._fraction import exact_fraction as exact_fraction
 from jaxsched.numerics._fraction import fraction as fraction
 from jaxsched.numerics._fraction import fractions as fractions

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,35 +13,59 @@ import optax
 from jaxsched import groups as grouping
 from jaxsched import optimizers, transforms
 from jaxsched.checks import did_you_mean, short
+from jaxsched.numerics import FieldKey
 from jaxsched.optimizers.internal import Definition, definition_of
 from jaxsched.recipe._json import from_json, to_json
 from jaxsched.schedules import Value
+from jaxsched.schedules.internal import check_value
 
 
-@jax.tree_util.register_pytree_node_class
+@jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True)
 class Accumulation:
-    """How many batches make an update; see `accumulate`."""
+    """How many batches make an update; see `accumulate`.
+
+    Attributes:
+        every: Batches to an update: a number or a schedule.
+        mean: Whether the gradients are averaged rather than summed.
+        drop_at_epoch_end: Whether what is gathered at the end of an epoch is dropped.
+    """
 
     every: Value
     mean: bool = False
     drop_at_epoch_end: bool = False
 
-    def tree_flatten(self) -> Any:
-        return (self.every,), (self.mean, self.drop_at_epoch_end)
+    def tree_flatten_with_keys(self) -> Any:
+        return ((FieldKey("every"), self.every),), (self.mean, self.drop_at_epoch_end)
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> Accumulation:
         return cls(*children, *aux)
 
 
-@jax.tree_util.register_pytree_node_class
+@jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What to optimize with: an optimizer, its hyperparameters for each group, and what is around it.
 
-    It is a value: print it, compare it, pickle it, and pass it through ``jax.jit`` or ``jax.vmap``: the numbers of its
-    schedules are leaves.
+    It is a value: print it, compare it, pickle it, and pass it through ``jax.jit`` or ``jax.vmap``: its numbers and
+    those of its schedules are leaves. Its strings and bools are static, which is decided when it is made.
+
+    Attributes:
+        optimizer: The name of one of ``jaxsched.optimizers``; of all but ``lbfgs``, which has no groups.
+        hyperparameters: Its arguments, for all groups.
+        groups: For a group what it overrides; None freezes it.
+        rules: Which parameter belongs to which group.
+        clip_norm: The largest norm of all gradients together, or None.
+        clip_value: The largest magnitude of any entry of a gradient, or None.
+        accumulate: How many batches make an update; None: one.
+        ema: The decay of an average of the parameters, by update; None: no average.
+        steps: Length of the run in steps (batches).
+        steps_per_epoch: Batches in an epoch.
+        batch_size: Images in a batch, over all devices.
+        nominal_batch_size: Images to an update that the learning rates are meant for, where the source says so.
+        notes: What a port read and left out, and what it decided.
+        origin: For a field, or ``group.hyperparameter``, where its number came from.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -53,33 +77,19 @@ class Recipe:
     """
 
     optimizer: str
-    """The name of one of ``jaxsched.optimizers``; of all but ``lbfgs``, which has no groups."""
     hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Its arguments, for all groups."""
     groups: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
-    """For a group what it overrides; None freezes it."""
     rules: tuple[grouping.Rule, ...] = grouping.BY_ROLE
-    """Which parameter belongs to which group."""
     clip_norm: Value | None = None
-    """The largest norm of all gradients together, or None."""
     clip_value: float | None = None
-    """The largest magnitude of any entry of a gradient, or None."""
     accumulate: Accumulation | None = None
-    """How many batches make an update; None: one."""
     ema: Value | None = None
-    """The decay of an average of the parameters, by update; None: no average."""
     steps: int | None = None
-    """Length of the run in steps (batches)."""
     steps_per_epoch: int | None = None
-    """Batches in an epoch."""
     batch_size: int | None = None
-    """Images in a batch, over all devices."""
     nominal_batch_size: int | None = None
-    """Images to an update that the learning rates are meant for, where the source says so."""
     notes: tuple[str, ...] = ()
-    """What a port read and left out, and what it decided."""
     origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """For a field, or ``group.hyperparameter``, where its number came from."""
 
     def __post_init__(self) -> None:
         if _definition(self.optimizer) is None:
@@ -93,11 +103,14 @@ class Recipe:
                 raise ValueError(f"Recipe: {name} must be a whole number >= 1 or None, got {short(value)}")
         if self.accumulate is not None and not isinstance(self.accumulate, Accumulation):
             raise TypeError(f"Recipe: accumulate must be js.Accumulation(every=...) or None, got {self.accumulate!r}")
-        groups = {name: values if values is None else _tupled(values) for name, values in self.groups.items()}
-        object.__setattr__(self, "hyperparameters", _tupled(self.hyperparameters))
+        groups = {name: values if values is None else _as_values(values) for name, values in self.groups.items()}
+        object.__setattr__(self, "hyperparameters", _as_values(self.hyperparameters))
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "rules", grouping.as_rules(self.rules))
         object.__setattr__(self, "notes", tuple(self.notes))
+        for name in ("clip_norm", "ema"):
+            object.__setattr__(self, name, _as_value(name, getattr(self, name)))
+        object.__setattr__(self, "_options", _Options.of(self))
         self.by_group()  # which checks the hyperparameters
 
     def build(self, *, flatten: bool = False) -> optax.GradientTransformationExtraArgs:
@@ -179,30 +192,61 @@ class Recipe:
         """The same recipe with some fields changed."""
         return dataclasses.replace(self, **changes)
 
-    def tree_flatten(self) -> Any:
+    # As a pytree: what is static was decided when it was made, whatever the leaves are by now.
+    def tree_flatten_with_keys(self) -> Any:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        options: _Options = self._options  # type: ignore[attr-defined]
         numbers = {name: fields.pop(name) for name in _NUMBERS}
-        leaves, structure = jax.tree.flatten(numbers, is_leaf=_is_option)
-        static = [(i, leaf) for i, leaf in enumerate(leaves) if _is_option(leaf)]
+        numbers["hyperparameters"] = _less(numbers["hyperparameters"], options.hyperparameters)
+        numbers["groups"] = _each(_less, numbers["groups"], options.groups)
         remarks = _Remarks(fields.pop("notes"), fields.pop("origin"))
-        return [leaf for leaf in leaves if not _is_option(leaf)], (
-            structure,
-            tuple(static),
-            tuple(fields.items()),
-            remarks,
-        )
+        children = tuple((FieldKey(name), value) for name, value in numbers.items())
+        return children, (options, tuple(fields.items()), remarks)
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> Recipe:
-        structure, static, fields, remarks = aux
-        leaves = list(children)
-        for i, leaf in static:
-            leaves.insert(i, leaf)
+        options, fields, remarks = aux
+        values = {**dict(zip(_NUMBERS, children, strict=True)), **dict(fields), **vars(remarks), "_options": options}
+        values["hyperparameters"] = _with(values["hyperparameters"], options.hyperparameters)
+        values["groups"] = _each(_with, values["groups"], options.groups)
         recipe = object.__new__(cls)
-        values = {**jax.tree.unflatten(structure, leaves), **dict(fields), **vars(remarks)}
         for name, value in values.items():
             object.__setattr__(recipe, name, value)
         return recipe
+
+
+class _Options(NamedTuple):
+    """The hyperparameters of a recipe that are no numbers: strings and bools."""
+
+    hyperparameters: Any
+    groups: Any
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> _Options:
+        def options(values: Any) -> Any:
+            found = values.items() if isinstance(values, Mapping) else ()
+            return frozenset((name, value) for name, value in found if isinstance(value, bool | str))
+
+        return cls(
+            options(recipe.hyperparameters), frozenset((name, options(own)) for name, own in recipe.groups.items())
+        )
+
+
+# A tree of jax's own may have anything in the place of a dict: that is left as it is.
+
+
+def _less(values: Any, options: Any) -> Any:
+    names = dict(options)
+    return {n: v for n, v in values.items() if n not in names} if isinstance(values, Mapping) else values
+
+
+def _with(values: Any, options: Any) -> Any:
+    return {**values, **dict(options)} if isinstance(values, Mapping) else values
+
+
+def _each(change: Callable[[Any, Any], Any], groups: Any, options: Any) -> Any:
+    own = dict(options)
+    return {n: change(v, own.get(n, ())) for n, v in groups.items()} if isinstance(groups, Mapping) else groups
 
 
 def as_recipe(value: Any) -> Recipe:
@@ -212,11 +256,22 @@ def as_recipe(value: Any) -> Recipe:
     return value
 
 
-def _tupled(values: Any) -> Any:
-    """Pairs such as betas as tuples, so that equal ones are equal; what is no mapping is left to `by_group`."""
+def _as_values(values: Any) -> Any:
+    """Pairs such as betas as tuples, so that equal ones are equal, and functions of the step as schedules; what is no
+    mapping is left to `by_group`."""
     if not isinstance(values, Mapping):
         return values
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {name: _as_value(name, value) for name, value in values.items()}
+
+
+def _as_value(name: str, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(check_value(f"{name}[{i}]", x) if _is_function(x) else x for i, x in enumerate(value))
+    return check_value(name, value) if _is_function(value) else value
+
+
+def _is_function(value: Any) -> bool:
+    return callable(value) and not hasattr(value, "dtype")
 
 
 def _definition(name: Any) -> Definition | None:
@@ -232,10 +287,6 @@ def _refusal(name: Any) -> str:
     if callable(getattr(optimizers, name, None)):
         return f"{text}; js.{name} has no groups, and so no place in a recipe: call it yourself"
     return text + did_you_mean(name, known)
-
-
-def _is_option(value: Any) -> bool:
-    return value is None or isinstance(value, bool | str)
 
 
 class _Remarks:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxsched.checks import Milestones, PositiveCount, Step, short
 from jaxsched.numerics import passed
 from jaxsched.schedules._declarations import Arguments, Clock, Mark, no_moments, numbers
-from jaxsched.schedules._schedule import Schedule, Value, _check_value, composition, schedule, value_at
+from jaxsched.schedules._schedule import Schedule, Value, check_value, composition, schedule, value_at
 
 
 @schedule(moments=no_moments)
@@ -56,7 +56,7 @@ def clamp(schedule: Value, low: Value, high: Value) -> Schedule:
 def _schedules(name: str, value: Any) -> tuple[Any, ...]:
     if callable(value) or not isinstance(value, Sequence) or not value:
         raise TypeError(f"{name} must be a sequence of schedules, got {short(value)}")
-    return tuple(_check_value(f"{name}[{i}]", item) for i, item in enumerate(value))
+    return tuple(check_value(f"{name}[{i}]", item) for i, item in enumerate(value))
 
 
 def _check_sequential(schedules: Sequence[Any], at: Sequence[Any]) -> None:

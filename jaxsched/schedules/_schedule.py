@@ -14,11 +14,12 @@ from typing import Annotated, Any, Concatenate, ParamSpec, cast, overload
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from jaxsched.checks import Size, checked, number, short
-from jaxsched.numerics import as_step, is_host_number, real
+from jaxsched.checks import Size, checked, number, short, static_arguments
+from jaxsched.numerics import FieldKey, as_step, is_host_number, real
 from jaxsched.schedules._declarations import ClockOf, MomentsOf, no_moments
 
 P = ParamSpec("P")
@@ -32,9 +33,14 @@ class Schedule:
     ``jax_enable_x64``). Steps count from 0, the first update; before step 0 the value is that of step 0, and steps
     beyond 2**31 - 1 are taken as 2**31 - 1.
 
-    As a pytree, its numbers, nested schedules and tables are leaves; its texts, bools and functions are static. So it
-    passes through ``jax.jit`` as an argument without a compilation for each value, and `stack` makes a batch for
-    ``jax.vmap``.
+    As a pytree, its numbers, nested schedules and tables are leaves; its strings, bools and functions are static, which
+    is decided when it is made. So it passes through ``jax.jit`` as an argument without a compilation for each value,
+    `stack` makes a batch for ``jax.vmap``, and a tree with anything else for leaves has the same structure.
+
+    Attributes:
+        maker: The decorated function that made this value; ``maker.__wrapped__`` is the pure function of the step.
+        arguments: The arguments by name, defaults included; read only.
+        static: The names of the arguments that are no leaves.
 
     Example:
         >>> import jaxsched as js
@@ -47,17 +53,20 @@ class Schedule:
         200
     """
 
-    __slots__ = ("__weakref__", "arguments", "maker")  # jax.jit(schedule) keeps a weak reference
+    __slots__ = ("__weakref__", "arguments", "maker", "static")  # jax.jit(schedule) keeps a weak reference
     __array_ufunc__ = None  # so that numpy leaves ``np.float32(2) * schedule`` to us
 
     maker: Callable[..., Schedule]
-    """The decorated function that made this value; ``maker.__wrapped__`` is the pure function of the step."""
     arguments: Mapping[str, Any]
-    """The arguments by name, defaults included; read only."""
+    static: frozenset[str]
 
-    def __init__(self, maker: Callable[..., Schedule], arguments: dict[str, Any]):
+    def __init__(self, maker: Callable[..., Schedule], arguments: dict[str, Any], static: frozenset[str] | None = None):
+        if static is None:
+            annotated = static_arguments(maker)
+            static = frozenset(name for name, value in arguments.items() if _is_static(value, name in annotated))
         object.__setattr__(self, "maker", maker)
         object.__setattr__(self, "arguments", arguments)
+        object.__setattr__(self, "static", static)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a Schedule does not change; use schedule.replace({name}=...)")
@@ -88,24 +97,19 @@ class Schedule:
             args = tuple(changes.pop(star))
         return self.maker(*args, **{**kwargs, **changes})
 
-    # As a pytree
+    # As a pytree: what is static was decided when it was made, whatever the leaves are by now.
     def tree_flatten_with_keys(self) -> tuple[tuple[tuple[Any, Any], ...], Any]:
-        children, static = [], []
-        for name, value in self.arguments.items():
-            if _is_static(value):
-                static.append((name, value))
-            else:
-                children.append((jax.tree_util.GetAttrKey(name), value))
-        names = tuple(self.arguments)
-        return tuple(children), (self.maker, names, tuple(static))
+        children = tuple((FieldKey(name), value) for name, value in self.arguments.items() if name not in self.static)
+        static = tuple((name, value) for name, value in self.arguments.items() if name in self.static)
+        return children, (self.maker, tuple(self.arguments), static)
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Sequence[Any]) -> Schedule:
-        maker, names, static = aux
-        arguments = dict(static)
-        dynamic = (name for name in names if name not in arguments)
-        arguments.update(zip(dynamic, children, strict=True))
-        return cls(maker, {name: arguments[name] for name in names})
+        maker, names, static_items = aux
+        static = dict(static_items)
+        rest = iter(children)
+        arguments = {name: static[name] if name in static else next(rest) for name in names}
+        return cls(maker, arguments, frozenset(static))
 
     # As a value
     def __repr__(self) -> str:
@@ -113,7 +117,7 @@ class Schedule:
         parts = [_text(value) for value in args]
         parameters = inspect.signature(self.maker).parameters
         for name, value in kwargs.items():
-            if _is_static(value) and value == parameters[name].default:
+            if (name in self.static or value is None) and value == parameters[name].default:
                 continue
             # A schedule inside a schedule reads best as in the docs: warmup(cosine(...), steps=500).
             first = not parts and isinstance(value, Schedule)
@@ -153,7 +157,7 @@ class Schedule:
         return _combine(add, other, self)
 
     def __sub__(self, other: Any) -> Schedule:
-        return _combine(add, self, -other)
+        return _combine(add, self, _negated(other))
 
     def __rsub__(self, other: Any) -> Schedule:
         return _combine(add, other, -self)
@@ -163,9 +167,14 @@ class Schedule:
 
 
 def _combine(maker: Callable[..., Schedule], *operands: Any) -> Any:
-    if not all(isinstance(x, Schedule) or is_host_number(x) or hasattr(x, "dtype") for x in operands):
+    """Of schedules, numbers and other functions of the step, such as optax's."""
+    if not all(is_host_number(x) or hasattr(x, "dtype") or callable(x) for x in operands):
         return NotImplemented
     return maker(*operands)
+
+
+def _negated(value: Any) -> Any:
+    return product(-1, value) if callable(value) and not hasattr(value, "dtype") else -value
 
 
 @overload
@@ -226,7 +235,7 @@ def composition(function: Callable[P, Schedule]) -> Callable[P, Schedule]:
 
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
-        arguments = checked(function, signature, args, kwargs, _check_value)
+        arguments = checked(function, signature, args, kwargs, check_value)
         star = _variadic(make)
         call: Callable[..., Schedule] = function
         return call(*(arguments.pop(star) if star else ()), **arguments)
@@ -248,23 +257,48 @@ def _curry(
 
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Schedule:
-        return Schedule(make, checked(function, signature, args, kwargs, _check_value, check))
+        return Schedule(make, checked(function, signature, args, kwargs, check_value, check))
 
     make.__signature__ = signature  # type: ignore[attr-defined]
     make.moments, make.clock = moments, clock  # type: ignore[attr-defined]
     return make
 
 
-def _check_value(name: str, value: Any) -> Any:
+def check_value(name: str, value: Any) -> Any:
     """A number or a schedule; any other function of the step is taken as one."""
     if isinstance(value, Schedule):
         return value
     if callable(value) and not hasattr(value, "dtype"):
-        return from_function(value)
+        return Schedule(from_function, {"function": check_function(name, value)})
     return number(name, value)
 
 
-Value = Annotated[float | jax.Array | Schedule | Callable[[Any], Any], _check_value]
+def check_function(name: str, value: Any) -> Any:
+    """A function from the step to one number, as far as that shows before it is called with one."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {short(value)}")
+    if isinstance(value, optax.schedules.StatefulSchedule):
+        raise TypeError(
+            f"{name} is a stateful schedule, {short(value)}, for optax.inject_stateful_hyperparams; here it "
+            "must be a function of the step"
+        )
+    try:
+        found = jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32))
+    except Exception:  # it may be for the host alone, or need what is not there yet: that shows where it is used
+        return value
+    if isinstance(found, Schedule):
+        raise TypeError(
+            f"{name} gives for a step the schedule {found.name}(...): call it with the base lr first, as in "
+            f"StepLR(30)(0.1); got {short(value)}"
+        )
+    if getattr(found, "shape", ()) != ():
+        raise ValueError(
+            f"{name} must give one number for a step, but gives an array of shape {found.shape}: {short(value)}"
+        )
+    return value
+
+
+Value = Annotated[float | jax.Array | Schedule | Callable[[Any], Any], check_value]
 """A number, or a schedule: whatever has a value at each step."""
 
 
@@ -308,12 +342,13 @@ def _variadic(maker: Callable[..., Any]) -> str | None:
     return None
 
 
-def _is_static(value: Any) -> bool:
+def _is_static(value: Any, annotated: bool = False) -> bool:
+    """Whether an argument is static: by its annotation, or by its value where the annotation does not say so."""
     if isinstance(value, Schedule) or hasattr(value, "dtype"):
         return False
     if isinstance(value, tuple) and value:
         return all(map(_is_static, value))
-    return value is None or isinstance(value, str | bool | Size) or callable(value)
+    return annotated or isinstance(value, str | bool | Size) or callable(value)
 
 
 def _text(value: Any) -> str:
@@ -372,7 +407,7 @@ def add(step: jax.Array, *schedules: Value) -> jax.Array:
 
 
 @schedule(moments=no_moments)
-def from_function(step: jax.Array, function: Callable[[Any], Any]) -> jax.Array:
+def from_function(step: jax.Array, function: Annotated[Callable[[Any], Any], check_function]) -> jax.Array:
     """A function of the step, written with jax.numpy, as a `Schedule`. Any optax schedule is one.
 
     Args:

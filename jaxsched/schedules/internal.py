@@ -6,3 +6,4 @@ from jaxsched.schedules._declarations import number as number
 from jaxsched.schedules._declarations import numbers as numbers
 from jaxsched.schedules._moments import inner_clocks as inner_clocks
 from jaxsched.schedules._moments import parts as parts
+from jaxsched.schedules._schedule import check_value as check_value

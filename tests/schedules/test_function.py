@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxsched as js
@@ -39,8 +40,37 @@ def test_a_table_has_all_its_digits_in_float64():
         assert float(schedule(1)) == 1 / 3
 
 
-def test_a_maker_of_schedules_is_no_schedule():
-    maker = js.ports.torch.StepLR(30)
-    for use in (lambda: js.sgd(lr=maker).init({"w": 1.0}), lambda: js.warmup(maker, 5)(3)):
-        with pytest.raises(TypeError, match="is called with the base lr first"):
-            use()
+def test_a_maker_of_schedules_is_no_schedule_of_an_optimizer():
+    with pytest.raises(TypeError, match="is called with the base lr first"):
+        js.sgd(lr=js.ports.torch.StepLR(30)).init({"w": 1.0})
+
+
+def test_arithmetic_with_any_function_of_the_step():
+    lr, ramp = js.constant(0.5), optax.linear_schedule(0.0, 1.0, 4)
+    found = [
+        lr * ramp,
+        ramp * lr,
+        lr + ramp,
+        ramp + lr,
+        lr - ramp,
+        ramp - lr,
+        ramp / lr,
+        lr / optax.constant_schedule(2.0),
+    ]
+    assert [float(one(2)) for one in found] == [0.25, 0.25, 1.0, 1.0, 0.0, 0.0, 1.0, 0.25]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        lr * None
+
+
+@pytest.mark.parametrize("wrap", [lambda f: js.warmup(f, 10), lambda f: js.constant(1.0) * f, js.from_function])
+def test_what_is_no_function_of_the_step_is_an_error_where_it_is_given(wrap):
+    with pytest.raises(TypeError, match=r"gives for a step the schedule step_decay.* StepLR\(30\)\(0.1\)"):
+        wrap(js.ports.torch.StepLR(30))
+    with pytest.raises(TypeError, match="is a stateful schedule"):
+        wrap(Stateful())
+    with pytest.raises(ValueError, match=r"must give one number for a step, but gives an array of shape \(2,\)"):
+        wrap(lambda step: jnp.ones(2))
+
+
+class Stateful(optax.schedules.StatefulSchedule):
+    """Optax's protocol, which asks for a state where a step is given."""
