@@ -7,13 +7,14 @@ COCO's own names (``instances_train2017.json`` and ``train2017``) are found too,
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter, defaultdict
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from examples.detector.data import Dataset, Labels, check_box, read_all, read_text
-from examples.detector.images import Unusable
+from examples.detector.images import Unusable, shortened
 
 EXPORTED = "_annotations.coco.json"  # in each split's folder of Roboflow's exports
 
@@ -41,7 +42,8 @@ def read_coco(folder: Path, split: str, *, strict: bool = False, single_class: b
     notes = []
     if strays:
         line = (
-            f"{file}: annotation {strays[0].get('id')!r} is of image {strays[0].get('image_id')!r}, which is not listed"
+            f"{file}: annotation {shortened(strays[0].get('id'), 40)} is of image "
+            f"{shortened(strays[0].get('image_id'), 40)}, which is not listed"
         )
         if strict:
             raise Unusable(f"{line}. Remove it, or add the image.")
@@ -52,11 +54,14 @@ def read_coco(folder: Path, split: str, *, strict: bool = False, single_class: b
         rows: tuple[list[list[float]], list[list[float]]] = ([], [])
         left_out: Counter[str] = Counter()
         for annotation in annotations[index]:
-            where = f"{file}: annotation {annotation.get('id')!r}"
+            where = f"{file}: annotation {shortened(annotation.get('id'), 40)}"
             category = annotation.get("category_id")
             if ident(category) not in class_of:
-                known = ", ".join(class_of)[:80]
-                raise ValueError(f"{where} has category_id {category!r}, but the categories are {known}. Correct one.")
+                known = shortened(", ".join(class_of), 80)
+                raise ValueError(
+                    f"{where} has category_id {shortened(repr(category), 40)}, but the categories are {known}. "
+                    "Correct one."
+                )
             box = to_fractions(pixel_box(annotation, where), size)
             check_box(box, size, where)
             if box[2] <= 0 or box[3] <= 0:
@@ -107,15 +112,17 @@ def entries(content: dict[str, Any], kind: str, file: Path, keys: tuple[str, ...
     """The list `kind` of an annotation file, whose entries must have `keys`."""
     found = content.get(kind)
     if not isinstance(found, list):
-        raise ValueError(f"{file}: {kind} is {str(found)[:40]}; it must be a list.")
+        raise ValueError(f"{file}: {kind} is {shortened(found, 40)}; it must be a list.")
     if not found and kind != "annotations":
         raise ValueError(f"{file}: {kind} is empty. Add some.")
     for number, entry in enumerate(found):
         if not isinstance(entry, dict):
-            raise ValueError(f"{file}: {kind}[{number}] is {str(entry)[:40]}; it must be an object.")
+            raise ValueError(f"{file}: {kind}[{number}] is {shortened(entry, 40)}; it must be an object.")
         for key in keys:
             if not isinstance(entry.get(key), (str, Real)):
-                raise ValueError(f"{file}: {kind}[{number}] has the {key} {entry.get(key)!r}. Give it one.")
+                raise ValueError(
+                    f"{file}: {kind}[{number}] has the {key} {shortened(repr(entry.get(key)), 40)}. Give it one."
+                )
     return found
 
 
@@ -125,7 +132,9 @@ def classes(categories: list[dict[str, Any]], file: Path) -> tuple[list[str], di
         try:
             category["id"] = int(ident(category["id"]))
         except ValueError:
-            raise ValueError(f"{file}: a category has the id {category['id']!r}; it must be a whole number.") from None
+            raise ValueError(
+                f"{file}: a category has the id {shortened(repr(category['id']), 40)}; it must be a whole number."
+            ) from None
         name = category.get("name")
         if name is None or not str(name).strip():
             raise ValueError(f"{file}: category {category['id']} has no name. Give it one.")
@@ -138,10 +147,10 @@ def classes(categories: list[dict[str, Any]], file: Path) -> tuple[list[str], di
 
 def image_paths(file: Path, roots: list[Path], file_names: list[str]) -> list[Path]:
     """Paths of the images, from the first of `roots` that has any of them."""
-    root = next((r for r in roots if any((r / name).is_file() for name in file_names)), None)
+    root = next((r for r in roots if any(os.path.isfile(r / name) for name in file_names)), None)
     if root is None:
         raise ValueError(
-            f"{file} lists {file_names[0]}, but neither that nor any other of its images is in "
+            f"{file} lists {shortened(file_names[0])}, but neither that nor any other of its images is in "
             f"{', '.join(map(str, roots))}. Put them into one of these."
         )
     return [root / name for name in file_names]
@@ -151,22 +160,27 @@ def check_size(image: dict[str, Any], size: tuple[int, int], path: Path) -> None
     """An image must have the width and height that its entry gives, if it gives any."""
     given = (image.get("width"), image.get("height"))
     if any(g is not None and g != s for g, s in zip(given, size, strict=True)):
-        raise Unusable(f"image {path} is {size[0]} x {size[1]} pixels, but its entry says {given[0]} x {given[1]}. "
+        raise Unusable(f"image {path} is {size[0]} x {size[1]} pixels, but its entry says {shortened(given[0], 20)} x "
+                       f"{shortened(given[1], 20)}. "
                        "Correct the entry and its boxes.")  # fmt: skip
 
 
 def pixel_box(annotation: dict[str, Any], where: str) -> tuple[float, float, float, float]:
     """Left, top, width and height in pixels: those of the annotation or, without them, those of its polygons."""
     box, outline = annotation.get("bbox"), annotation.get("segmentation")
+    wrong = Unusable(f"{where} has the bbox {shortened(box, 60)}; it must be [left, top, width, height] in pixels.")
     if box is None and isinstance(outline, list) and outline:
         try:
             x, y = ([float(v) for polygon in outline for v in polygon[i::2]] for i in (0, 1))
             return min(x), min(y), max(x) - min(x), max(y) - min(y)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise Unusable(f"{where} has no bbox, and a segmentation that is no list of polygons.") from None
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, Real) for v in box):
-        raise Unusable(f"{where} has the bbox {str(box)[:60]}; it must be [left, top, width, height] in pixels.")
-    return tuple(map(float, box))  # type: ignore[return-value]
+        raise wrong
+    try:
+        return tuple(map(float, box))  # type: ignore[return-value]
+    except OverflowError:
+        raise wrong from None
 
 
 def to_fractions(box: tuple[float, float, float, float], size: tuple[int, int]) -> list[float]:

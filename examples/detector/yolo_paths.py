@@ -101,7 +101,11 @@ def place(base: Path, entry: str) -> Path | None:
     """A split's folder or list; ``../train/images``, which some exporters write, may mean ``train/images``."""
     tries = [base / Path(entry).expanduser()] + ([base / entry[3:]] if entry.startswith("../") else [])
     return next(
-        (Path(os.path.abspath(t)) for t in tries if t.is_dir() or (t.is_file() and t.suffix.lower() not in ENDINGS)),
+        (
+            Path(os.path.abspath(t))
+            for t in tries
+            if os.path.isdir(t) or (os.path.isfile(t) and t.suffix.lower() not in ENDINGS)
+        ),
         None,
     )
 
@@ -111,7 +115,7 @@ def listed_images(file: Path, base: Path) -> list[Path]:
     from which there is any."""
     lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
     seen_from = next(
-        (b for b in (file.parent, base, Path()) if any((b / line).is_file() for line in lines)), file.parent
+        (b for b in (file.parent, base, Path()) if any(os.path.isfile(b / line) for line in lines)), file.parent
     )
     return [Path(os.path.abspath(seen_from / line)) for line in lines]
 

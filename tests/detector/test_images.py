@@ -54,6 +54,24 @@ def test_a_truncated_image_is_refused(tmp_path, name, lost):
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "broken"), [("a.jpg", b"\xff\xd8" * 20), ("b.webp", b"\xff" * 200), ("c.png", b"\xff")]
+)
+def test_an_image_that_is_broken_in_the_middle_is_refused(tmp_path, name, broken):
+    """Otherwise the run would stop at it, some time in the first epoch."""
+    path = noise(tmp_path / name)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + broken + content[middle + len(broken) :])
+    with pytest.raises(Unusable, match=f"{name} cannot be read"):
+        check_image(path)
+
+
+def test_a_name_that_is_too_long_is_of_no_image_and_shown_in_part(tmp_path):
+    with pytest.raises(Unusable, match=r"a\.\.\. does not exist"):
+        check_image(tmp_path / ("a" * 5000))
+
+
 def test_a_jpeg_with_more_after_its_end_is_read(tmp_path):
     path = noise(tmp_path / "a.jpg")
     path.write_bytes(path.read_bytes() + bytes(2000))  # as some phones do
