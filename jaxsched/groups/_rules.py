@@ -9,18 +9,22 @@ import jax
 
 from jaxsched.checks import short
 from jaxsched.groups._conditions import Match, as_condition, role
-from jaxsched.groups._flat import FlatGroups
+from jaxsched.groups._joined import Grouped, JoinedTree
 from jaxsched.groups._parameters import Parameter, Tree, parameters
 
 
 class Rule(NamedTuple):
-    """The parameters that ``match`` (and no earlier rule did) belong to ``group``."""
+    """The parameters that ``match``, and that no earlier rule matches, belong to ``group``.
+
+    Attributes:
+        match: A glob on the path, a `Condition`, or any function of a `Parameter`.
+        group: The name of the group.
+        optional: Whether it may match nothing.
+    """
 
     match: Match
-    """A glob on the path, a `Condition`, or any function of a `Parameter`."""
     group: str
     optional: bool = False
-    """Whether it may match nothing."""
 
 
 Rules = Sequence[Rule | tuple[Match, str]]
@@ -60,7 +64,7 @@ def assign(found: Sequence[Parameter], rules: Rules | None = None) -> list[int]:
         names = "\n".join(f"  {rule.match!r} -> {rule.group!r}" for rule in unused)
         raise ValueError(
             f"{len(unused)} rule{'s match' if len(unused) > 1 else ' matches'} no parameter that earlier rules left:"
-            f"\n{names}\nThe parameters are {_few([p.path for p in found])}. Mend the pattern, move it up, take it out "
+            f"\n{names}\nThe parameters are {_few([p.path for p in found])}. Fix the pattern, move it up, take it out "
             "or mark it Rule(..., optional=True)."
         )
     return chosen
@@ -94,37 +98,17 @@ def as_rules(rules: Rules | None) -> tuple[Rule, ...]:
     return tuple(result)
 
 
-class Grouped(NamedTuple):
-    """The leaves of a tree, in order."""
-
-    paths: list[str]
-    groups: list[str]
-
-
 def grouped(tree: Tree, rules: Rules | None = None) -> Grouped:
-    """Of each leaf the path and the name of its group. A vector of `flatten_groups` has the group that it was flattened
-    for, and the path of its first parameter.
+    """Of each leaf the path and the name of its group; a `JoinedTree` says its own.
 
     Raises:
         ValueError: If a parameter is covered by no rule, or a rule that is not optional has no parameter.
     """
     ruled = as_rules(rules)
-    if not isinstance(tree, FlatGroups):
-        found = parameters(tree)
-        return Grouped([parameter.path for parameter in found], [ruled[i].group for i in assign(found, ruled)])
-    layout = tree.layout
-    known = [rule.group for rule in ruled]
-    needed = [rule.group for rule in ruled if layout.groups and not rule.optional]
-    if not (set(needed) <= set(layout.groups) <= set(known)):
-        raise ValueError(
-            f"the parameters were flattened into the groups {_quoted(layout.groups)}, but the rules here are of "
-            f"{_quoted(known)}. Give flatten_groups the rules of the optimizer, and each group a parameter."
-        )
-    return Grouped([layout.paths[own[0]] for own in layout.members], list(layout.groups))
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, dict.fromkeys(names)))
+    if isinstance(tree, JoinedTree):
+        return tree.grouped([rule.group for rule in ruled], [rule.group for rule in ruled if not rule.optional])
+    found = parameters(tree)
+    return Grouped([parameter.path for parameter in found], [ruled[i].group for i in assign(found, ruled)])
 
 
 def labels(tree: Tree, rules: Rules | None = None) -> Tree:

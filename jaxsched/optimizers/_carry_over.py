@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxsched.groups import FlatGroups, flattened_as, unflatten_groups
+from jaxsched.groups import JoinedTree, joined_like, separated
 from jaxsched.metric import internal as plateaus
 from jaxsched.optimizers._state import OptimizerState
 
@@ -37,16 +37,16 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
         (1, Array([1., 1.], dtype=float32))
     """
 
-    old_state = unflatten_groups(old_state)
+    old_state = separated(old_state)
 
     def one(new: Any, old: Any) -> Any:
         if not isinstance(new, OptimizerState):
-            return flattened_as(new, old)
+            return joined_like(new, old)
         return new._replace(
             count=old.count,
             bias_offset=old.bias_offset if new.slots.keys() & old.slots.keys() else -old.count,
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
-            slots={name: flattened_as(tree, old.slots.get(name, tree)) for name, tree in new.slots.items()},
+            slots={name: joined_like(tree, old.slots.get(name, tree)) for name, tree in new.slots.items()},
             plateau={
                 group: {
                     name: _carried_plateau(old.plateau.get(group, {}).get(name), value)
@@ -56,7 +56,7 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
             },
         )
 
-    return jax.tree.map(one, new_state, old_state, is_leaf=lambda x: isinstance(x, OptimizerState | FlatGroups))
+    return jax.tree.map(one, new_state, old_state, is_leaf=lambda x: isinstance(x, OptimizerState | JoinedTree))
 
 
 def _carried_plateau(old: Any, new: Any) -> Any:

@@ -79,7 +79,7 @@ def as_transformation(
         return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), values_of(numbers))
 
     def init(params: Any) -> OptimizerState:
-        if isinstance(params, grouping.FlatGroups) and not rule.elementwise:
+        if isinstance(params, grouping.JoinedTree) and not rule.elementwise:
             raise ValueError(
                 f"{optimizer}: it looks at whole arrays, which flatten_groups joins; leave it out, and build a recipe "
                 "without flatten=True"

@@ -12,7 +12,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from jaxsched.groups import FlatGroups
+from jaxsched.groups import JoinedTree
 from jaxsched.numerics import as_step, replicate, reshard_like
 from jaxsched.optimizers._hyperparameters import NonNegative, PositiveCount
 from jaxsched.optimizers._optimizer import checked_arguments
@@ -84,7 +84,7 @@ def lbfgs(
     max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
 
     def init(params: Any) -> OptimizerState:
-        if isinstance(params, FlatGroups):
+        if isinstance(params, JoinedTree):
             raise ValueError("lbfgs: it flattens by itself, and evaluates at the parameters: leave out flatten_groups")
         flat = _flat(params)
         slots = _Memory(

@@ -12,4 +12,6 @@ from jaxsched.transforms._ema_decay import power_ramp as power_ramp
 from jaxsched.transforms._ema_decay import ratio_ramp as ratio_ramp
 from jaxsched.transforms._finite import nonfinite_count as nonfinite_count
 from jaxsched.transforms._finite import skip_nonfinite as skip_nonfinite
+from jaxsched.transforms._flatten import FlatGroups as FlatGroups
 from jaxsched.transforms._flatten import flatten_groups as flatten_groups
+from jaxsched.transforms._flatten import unflatten_groups as unflatten_groups

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxsched.groups import unboxed, unflatten_groups
+from jaxsched.groups import separated, unboxed
 from jaxsched.numerics import EmaWeights, compute_dtype, one_minus
 from jaxsched.optimizers import OptimizerState
 from jaxsched.optimizers.internal import Fraction, checked_arguments, states
@@ -94,8 +94,8 @@ def ema_params(opt_state: Any) -> Any:
     """
     by_asgd = [state.slots["ax"] for state in states(opt_state, OptimizerState) if "ax" in state.slots]
     if len(by_asgd) == 1 and not states(opt_state, EmaState):
-        return unflatten_groups(by_asgd[0])
-    return unflatten_groups(_ema_state(opt_state).average)
+        return separated(by_asgd[0])
+    return separated(_ema_state(opt_state).average)
 
 
 def ema_update(opt_state: Any, average: Any, value: Any) -> Any:

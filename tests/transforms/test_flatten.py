@@ -85,7 +85,7 @@ def test_every_optimizer_of_a_recipe_is_in_one_of_the_lists():
 def test_the_run_and_its_state_are_those_of_the_arrays_by_themselves(name):
     tx = getattr(js.optimizers, name)(**ELEMENTWISE[name], groups={"bias": dict(lr=0.05), "norm": dict(lr=0.02)})
     flattened, plain = ran(js.flatten_groups(tx), tree()), ran(tx, tree())
-    assert_same(js.groups.unflatten_groups(flattened), plain)
+    assert_same(js.transforms.unflatten_groups(flattened), plain)
     assert js.hyperparams(flattened[1]).keys() == {"bias", "norm", "weight"}
 
 
@@ -109,8 +109,8 @@ def test_every_dtype(dtype):
         return now, state
 
     flattened, plain = run(js.flatten_groups(tx)), run(tx)
-    chex.assert_trees_all_equal_dtypes(js.groups.unflatten_groups(flattened), plain)
-    assert_same(js.groups.unflatten_groups(flattened), plain)
+    chex.assert_trees_all_equal_dtypes(js.transforms.unflatten_groups(flattened), plain)
+    assert_same(js.transforms.unflatten_groups(flattened), plain)
     names = {"weight"} if dtype == "float32" else {f"weight/{dtype}", "weight/float32"}
     assert set(flattened[1].slots["momentum"].layout.names) == names
 
@@ -130,7 +130,7 @@ RECIPE = js.Recipe(
 
 def test_a_whole_recipe():
     flattened, plain = ran(RECIPE.build(flatten=True), tree(), 12), ran(RECIPE.build(), tree(), 12)
-    assert_same(js.groups.unflatten_groups(flattened), plain, ULPS)
+    assert_same(js.transforms.unflatten_groups(flattened), plain, ULPS)
     assert_same(js.ema_params(flattened[1]), js.ema_params(plain[1]), ULPS)
     assert_same(js.hyperparams(flattened[1]), js.hyperparams(plain[1]))
     assert bool(js.did_update(flattened[1])) == bool(js.did_update(plain[1]))
@@ -144,10 +144,10 @@ def test_a_whole_recipe():
 def test_around_an_accumulation_too():
     inner = RECIPE.replace(accumulate=None, rules=js.groups.BY_ROLE, groups={}).build()
     tx = js.accumulate(inner, 3)
-    assert_same(js.groups.unflatten_groups(ran(js.flatten_groups(tx), tree())), ran(tx, tree()), ULPS)
+    assert_same(js.transforms.unflatten_groups(ran(js.flatten_groups(tx), tree())), ran(tx, tree()), ULPS)
     inside = ran(js.accumulate(js.flatten_groups(inner), 3), tree())
-    assert isinstance(inside[1].gradients, js.groups.FlatGroups)
-    assert_same(js.groups.unflatten_groups(inside), ran(tx, tree()), ULPS)
+    assert isinstance(inside[1].gradients, js.transforms.FlatGroups)
+    assert_same(js.transforms.unflatten_groups(inside), ran(tx, tree()), ULPS)
 
 
 def test_while_batches_gather_the_parameters_are_not_flattened():
@@ -172,7 +172,7 @@ def test_a_run_goes_on_in_the_other_form(flatten):
     gradients = tree(99)
     there, here = (tx.update(gradients, own, params) for tx, own in ((second, carried), (first, state)))
     assert bool(js.did_update(here[1]))
-    assert_same(js.groups.unflatten_groups(there), js.groups.unflatten_groups(here))
+    assert_same(js.transforms.unflatten_groups(there), js.transforms.unflatten_groups(here))
 
 
 def test_a_torch_run_goes_on_in_vectors():
@@ -187,8 +187,8 @@ def test_a_torch_run_goes_on_in_vectors():
     flattened, plain = (
         js.ports.torch.load_state(own.init(params), theirs, places) for own in (js.flatten_groups(tx), tx)
     )
-    assert isinstance(flattened.slots["momentum"], js.groups.FlatGroups)
-    assert_same(js.groups.unflatten_groups(flattened), plain)
+    assert isinstance(flattened.slots["momentum"], js.transforms.FlatGroups)
+    assert_same(js.transforms.unflatten_groups(flattened), plain)
     np.testing.assert_array_equal(plain.slots["momentum"]["fc"]["kernel"], buffers[0].T)
 
 
@@ -265,11 +265,11 @@ def test_a_sweep_is_a_vmap():
 
     rates = jnp.array([0.1, 0.01])
     params, state = jax.vmap(trained)(rates)
-    moments = js.groups.unflatten_groups(state).slots["exp_avg"]
+    moments = js.transforms.unflatten_groups(state).slots["exp_avg"]
     for i, rate in enumerate(rates):
         alone = trained(rate)
         own = jax.tree.map(lambda x, i=i: x[i], (params, moments))
-        assert_same(own, (alone[0], js.groups.unflatten_groups(alone[1]).slots["exp_avg"]), ULPS)
+        assert_same(own, (alone[0], js.transforms.unflatten_groups(alone[1]).slots["exp_avg"]), ULPS)
 
 
 @pytest.mark.parametrize("around", [lambda tx: tx, lambda tx: js.accumulate(tx, 2)])
@@ -326,7 +326,7 @@ def test_there_and_back(leaves):
     tx = js.flatten_groups(optax.trace(0.0), rules)
     updates, trace = tx.update(params, tx.init(params), params)
     chex.assert_trees_all_equal(updates, params)
-    chex.assert_trees_all_equal(js.groups.unflatten_groups(trace).trace, params)
+    chex.assert_trees_all_equal(js.transforms.unflatten_groups(trace).trace, params)
     assert all(leaf.size % 1024 == 0 for leaf in jax.tree.leaves(state.slots))
 
 

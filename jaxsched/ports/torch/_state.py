@@ -198,9 +198,7 @@ def _carried(
             raise ValueError(
                 f"load_state: parameter {bare[0]!r} has no {buffer!r} in the state dict; was it another optimizer?"
             )
-        slots[slot] = grouping.flattened_as(
-            tree, _filled(grouping.unflatten_groups(tree), arrays, places, slot, partly=True)
-        )
+        slots[slot] = grouping.joined_like(tree, _filled(grouping.separated(tree), arrays, places, slot, partly=True))
     return state._replace(
         slots=slots,
         bias_offset=jnp.asarray(total - state.count, jnp.int32),
