@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from examples.detector.data import read_text
-from examples.detector.images import ENDINGS, find_images
+from examples.detector.images import ENDINGS, find_images, shortened
 
 NOTHING = (None, "", "~", "null")  # values of a key that stands there without one
 
@@ -49,12 +49,12 @@ def class_names(file: Path, content: dict[str, Any]) -> list[str]:
             raise ValueError(f"{file}: names has the keys {sorted(names)[:8]}; they must be 0, 1, 2 and so on.")
         names = [names[c] for c in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise ValueError(f"{file}: names is {names!r}; it must list the classes, such as [cat, dog].")
+        raise ValueError(f"{file}: names is {shortened(repr(names))}; it must list the classes, such as [cat, dog].")
     for c, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{file}: class {c} has the name {name!r}; it must be a word. Give it one.")
+            raise ValueError(f"{file}: class {c} has the name {shortened(repr(name))}; it must be a word. Give it one.")
     if content.get("nc", str(len(names))) != str(len(names)):
-        raise ValueError(f"{file}: nc is {content['nc']}, but names has {len(names)} entries. Correct one.")
+        raise ValueError(f"{file}: nc is {shortened(content['nc'])}, but names has {len(names)} entries. Correct one.")
     return names
 
 
@@ -67,18 +67,20 @@ def split_images(file: Path, content: dict[str, Any], split: str) -> tuple[list[
         given = f"images/{split}"
     entries = given if isinstance(given, list) else [given]
     if not entries or not all(isinstance(entry, str) and entry for entry in entries):
-        raise ValueError(f"{file}: {split} is {given!r}; it must be a path, or a list of paths.")
+        raise ValueError(f"{file}: {split} is {shortened(repr(given))}; it must be a path, or a list of paths.")
 
     path = content.get("path")
-    path = "" if path in NOTHING else str(Path(path).expanduser())
+    if not isinstance(path, str | None):
+        raise ValueError(f"{file}: path is {shortened(path)}; it must be one folder.")
+    path = "" if path in NOTHING else os.path.expanduser(path)
     bases = list(dict.fromkeys(Path(os.path.abspath(base / path)) for base in (file.parent, Path())))
     places = [[place(base, entry) for entry in entries] for base in bases]
     chosen = next((k for k, found in enumerate(places) if all(found)), None)
     if chosen is None:
         missing = next(entry for entry, found in zip(entries, places[0], strict=True) if not found)
         raise ValueError(
-            f"{file}: {split} names {missing}, which is not in {' or '.join(map(str, bases))}. Correct "
-            f"{split!r} or 'path'; nothing is downloaded."
+            f"{file}: {split} names {shortened(missing)}, which is not in {' or '.join(map(shortened, bases))}. "
+            f"Correct {split!r} or 'path'; nothing is downloaded."
         )
     images: list[Path] = []
     notes = []
@@ -91,7 +93,7 @@ def split_images(file: Path, content: dict[str, Any], split: str) -> tuple[list[
             others = sum(image.suffix.lower() not in ENDINGS for image in listed)
             notes += [f"{entry}: {others} lines do not name an image and are left out"] if others else []
     if not images:
-        raise ValueError(f"{file}: {split} is {given!r}, which holds no images ({' '.join(ENDINGS)}).")
+        raise ValueError(f"{file}: {split} is {shortened(repr(given))}, which holds no images ({' '.join(ENDINGS)}).")
     twice = len(images) - len(set(images))
     notes += [f"{split}: {twice} images are given twice, and count twice"] if twice else []
     return sorted(images, key=str), notes
@@ -99,7 +101,7 @@ def split_images(file: Path, content: dict[str, Any], split: str) -> tuple[list[
 
 def place(base: Path, entry: str) -> Path | None:
     """A split's folder or list; ``../train/images``, which some exporters write, may mean ``train/images``."""
-    tries = [base / Path(entry).expanduser()] + ([base / entry[3:]] if entry.startswith("../") else [])
+    tries = [base / os.path.expanduser(entry)] + ([base / entry[3:]] if entry.startswith("../") else [])
     return next(
         (
             Path(os.path.abspath(t))

@@ -72,6 +72,9 @@ def test_paths_are_seen_from_the_current_directory_if_they_are_not_in_the_folder
         ("val: images/val", "has no 'train'. Add a line such as 'train: images/train'"),
         ("train: {{a: b}}", "train is .*; it must be a path, or a list of paths"),
         ("train: [[a]]", "it must be a path, or a list of paths"),
+        ("path: [a, b]\ntrain: a", "path is .*a.*b.*; it must be one folder"),
+        ("train: ~nobody/x", "train names ~nobody/x, which is not in"),
+        ("train: " + "a" * 5000, "train names a{{117}}[.][.][.], which is not in"),
         ("train: empty", "train is 'empty', which holds no images"),
     ],
 )
