@@ -1,4 +1,4 @@
-"""Schedules made of schedules: arithmetic, one after another, held, shifted, bounded."""
+"""Schedules made of schedules: one after another, by epoch, delayed, bounded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def minimum(step: jax.Array, *schedules: Value) -> jax.Array:
 
 @composition
 def clamp(schedule: Value, low: Value, high: Value) -> Schedule:
-    """A schedule kept between ``low`` and ``high``: ``minimum(maximum(schedule, low), high)``.
+    """A schedule limited to [``low``, ``high``]: ``minimum(maximum(schedule, low), high)``.
 
     Example:
         >>> import jaxsched as js
@@ -86,7 +86,7 @@ def sequential(step: jax.Array, schedules: Annotated[Sequence[Any], _schedules],
         at: The steps at which each part but the first begins, ascending: one fewer than ``schedules``.
 
     Raises:
-        ValueError: If the numbers of parts and milestones do not fit, or ``at`` does not ascend.
+        ValueError: If there is not one milestone fewer than parts, or ``at`` does not ascend.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -152,14 +152,14 @@ def _side_by_side(a: Arguments, clock: Clock) -> dict[str, Any]:
 
 @schedule(moments=_pieces, clock=_side_by_side, check=_check_piecewise)
 def piecewise(step: jax.Array, values: Annotated[Sequence[Any], _schedules], at: Milestones) -> jax.Array:
-    """A constant between any two milestones: ``values[k]`` after ``k`` of the milestones ``at`` have come.
+    """Piecewise constant: ``values[k]`` from the ``k``-th milestone on, ``values[0]`` before the first.
 
     Args:
-        values: The values (numbers or schedules; a schedule's clock is not restarted); one more than milestones.
+        values: The values, one more than milestones: numbers, or schedules whose clocks are not restarted.
         at: Steps at which the next value begins, ascending.
 
     Raises:
-        ValueError: If the numbers of values and milestones do not fit, or ``at`` does not ascend.
+        ValueError: If there is not one milestone fewer than values, or ``at`` does not ascend.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js

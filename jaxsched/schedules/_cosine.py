@@ -1,4 +1,7 @@
-"""Half a cosine wave, once, to and fro, and again and again. Written as sin² of what is left."""
+"""Cosine schedules: half a wave, an endless wave, warm restarts.
+
+They are computed as sin² of the fraction that is left, which keeps its digits near 0 where 1 + cos does not.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,15 @@ def cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor = 0.0, k: 
     """Half a cosine from ``peak`` at step 0 down to ``floor`` at ``steps``, then flat.
 
     ``floor + (peak - floor) * (1 + cos(pi * t**k)) / 2`` with ``t = min(step / steps, 1)``: exactly ``peak`` at step 0
-    and exactly ``floor`` from ``steps`` on. (torch's CosineAnnealingLR climbs again after its end: `periodic_cosine`.)
+    and exactly ``floor`` from ``steps`` on. (torch's CosineAnnealingLR rises again after its ``T_max``: that is
+    `periodic_cosine`.)
 
     Args:
         peak: Value at step 0.
-        steps: Duration of the decay in steps, > 0.
+        steps: Length of the decay in steps, > 0.
         floor: Value from ``steps`` on.
-        k: k-decay (Zhang and Li 2020, arXiv:2004.05909): above 1 it stays high for longer and falls faster; > 0.
+        k: Exponent of k-decay (Zhang and Li 2020, arXiv:2004.05909), > 0: above 1 the value stays high for longer and
+            then falls faster.
 
     Raises:
         ValueError: If ``steps`` or ``k`` is not positive.
@@ -63,20 +68,20 @@ def cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor = 0.0, k: 
 
 
 def half_cosine(gone: Any, left: Any, whole: Any, peak: Real, floor: Real) -> jax.Array:
-    """From ``peak`` to ``floor``, when ``gone`` of the ``whole`` is gone and ``left`` is left."""
+    """The value between ``peak`` and ``floor`` when ``gone`` of ``whole`` steps are over and ``left`` remain."""
     return _fall(exact_fraction(gone, whole), exact_fraction(left, whole), peak, floor)
 
 
 def _fall(gone: Twofold, left: Twofold, peak: Real, floor: Real, k: Any = None) -> jax.Array:
     if k is not None:
         gone, left = power_and_rest(gone, left, k)
-    # peak and floor each with its own weight: nothing cancels, and each end is exact.
+    # peak and floor are weighted separately: there is no cancellation, and both ends are exact.
     return peak * sin_squared(*left) + floor * sin_squared(*gone)
 
 
 @schedule(moments=half_waves("steps"))
 def periodic_cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor = 0.0) -> jax.Array:
-    """A cosine wave between ``peak`` at step 0 and ``floor`` at ``steps``, up again at ``2 * steps``, without end.
+    """An endless cosine wave: ``peak`` at step 0, ``floor`` at ``steps``, ``peak`` again at ``2 * steps``.
 
     ``floor + (peak - floor) * (1 + cos(pi * step / steps)) / 2``: exactly ``peak`` at even and exactly ``floor`` at odd
     multiples of ``steps``. It is what torch's CosineAnnealingLR does past its ``T_max``.
@@ -125,18 +130,18 @@ def cosine_restarts(
     cycles: PositiveCount | None = None,
     k: Exponent | None = None,
 ) -> jax.Array:
-    """Half a cosine from ``peak`` towards ``floor``, again and again (SGDR, arXiv:1608.03983).
+    """Cosine decay with warm restarts (SGDR, arXiv:1608.03983).
 
-    Cycle ``i`` is ``steps * stretch**i`` long and goes from ``peak * decay**i`` at its first step towards ``floor``,
-    which the next cycle's start forestalls; after the last cycle the value is ``floor``. Cycles are found in integers.
+    Cycle ``i`` is ``steps * stretch**i`` long and follows half a cosine from ``peak * decay**i`` at its first step
+    towards ``floor``, which is never reached: the next cycle starts there. After the last cycle the value is ``floor``.
 
     Args:
         peak: Value at step 0.
-        steps: Duration of the first cycle in steps, whole, > 0.
-        floor: What each cycle tends to, and the value after the last.
-        stretch: How many times longer each cycle is than the one before: a whole number, >= 1.
-        decay: What ``peak`` is multiplied by at each restart, >= 0.
-        cycles: How many cycles; without it they go on without end.
+        steps: Length of the first cycle in steps, whole, > 0.
+        floor: Lower end of each cycle, and the value after the last one.
+        stretch: Ratio of the length of each cycle to that of the previous one: a whole number >= 1.
+        decay: Factor on ``peak`` at each restart, >= 0.
+        cycles: Number of cycles; endless by default.
         k: k-decay within each cycle, as in `cosine`.
 
     Raises:
@@ -161,7 +166,7 @@ def flat_then_cosine(peak: Peak, steps: WholeLength, flat: Step, floor: Floor = 
     Args:
         peak: Value before step ``flat``.
         steps: When ``floor`` is reached, in steps from step 0.
-        flat: How many of these the value stays at ``peak``; fewer than ``steps``.
+        flat: Steps at ``peak``: a whole number below ``steps``.
         floor: Value from ``steps`` on.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Up and down: in cycles without end, or in one."""
+"""Cyclical schedules: endless triangular waves, and the one-cycle policy."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def _waves(a: Arguments, run: float) -> Iterable[Mark]:
 def cyclic(
     step: jax.Array, low: Number, high: Number, up: WholeLength, down: WholeLength | None = None, amplitude: Value = 1.0
 ) -> jax.Array:
-    """A straight line from ``low`` up to ``high`` in ``up`` steps and back in ``down``, without end (arXiv:1506.01186).
+    """An endless triangular wave: from ``low`` to ``high`` in ``up`` steps, back in ``down`` (arXiv:1506.01186).
 
-    ``low + (high - low) * wave * amplitude`` where the wave rises from 0 to 1 and falls again. The amplitude makes the
-    known variants, with ``n = up + down``:
+    ``low + (high - low) * wave * amplitude``, where the wave rises from 0 to 1 and falls back to 0. The amplitude gives
+    the known variants, with ``n = up + down``:
 
     - triangular: 1
     - triangular2: ``step_decay(1.0, every=n, factor=0.5)``: each cycle half as high
@@ -42,8 +42,8 @@ def cyclic(
         low: Value at step 0 and between the cycles.
         high: Value at the top of a cycle of amplitude 1.
         up: Steps from low to high, whole, > 0.
-        down: Steps back, whole, > 0; as many as ``up`` if not given.
-        amplitude: Number or schedule that scales the height.
+        down: Steps from high to low, whole, > 0; ``up`` by default.
+        amplitude: Factor on the height: a number or a schedule.
 
     Raises:
         ValueError: If ``up`` or ``down`` is not a positive whole number.
@@ -65,7 +65,7 @@ def cyclic(
 
 
 def _rise(steps: Whole, up: Whole | None) -> Whole:
-    # Three tenths, in integers that do not overflow.
+    # Three tenths of steps up to 2**31 - 1, in int32: 3 * steps would overflow.
     return steps // 10 * 3 + steps % 10 * 3 // 10 if up is None else up
 
 
@@ -79,7 +79,7 @@ def one_cycle(
     shape: Annotated[str, choice("cosine", "linear")] = "cosine",
     three_phase: bool = False,
 ) -> Schedule:
-    """Up from ``start`` to ``peak`` and down to ``floor``, in two phases or three (arXiv:1708.07120).
+    """The one-cycle policy: up to ``peak`` and down to ``floor``, in two or three phases (arXiv:1708.07120).
 
     Two phases: ``start`` to ``peak`` in ``up`` steps, ``peak`` to ``floor`` at ``steps``. Three: ``start`` to ``peak``
     and back in ``up`` steps each, ``start`` to ``floor`` at ``steps``. (torch's OneCycleLR peaks a step earlier and
@@ -87,16 +87,16 @@ def one_cycle(
 
     Args:
         peak: Value at step ``up``.
-        steps: Length of the whole in steps: a whole number.
+        steps: Total length in steps: a whole number.
         up: Steps of the rise: a whole number below ``steps`` (below half of it for three phases); three tenths of
-            ``steps``, rounded down, if not given.
-        start: Value at step 0; ``peak / 25`` if not given.
-        floor: Value from ``steps`` on; ``start / 10_000`` if not given.
+            ``steps``, rounded down, by default.
+        start: Value at step 0; ``peak / 25`` by default.
+        floor: Value from ``steps`` on; ``start / 10_000`` by default.
         shape: "cosine" or "linear".
-        three_phase: Whether to go back to ``start`` as fast as up, and only then to ``floor``.
+        three_phase: Whether to return to ``start`` in ``up`` steps before the decay to ``floor``.
 
     Raises:
-        ValueError: If ``up`` leaves no steps for what follows, or the shape is unknown.
+        ValueError: If ``up`` leaves no steps for the decay, or the shape is unknown.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -106,7 +106,7 @@ def one_cycle(
     rise = _rise(steps, up)
     last = steps - (2 * rise if three_phase else rise)
     if is_host_number(rise) and rise <= 0:
-        raise ValueError(f"one_cycle: steps={short(steps)} are too few for a rise of three tenths; give up")
+        raise ValueError(f"one_cycle: steps={short(steps)} is too short for a rise of three tenths; pass up=...")
     if is_host_number(last) and last <= 0:
         part = "half of steps" if three_phase else "steps"
         raise ValueError(f"one_cycle: up must be below {part}, got up={short(rise)} of steps={short(steps)}")
@@ -130,12 +130,12 @@ def one_cycle_momentum(
     shape: Annotated[str, choice("cosine", "linear")] = "cosine",
     three_phase: bool = False,
 ) -> Schedule:
-    """The momentum beside a `one_cycle` learning rate: ``low`` where that is highest, ``high`` where it is low.
+    """The momentum beside a `one_cycle` learning rate: ``low`` where the rate is high, and the reverse.
 
     ``one_cycle(low, steps, up, start=high, floor=high, ...)``.
 
     Args:
-        steps: Length of the whole in steps.
+        steps: Total length in steps.
         up: Steps of the rise of the learning rate, in which the momentum falls; as for `one_cycle`.
         high: Value at step 0 and at the end.
         low: Value at step ``up``.
@@ -143,7 +143,7 @@ def one_cycle_momentum(
         three_phase: As for `one_cycle`; the third phase stays at ``high``.
 
     Raises:
-        ValueError: If ``up`` leaves no steps for what follows, or the shape is unknown.
+        ValueError: If ``up`` leaves no steps for the decay, or the shape is unknown.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js

@@ -1,4 +1,4 @@
-"""From one value to another: constant, linear, polynomial, exponential, and in stairs."""
+"""Elementary schedules: constant, linear, polynomial, exponential, and stairs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Duration) -> jax.
     Args:
         start: Value at step 0.
         end: Value from ``steps`` on.
-        steps: Duration in steps, > 0.
+        steps: Length in steps, > 0.
 
     Raises:
         ValueError: If ``steps`` is not positive.
@@ -54,7 +54,7 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Duration) -> jax.
         >>> js.linear(1.0, 0.0, steps=4)(jnp.arange(6))
         Array([1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
     """
-    # start and end each with its own weight: nothing cancels, and both ends are exact.
+    # start and end are weighted separately: there is no cancellation, and both ends are exact.
     gone, left = fractions(step, steps)
     return start * left.high + end * gone.high
 
@@ -68,7 +68,7 @@ def polynomial(
     power: Exponent = 1.0,
     k: Exponent | None = None,
 ) -> jax.Array:
-    """From ``start`` to ``end`` as a power of what is left, then flat.
+    """Polynomial decay from ``start`` to ``end``, then flat.
 
     ``end + (start - end) * (1 - t**k) ** power`` with ``t = min(step / steps, 1)``: ``start`` at step 0, exactly
     ``end`` from step ``steps`` on.
@@ -76,9 +76,10 @@ def polynomial(
     Args:
         start: Value at step 0.
         end: Value from ``steps`` on.
-        steps: Duration in steps, > 0.
-        power: 1 is a line, 2 falls fast first, 0.5 falls fast at the end; > 0.
-        k: k-decay (Zhang and Li 2020, arXiv:2004.05909): above 1 it stays high for longer and falls faster; > 0.
+        steps: Length in steps, > 0.
+        power: > 0; 1 is linear, 2 falls faster at first, 0.5 at the end.
+        k: Exponent of k-decay (Zhang and Li 2020, arXiv:2004.05909), > 0: above 1 the value stays high for longer and
+            then falls faster.
 
     Raises:
         ValueError: If ``steps``, ``power`` or ``k`` is not positive.
@@ -97,13 +98,13 @@ def polynomial(
 
 @schedule(moments=stairs("every", only_if="staircase"))
 def exponential(step: jax.Array, start: Number, rate: Rate, every: Duration = 1, staircase: bool = False) -> jax.Array:
-    """``start * rate ** (step / every)``, without end.
+    """Exponential decay ``start * rate ** (step / every)``, which does not end.
 
     Args:
         start: Value at step 0.
-        rate: Factor per ``every`` steps, >= 0. Rates as near to 1 as 1 - 1e-12 are honoured.
+        rate: Factor per ``every`` steps, >= 0. Rates as close to 1 as 1 - 1e-12 keep their digits.
         every: Steps per factor, > 0.
-        staircase: Take ``floor(step / every)``, so that the value falls in stairs.
+        staircase: Use ``floor(step / every)``: the value falls in stairs.
 
     Raises:
         ValueError: If ``rate`` is negative or ``every`` not positive.
@@ -121,12 +122,12 @@ def exponential(step: jax.Array, start: Number, rate: Rate, every: Duration = 1,
 
 @schedule(moments=stairs("every"))
 def step_decay(step: jax.Array, start: Number, every: Duration, factor: Rate = 0.1) -> jax.Array:
-    """``start * factor ** floor(step / every)``: one stair every ``every`` steps, without end.
+    """``start * factor ** floor(step / every)``: one stair every ``every`` steps, endlessly.
 
     Args:
         start: Value at step 0.
-        every: Duration of a stair in steps, > 0.
-        factor: What each stair multiplies by, >= 0.
+        every: Length of a stair in steps, > 0.
+        factor: Factor of each stair, >= 0.
 
     Raises:
         ValueError: If ``every`` is not positive or ``factor`` negative.
@@ -145,8 +146,8 @@ def multi_step(step: jax.Array, start: Number, at: Milestones, factor: Rate = 0.
 
     Args:
         start: Value before the first milestone.
-        at: Steps at which the factor acts, ascending; a step given twice acts twice; one at 0 acts from the start.
-        factor: What each milestone multiplies by, >= 0.
+        at: Steps at which the factor applies, ascending; a step given twice applies it twice, step 0 from the start.
+        factor: Factor of each milestone, >= 0.
 
     Raises:
         ValueError: If ``at`` does not ascend or holds a fraction or a negative step.
@@ -161,13 +162,13 @@ def multi_step(step: jax.Array, start: Number, at: Milestones, factor: Rate = 0.
 
 @schedule(moments=no_moments)
 def exponential_ramp(step: jax.Array, end: Number, steps: Duration) -> jax.Array:
-    """``end * (1 - exp(-(step + 1) / steps))``: from near 0 up to ``end``, fast first.
+    """``end * (1 - exp(-(step + 1) / steps))``: a rise from near 0 towards ``end``, fast at first.
 
-    At step 0 about ``end / steps``; it comes within 1 % of ``end`` after ``4.6 * steps``. YOLOv5's and Ultralytics' EMA
-    decay is ``exponential_ramp(0.9999, 2000)``.
+    At step 0 it is about ``end / steps``; it is within 1 % of ``end`` after ``4.6 * steps``. The EMA
+    decay of YOLOv5 and Ultralytics is ``exponential_ramp(0.9999, 2000)``.
 
     Args:
-        end: What it tends to.
+        end: The limit.
         steps: Time constant in steps, > 0.
 
     Raises:
@@ -178,5 +179,5 @@ def exponential_ramp(step: jax.Array, end: Number, steps: Duration) -> jax.Array
         >>> round(float(js.schedules.exponential_ramp(0.9999, 2000)(1999)), 4)
         0.6321
     """
-    # 1 - exp(-x) as it stands has lost half its digits at the start.
+    # 1 - exp(-x), computed directly, has lost half its digits at the start.
     return end * minus_expm1((real(step) + 1.0) / twofold(steps).high)

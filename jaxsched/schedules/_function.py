@@ -1,4 +1,4 @@
-"""Any function of the step as a schedule: one that traces as it is, any other by its table."""
+"""Schedules from a table of values, and from a Python function that jax cannot trace."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def table(step: jax.Array, values: Annotated[Any, _values]) -> jax.Array:
 
 @composition
 def tabulate(function: Callable[[int], float], steps: WholeLength) -> Schedule:
-    """The `table` of a Python function: for one that jax cannot trace. Called once for each step, on the host.
+    """The `table` of a Python function that jax cannot trace: it is called once for each step, on the host.
 
     Args:
         function: From a Python int to a number.
-        steps: How many steps, from 0; after them the last value stays.
+        steps: Number of steps, from 0; after them the last value stays.
 
     Raises:
         ValueError: If ``steps`` is not a whole number > 0 or a value is not finite.

@@ -1,4 +1,4 @@
-"""One over a power of the time that has passed."""
+"""Decay with an inverse power of the step."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from jaxsched.schedules._schedule import Schedule, composition, schedule
 def inverse_power(
     step: jax.Array, start: Number, rate: Positive, power: Exponent, every: Duration = 1, staircase: bool = False
 ) -> jax.Array:
-    """``start / (1 + rate * step / every) ** power``, without end.
+    """Inverse-power decay ``start / (1 + rate * step / every) ** power``, which does not end.
 
     Args:
         start: Value at step 0.
-        rate: How fast it falls; > 0.
-        power: 1 is `inverse_time`, 0.5 is like `inverse_sqrt`; > 0.
+        rate: Rate of decay, > 0.
+        power: > 0; 1 is `inverse_time`, 0.5 is `inverse_sqrt`.
         every: Unit of the step, in steps, > 0.
-        staircase: Take ``floor(step / every)``.
+        staircase: Use ``floor(step / every)``.
 
     Raises:
         ValueError: If ``rate``, ``power`` or ``every`` is not positive.
@@ -46,13 +46,13 @@ def inverse_power(
 
 @composition
 def inverse_time(start: Number, rate: Positive, every: Duration = 1, staircase: bool = False) -> Schedule:
-    """``start / (1 + rate * step / every)``, without end: `inverse_power` with ``power=1``.
+    """Inverse-time decay ``start / (1 + rate * step / every)``: `inverse_power` with ``power=1``.
 
     Args:
         start: Value at step 0.
-        rate: How fast it falls; it is halved after ``every / rate`` steps; > 0.
+        rate: Rate of decay, > 0: the value is halved after ``every / rate`` steps.
         every: Unit of the step, in steps, > 0.
-        staircase: Take ``floor(step / every)``.
+        staircase: Use ``floor(step / every)``.
 
     Raises:
         ValueError: If ``rate`` or ``every`` is not positive.
@@ -67,13 +67,13 @@ def inverse_time(start: Number, rate: Positive, every: Duration = 1, staircase: 
 
 @composition
 def inverse_sqrt(start: Number, steps: Duration) -> Schedule:
-    """``start / sqrt(1 + step / steps)``, without end: `inverse_power` with ``power=0.5``.
+    """Inverse square-root decay ``start / sqrt(1 + step / steps)``: `inverse_power` with ``power=0.5``.
 
-    The transformer's decay after a warm-up of ``steps``: ``start * sqrt(steps / (step + steps))``.
+    The decay of the original transformer after a warm-up of ``steps``: ``start * sqrt(steps / (step + steps))``.
 
     Args:
         start: Value at step 0.
-        steps: Time constant in steps, > 0; after ``3 * steps`` it is halved.
+        steps: Time constant in steps, > 0: the value is halved after ``3 * steps``.
 
     Raises:
         ValueError: If ``steps`` is not positive.

@@ -1,4 +1,4 @@
-"""The ways from one value to another over some steps, each exact at both ends: for warm-up and cooldown."""
+"""Interpolations from one value to another, exact at both ends, for warm-up and cooldown."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from jaxsched.numerics import fractions, is_host_number, left, sin_squared
 
 
 def between(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array, shape: str) -> jax.Array:
-    """``start`` at step 0, ``end`` from ``steps`` on, and between them the ``shape``."""
+    """``start`` at step 0, ``end`` from ``steps`` on, and an interpolation of the ``shape`` between them."""
     over = left(step, steps) <= 0
     return jnp.where(over, end, jnp.where(step <= 0, start, _SHAPES[shape](step, steps, start, end)))
 
 
 def check_shape(shape: str, **ends: Any) -> None:
-    """An error if a number that is to be approached or left exponentially is not positive."""
+    """Raise an error if an end of an exponential interpolation is not positive."""
     for name, end in ends.items():
         if shape == "exponential" and is_host_number(end) and end <= 0:
             raise ValueError(f"{name} must be positive for shape='exponential', got {short(end)}; give a small value")
 
 
-# Each end has its own weight, so that nothing cancels.
+# Both ends are weighted separately, so that there is no cancellation.
 
 
 def _linear(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
@@ -45,7 +45,7 @@ def _quadratic(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) ->
 
 def _sqrt(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
     gone, left = fractions(step, steps)
-    root = jnp.sqrt(jnp.where(gone.high > 0, gone.high, 1.0))  # not of 0, where its gradient is infinite
+    root = jnp.sqrt(jnp.where(gone.high > 0, gone.high, 1.0))  # at 0 the gradient is infinite
     return start * (left.high / (1.0 + root)) + end * root
 
 
@@ -75,4 +75,4 @@ _SHAPES: dict[str, Callable[[jax.Array, Any, jax.Array, jax.Array], jax.Array]] 
 }
 
 Shape = Annotated[str, choice(*_SHAPES)]
-"""How to go from one value to another: linear, cosine, quadratic, sqrt, exponential or (not at all, then) constant."""
+"""Shape of an interpolation: linear, cosine, quadratic, sqrt, exponential, or constant: a jump at the end."""

@@ -69,7 +69,7 @@ class Schedule:
         object.__setattr__(self, "static", static)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a Schedule does not change; use schedule.replace({name}=...)")
+        raise AttributeError(f"a Schedule is immutable; use schedule.replace({name}=...)")
 
     @property
     def name(self) -> str:
@@ -90,7 +90,7 @@ class Schedule:
         return tuple(self.arguments[star]) if star else (), named
 
     def replace(self, **changes: Any) -> Schedule:
-        """The same schedule with some arguments changed; they are checked as when it was made."""
+        """A copy with some arguments changed, checked as at construction."""
         args, kwargs = self.bound()
         star = _variadic(self.maker)
         if star and star in changes:
@@ -309,7 +309,7 @@ def value_at(value: Any, step: ArrayLike) -> jax.Array:
 
 
 def stack(schedules: Sequence[Schedule]) -> Schedule:
-    """Schedules of one kind as one, whose leaves have a leading axis: a batch for ``jax.vmap``.
+    """Stack schedules of one kind along a new leading axis of their leaves, as a batch for ``jax.vmap``.
 
     Example:
         >>> import jax, jaxsched as js
@@ -323,8 +323,8 @@ def stack(schedules: Sequence[Schedule]) -> Schedule:
     for i, other in enumerate(schedules):
         if _kind(other) != _kind(schedules[0]):
             raise ValueError(
-                "only schedules of one kind can be stacked; they may differ in their numbers, not in functions, texts "
-                f"or bools: schedules[0] is {short(schedules[0])}, schedules[{i}] is {short(other)}"
+                "only schedules of one kind can be stacked; they may differ in their numbers, not in functions, "
+                f"strings or bools: schedules[0] is {short(schedules[0])}, schedules[{i}] is {short(other)}"
             )
     return cast(Schedule, jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *schedules))
 
@@ -367,12 +367,12 @@ def _text(value: Any) -> str:
     return repr(value)
 
 
-# What the operators make, and what any function of the step is taken as: Schedule is written with them.
+# The makers behind the operators, and that of any other function of the step: Schedule itself needs them.
 
 
 @schedule(moments=no_moments)
 def product(step: jax.Array, *schedules: Value) -> jax.Array:
-    """The product of schedules and numbers; ``a * b`` writes it.
+    """The product of schedules and numbers, which ``a * b`` makes.
 
     Example:
         >>> import jaxsched as js
@@ -384,7 +384,7 @@ def product(step: jax.Array, *schedules: Value) -> jax.Array:
 
 @schedule(moments=no_moments)
 def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
-    """One schedule over another; ``a / b`` writes it.
+    """The quotient of two schedules or numbers, which ``a / b`` makes.
 
     Example:
         >>> import jaxsched as js
@@ -396,7 +396,7 @@ def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
 
 @schedule(moments=no_moments)
 def add(step: jax.Array, *schedules: Value) -> jax.Array:
-    """The sum of schedules and numbers; ``a + b`` writes it.
+    """The sum of schedules and numbers, which ``a + b`` makes.
 
     Example:
         >>> import jaxsched as js
@@ -411,7 +411,7 @@ def from_function(step: jax.Array, function: Annotated[Callable[[Any], Any], che
     """A function of the step, written with jax.numpy, as a `Schedule`. Any optax schedule is one.
 
     Args:
-        function: From an int32 array of steps to values. It is static: two functions are equal only if the same.
+        function: From an int32 array of steps to values. It is static: two are equal only if they are the same object.
 
     Example:
         >>> import jaxsched as js

@@ -1,4 +1,4 @@
-"""Down along a hyperbolic tangent."""
+"""Decay along a hyperbolic tangent."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def tanh_decay(
     lower: Number = -7.0,
     upper: Number = 3.0,
 ) -> jax.Array:
-    """From about ``peak`` to about ``floor`` along a hyperbolic tangent (arXiv:1806.01593), then ``floor``.
+    """Hyperbolic tangent decay from ``peak`` to ``floor`` (arXiv:1806.01593), then flat.
 
     ``floor + (peak - floor) * (1 - tanh(x)) / 2`` where ``x`` goes from ``lower`` at step 0 to ``upper`` at ``steps``.
-    At step 0 it is ``peak`` but for one part in a million; from ``steps`` on exactly ``floor``, which it comes within
-    0.25 % of ``peak`` of before. (As timm 1.0's TanhLRScheduler.)
+    With the default bounds it is ``peak`` to one part in a million at step 0, and still 0.25 % of ``peak`` above
+    ``floor`` just before ``steps``; from ``steps`` on it is exactly ``floor``. Equal to timm 1.0's TanhLRScheduler.
 
     Args:
-        peak: Value that it comes from.
+        peak: Value at step 0, approximately.
         steps: Length of the decay in steps, > 0.
         floor: Value from ``steps`` on.
-        lower: Where on the tangent it begins.
-        upper: Where it ends; above ``lower``.
+        lower: Argument of tanh at step 0.
+        upper: Argument of tanh at ``steps``; above ``lower``.
 
     Raises:
         ValueError: If ``steps`` is not positive or ``lower`` not below ``upper``.
@@ -50,7 +50,7 @@ def tanh_decay(
         [1.0, 0.8808, 0.5, 0.018, 0.0]
     """
     gone, left = fractions(step, steps)
-    # (1 - tanh(x)) / 2 is 1 / (1 + exp(2 x)), which does not cancel.
+    # (1 - tanh(x)) / 2 is 1 / (1 + exp(2 x)), which has no cancellation.
     value = peak / (1.0 + _exp_of_twice(lower, left, upper, gone))
     value += floor / (1.0 + _exp_of_twice(-jnp.asarray(lower), left, -jnp.asarray(upper), gone))
     return jnp.where(left.high > 0, value, floor)

@@ -1,4 +1,4 @@
-"""Warm-up and cooldown: another schedule, approached from a start, or left for an end."""
+"""Warm-up and cooldown: from a start to a schedule, and from a schedule to an end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _check_warmup(schedule: Any, steps: Any, start: Any, shape: str) -> None:
 
 @schedule(moments=warms_up("steps"), check=_check_warmup)
 def warmup(step: jax.Array, schedule: Value, steps: Duration, start: Value = 0.0, shape: Shape = "linear") -> jax.Array:
-    """``schedule``, approached from ``start`` over the first ``steps`` steps.
+    """Warm up from ``start`` to ``schedule`` over the first ``steps`` steps.
 
     With ``s`` the schedule's value at this very step (its clock runs on during warm-up) and ``t = step / steps``:
 
@@ -33,10 +33,10 @@ def warmup(step: jax.Array, schedule: Value, steps: Duration, start: Value = 0.0
     At step 0 it is ``start``, from ``steps`` on exactly the schedule.
 
     Args:
-        schedule: What to approach: a schedule, or a number.
-        steps: Duration of the warm-up in steps, > 0. For none, leave the warm-up out.
+        schedule: What to warm up to: a schedule or a number.
+        steps: Length of the warm-up in steps, > 0. For none, use ``schedule`` itself.
         start: Value at step 0: a number, or a schedule such as ``0.1 * schedule`` for a warm-up by ratio.
-        shape: One of the above.
+        shape: One of the shapes above.
 
     Raises:
         ValueError: If ``steps`` is not positive, ``shape`` unknown, or ``start`` not positive where it must be.
@@ -57,7 +57,7 @@ def _check_cooldown(schedule: Any, at: Any, steps: Any, end: Any, shape: str) ->
 def cooldown(
     step: jax.Array, schedule: Value, at: Step, steps: Duration, end: Value = 0.0, shape: Shape = "linear"
 ) -> jax.Array:
-    """``schedule``, left for ``end`` over ``steps`` steps from step ``at`` on: `warmup` the other way round.
+    """Cool down from ``schedule`` to ``end`` over ``steps`` steps, starting at step ``at``.
 
     With ``s`` the schedule's value at this very step (its clock runs on) and ``t = (step - at) / steps``:
 
@@ -66,16 +66,16 @@ def cooldown(
     - quadratic: ``s * (1 - t**2) + end * t**2``
     - sqrt: ``s * (1 - sqrt(t)) + end * sqrt(t)`` (arXiv:2405.18392)
     - exponential: ``s ** (1 - t) * end ** t`` (schedule and end > 0)
-    - constant: ``s``, then ``end`` at once
+    - constant: ``s``, then a jump to ``end``
 
     Up to ``at`` it is exactly the schedule, from ``at + steps`` on exactly ``end``.
 
     Args:
-        schedule: What to leave: a schedule, or a number.
+        schedule: What to cool down from: a schedule or a number.
         at: Step at which the cooldown begins: a whole number >= 0.
-        steps: Duration of the cooldown in steps, > 0.
+        steps: Length of the cooldown in steps, > 0.
         end: Value afterwards: a number or a schedule.
-        shape: One of the above.
+        shape: One of the shapes above.
 
     Raises:
         ValueError: If ``at`` is negative or fractional, ``steps`` not positive, ``shape`` unknown, or ``end`` not
@@ -101,10 +101,12 @@ def warmup_stable_decay(
     warmup_shape: Shape = "linear",
     decay_shape: Shape = "linear",
 ) -> Schedule:
-    """Up to ``peak``, a while there, and down to ``floor``: a `cooldown` under a `warmup` (WSD, arXiv:2404.06395).
+    """Warm-up, a stable phase at ``peak``, and decay to ``floor`` (WSD, arXiv:2404.06395).
+
+    A `cooldown` within a `warmup`.
 
     Args:
-        peak: Value between the two.
+        peak: Value between warm-up and decay.
         warmup: Steps from ``start`` to ``peak``, whole, > 0.
         stable: Steps at ``peak``, whole, >= 0.
         decay: Steps from ``peak`` to ``floor``, whole, > 0.

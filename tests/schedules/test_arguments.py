@@ -65,7 +65,7 @@ BAD = {
         ValueError,
         "one_cycle: up must be below half of steps, got up=5 of steps=10",
     ),
-    "too short": (lambda: js.one_cycle(1.0, 3), ValueError, "one_cycle: steps=3 are too few .* give up"),
+    "too short": (lambda: js.one_cycle(1.0, 3), ValueError, "one_cycle: steps=3 is too short .* pass up="),
     "unknown shape": (lambda: js.one_cycle(1.0, 9, shape="cos"), ValueError, "shape must be one of 'cosine', 'linear'"),
     "unknown warm-up": (
         lambda: js.warmup(1.0, 5, shape="exp"),
