@@ -1,7 +1,7 @@
-"""What YOLOv5 does to an image before training on it, with the hyp.yaml's own gains.
+"""YOLOv5's augmentation of training images, with the gains of its hyp.yaml.
 
-A picture is (pixels ``[h, w, 3]`` uint8, labels ``[n, 5]`` float32: class and corners left, top, right, bottom in
-pixels). All chance comes from the generator that is passed in.
+A picture is a pair: pixels ``[h, w, 3]`` uint8, and labels ``[n, 5]`` float32 (class; left, top, right, bottom in
+pixels). All random numbers come from the generator that is passed in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 Picture: TypeAlias = tuple[np.ndarray, np.ndarray]
-GREY = 114  # what is filled in around an image
+GREY = 114  # fills what no image covers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Augmentation:
         return cls(**{f.name: float(hyp[f.name]) for f in dataclasses.fields(cls) if f.name in hyp})
 
     def images(self) -> int:
-        """The most images that one picture is made of."""
+        """The largest number of images that one picture is made of."""
         return (4 if self.mosaic else 1) * (2 if self.mixup else 1)
 
 
 def letterbox(
     pixels: np.ndarray, shape: tuple[int, int], enlarge: bool = True
 ) -> tuple[np.ndarray, float, float, float]:
-    """The image, resized to fit into `shape` (rows, columns) and centred in grey; and its scale, left and top there."""
+    """The image resized to fit into `shape` (rows, columns) and centred in grey; its scale, left and top."""
     height, width = pixels.shape[:2]
     factor = min(shape[0] / height, shape[1] / width)
     if not enlarge:
@@ -77,7 +77,7 @@ def letterbox(
 
 
 def fitted(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The image, resized so that its longer side is `size`."""
+    """The image resized to a longer side of `size`."""
     height, width = pixels.shape[:2]
     factor = size / max(height, width)
     if factor == 1:
@@ -87,7 +87,7 @@ def fitted(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def mosaic(rng: np.random.Generator, four: list[Picture], size: int) -> Picture:
-    """Four fitted images around a random centre, on a canvas of twice the size."""
+    """Four images around a random centre, on a canvas of twice the size."""
     cx, cy = (int(v) for v in rng.uniform(size / 2, 3 * size / 2, 2))
     canvas = np.full((2 * size, 2 * size, 3), GREY, np.uint8)
     labels = []
@@ -105,7 +105,10 @@ def mosaic(rng: np.random.Generator, four: list[Picture], size: int) -> Picture:
 
 
 def warp(rng: np.random.Generator, picture: Picture, size: int, a: Augmentation) -> Picture:
-    """Rotate, scale, shear, shift and tilt about the centre, cropping to `size`; drops boxes that mostly leave."""
+    """Rotate, scale, shear, shift and tilt about the centre, and crop to `size`.
+
+    A box is dropped if less than a tenth of its area stays, or a side of it is under 2 pixels.
+    """
     pixels, labels = picture
     height, width = pixels.shape[:2]
     to_centre = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
@@ -143,7 +146,7 @@ def warp(rng: np.random.Generator, picture: Picture, size: int, a: Augmentation)
 
 
 def colour(rng: np.random.Generator, pixels: np.ndarray, a: Augmentation) -> np.ndarray:
-    """Hue, saturation and value multiplied by random gains."""
+    """Multiply hue, saturation and value by random gains."""
     if not (a.hsv_h or a.hsv_s or a.hsv_v):
         return pixels
     gains = 1 + rng.uniform(-1, 1, 3) * (a.hsv_h, a.hsv_s, a.hsv_v)
@@ -154,7 +157,7 @@ def colour(rng: np.random.Generator, pixels: np.ndarray, a: Augmentation) -> np.
 
 
 def flip(rng: np.random.Generator, picture: Picture, a: Augmentation) -> Picture:
-    """Upside down and left to right, each with its probability."""
+    """Flip upside down and left to right, each with its probability."""
     pixels, labels = picture
     size = pixels.shape[0]
     if rng.random() < a.flipud:
@@ -167,7 +170,16 @@ def flip(rng: np.random.Generator, picture: Picture, a: Augmentation) -> Picture
 def augment(
     rng: np.random.Generator, index: int, count: int, load: Callable[[int], Picture], size: int, a: Augmentation
 ) -> Picture:
-    """Picture `index` of `count` as YOLOv5 would train on it; `load` gives an image fitted to `size`."""
+    """Picture `index` of `count`, augmented.
+
+    Args:
+        rng: source of all random numbers.
+        index: the picture.
+        count: number of pictures, of which a mosaic takes three more.
+        load: gives a picture by its index, with a longer side of `size`.
+        size: width and height of the result, in pixels.
+        a: gains.
+    """
     if rng.random() < a.mosaic:
         picture = scattered(rng, index, count, load, size, a)
         if rng.random() < a.mixup:

@@ -1,4 +1,7 @@
-"""Batches: deterministic from the seed whatever the number of workers, and resumable at any of them (by grain)."""
+"""Batches of images and labels, loaded by grain.
+
+They depend on the seed alone, not on the number of threads, workers or processes, and loading resumes at any batch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ STRIDE = 32  # the network's largest, in pixels
 
 
 class Source:
-    """Images fitted to the network's size, kept in memory up to `cache` bytes."""
+    """Pictures with a longer side of `size`, kept in memory up to `cache` bytes."""
 
     def __init__(self, dataset: Dataset, size: int, cache: int):
         self.dataset, self.size, self.left = dataset, size, cache
@@ -43,7 +46,7 @@ class Source:
 
 
 class TrainingSamples:
-    """Sample ``i`` of the whole run: each epoch a new order, each sample its own random numbers."""
+    """Samples of the whole run; each epoch has a new order, and each sample its own random numbers."""
 
     def __init__(
         self,
@@ -80,9 +83,9 @@ class TrainingSamples:
 
 
 class ValidationSamples:
-    """Each image once, centred in grey; the last batch is filled up with index -1.
+    """Each image once, centred in grey; the samples that fill the last batch have index -1.
 
-    ``place`` is where its file's pixels are in there: scale across and down, left, top.
+    ``place`` maps pixels of the file to those of the sample: scale across and down, left, top.
 
     Attributes:
         order: the images' indices; where `rectangular`, from the widest to the tallest.
@@ -132,7 +135,7 @@ def training_sizes(size: int, multi_scale: bool) -> list[int]:
 
 
 def padded(labels: np.ndarray, size: int, length: int) -> dict[str, np.ndarray]:
-    """Corners in pixels to the loss's labels: fractions, padded with class -1."""
+    """The labels of the loss, centres and sizes as fractions, padded with class -1; from corners in pixels."""
     boxes, classes = np.zeros((length, 4), np.float32), np.full(length, -1, np.int32)
     low, high = labels[:, 1:3] / size, labels[:, 3:5] / size
     boxes[: len(labels)] = np.concatenate([(low + high) / 2, high - low], 1)
@@ -156,15 +159,15 @@ def training_batches(
 ) -> Batches:
     """Batches of the whole run.
 
-    An epoch has ``len(dataset) // batch_size`` batches; the images left over differ from epoch to epoch.
+    An epoch has ``len(dataset) // batch_size`` batches; which images are left over differs from epoch to epoch.
 
     Args:
         size: width and height of the network's input, in pixels.
         batch_size: images in a batch, over all processes.
         workers: processes that load; 0 loads in threads of this one.
         threads: threads that load, of each process.
-        cache: bytes of fitted images to keep in memory.
-        shard: (index, count) of this process: which part of each batch it loads.
+        cache: bytes of decoded images to keep in memory.
+        shard: (index, count) of this process, which loads that part of each batch.
         multi_scale: whether each batch is resized to one of `training_sizes`, chosen by chance.
     """
     batches = len(dataset) // batch_size
@@ -219,15 +222,18 @@ def as_dataset(batches: grain.MapDataset, workers: int, threads: int) -> grain.I
 
 
 def end_with_parent(*_: int) -> None:
-    """A worker ends when the process that trains does, and no sooner: schedulers ask all processes of a job to end at
-    once, and it may still need batches; killed, it cannot end its workers."""
+    """End a worker when the training process ends, and no sooner.
+
+    Schedulers send SIGTERM to all processes of a job at once, and training may still need batches; a training process
+    that is killed cannot end its workers.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 class Batches:
-    """Batches in order. Its state is how many were given: a run may go on with another number of workers."""
+    """Batches in order. The state is the number of batches given, so a run resumes with any number of workers."""
 
     def __init__(self, batches: grain.MapDataset, workers: int, threads: int):
         self.batches, self.workers, self.threads = batches, workers, threads

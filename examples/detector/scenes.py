@@ -1,7 +1,8 @@
-"""The embedded data: scenes composed of real handwritten digits on crops of two photographs.
+"""The embedded data: scenes of handwritten digits on crops of photographs.
 
 Both come with scikit-learn: 1,797 scans of digits by 43 people, and two photographs. Nothing is downloaded. Training
-and validation share neither a digit nor a part of a photograph. Same seed, same files: written once, in COCO's layout.
+and validation share neither a digit nor a part of a photograph. The files depend on the seed alone and are written
+once, in COCO's layout.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ HEIGHTS = (28, 72)  # pixels, least and most side of a digit's frame; the digit 
 
 
 def scenes(folder: str | Path, counts: dict[str, int] | None = None, seed: int = 0) -> Path:
-    """The folder of scenes, written on first use, whole or not at all."""
+    """The folder of scenes; it is written on first use, and appears only when it is complete."""
     folder, counts = Path(folder), counts or COUNTS
     if folder.is_dir():
         return folder
@@ -41,7 +42,7 @@ def scenes(folder: str | Path, counts: dict[str, int] | None = None, seed: int =
 
 
 def write_split(folder: Path, split: str, count: int, seed: int) -> None:
-    """Images and ``instances_<split>.json`` of one split."""
+    """Write the images and ``instances_SPLIT.json`` of one split."""
     from sklearn.datasets import load_digits, load_sample_images
 
     rng = np.random.default_rng([seed, sorted(COUNTS).index(split)])
@@ -89,7 +90,7 @@ def background(rng: np.random.Generator, photograph: Image.Image, edges: tuple[i
 def place(
     rng: np.random.Generator, scene: np.ndarray, ink: np.ndarray, taken: list[tuple[int, int, int, int]]
 ) -> tuple[int, int, int, int] | None:
-    """Draw one digit where it hides no other, in a colour that stands out; its box, or None where there is no room."""
+    """Draw one digit where it hides no other, in a colour that stands out; returns its box, or None without room."""
     side = int(np.exp(rng.uniform(*np.log(HEIGHTS))))
     framed = Image.fromarray((np.pad(ink, 1) * 255).astype(np.uint8))
     scan = np.asarray(framed.resize((side, side), Image.Resampling.BICUBIC), np.float64) / 255
