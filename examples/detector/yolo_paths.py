@@ -49,10 +49,10 @@ def class_names(file: Path, content: dict[str, Any]) -> list[str]:
             raise ValueError(f"{file}: names has the keys {sorted(names)[:8]}; they must be 0, 1, 2 and so on.")
         names = [names[c] for c in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise ValueError(f"{file}: names is {shortened(repr(names))}; it must list the classes, such as [cat, dog].")
+        raise ValueError(f"{file}: names is {shown(names)}; it must list the classes, such as [cat, dog].")
     for c, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{file}: class {c} has the name {shortened(repr(name))}; it must be a word. Give it one.")
+            raise ValueError(f"{file}: class {c} has the name {shown(name)}; it must be a word. Give it one.")
     if content.get("nc", str(len(names))) != str(len(names)):
         raise ValueError(f"{file}: nc is {shortened(content['nc'])}, but names has {len(names)} entries. Correct one.")
     return names
@@ -60,66 +60,69 @@ def class_names(file: Path, content: dict[str, Any]) -> list[str]:
 
 def split_images(file: Path, content: dict[str, Any], split: str) -> tuple[list[Path], list[str]]:
     """The images of a split, in the order of their paths, and notes."""
-    given = content.get(split)
+    images: list[Path] = []
+    notes = []
+    base, places = split_places(file, content, split)
+    for place in places:
+        found = list(find_images(place)) if place.is_dir() else listed_images(place, base)
+        others = sum(image.suffix.lower() not in ENDINGS for image in found)
+        notes += [f"{place}: {others} lines do not name an image and are left out"] if others else []
+        images += [image for image in found if image.suffix.lower() in ENDINGS]
+    if not images:
+        raise ValueError(
+            f"{file}: {split} is {shown(content.get(split))}, which holds no images ({' '.join(ENDINGS)})."
+        )
+    twice = len(images) - len(set(images))
+    notes += [f"{split}: {twice} images are given twice, and count twice"] if twice else []
+    return sorted(images, key=str), notes
+
+
+def split_places(file: Path, content: dict[str, Any], split: str) -> tuple[Path, list[Path]]:
+    """The folders and text files that a split consists of, and the folder from which they are seen."""
+    given, path = content.get(split), content.get("path")
     if given in NOTHING:
         if split not in ("train", "val") or any(content.get(s) not in NOTHING for s in ("train", "val")):
             raise ValueError(f"{file} has no {split!r}. Add a line such as '{split}: images/{split}'.")
         given = f"images/{split}"
     entries = given if isinstance(given, list) else [given]
     if not entries or not all(isinstance(entry, str) and entry for entry in entries):
-        raise ValueError(f"{file}: {split} is {shortened(repr(given))}; it must be a path, or a list of paths.")
-
-    path = content.get("path")
+        raise ValueError(f"{file}: {split} is {shown(given)}; it must be a path, or a list of paths.")
     if not isinstance(path, str | None):
-        raise ValueError(f"{file}: path is {shortened(path)}; it must be one folder.")
+        raise ValueError(f"{file}: path is {shown(path)}; it must be one folder.")
     path = "" if path in NOTHING else os.path.expanduser(path)
     bases = list(dict.fromkeys(Path(os.path.abspath(base / path)) for base in (file.parent, Path())))
-    places = [[place(base, entry) for entry in entries] for base in bases]
-    chosen = next((k for k, found in enumerate(places) if all(found)), None)
-    if chosen is None:
-        missing = next(entry for entry, found in zip(entries, places[0], strict=True) if not found)
-        raise ValueError(
-            f"{file}: {split} names {shortened(missing)}, which is not in {' or '.join(map(shortened, bases))}. "
-            f"Correct {split!r} or 'path'; nothing is downloaded."
-        )
-    images: list[Path] = []
-    notes = []
-    for entry in places[chosen]:
-        if entry.is_dir():
-            images += find_images(entry)
-        else:
-            listed = listed_images(entry, bases[chosen])
-            images += [image for image in listed if image.suffix.lower() in ENDINGS]
-            others = sum(image.suffix.lower() not in ENDINGS for image in listed)
-            notes += [f"{entry}: {others} lines do not name an image and are left out"] if others else []
-    if not images:
-        raise ValueError(f"{file}: {split} is {shortened(repr(given))}, which holds no images ({' '.join(ENDINGS)}).")
-    twice = len(images) - len(set(images))
-    notes += [f"{split}: {twice} images are given twice, and count twice"] if twice else []
-    return sorted(images, key=str), notes
-
-
-def place(base: Path, entry: str) -> Path | None:
-    """A split's folder or list; ``../train/images``, which some exporters write, may mean ``train/images``."""
-    tries = [base / os.path.expanduser(entry)] + ([base / entry[3:]] if entry.startswith("../") else [])
-    return next(
-        (
-            Path(os.path.abspath(t))
-            for t in tries
-            if os.path.isdir(t) or (os.path.isfile(t) and t.suffix.lower() not in ENDINGS)
-        ),
-        None,
+    for base in bases:
+        places = [seen_from(base, entry) for entry in entries]
+        if all(places):
+            return base, places  # type: ignore[return-value]
+    missing = next(entry for entry in entries if not seen_from(bases[0], entry))
+    raise ValueError(
+        f"{file}: {split} names {shortened(missing)}, which is not in {' or '.join(map(shortened, bases))}. "
+        f"Correct {split!r} or 'path'; nothing is downloaded."
     )
+
+
+def seen_from(base: Path, entry: str) -> Path | None:
+    """A split's folder or text file; ``../train/images``, which some exporters write, may mean ``train/images``."""
+    tries = [base / os.path.expanduser(entry)] + ([base / entry[3:]] if entry.startswith("../") else [])
+    for path in tries:
+        if os.path.isdir(path) or (os.path.isfile(path) and path.suffix.lower() not in ENDINGS):
+            return Path(os.path.abspath(path))
+    return None
+
+
+def shown(value: Any) -> str:
+    """A value as it is written, shortened."""
+    return shortened(repr(value))
 
 
 def listed_images(file: Path, base: Path) -> list[Path]:
     """The paths in a text file, one a line: from its own folder, from `base`, or from the current directory; the first
     from which there is any."""
     lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-    seen_from = next(
-        (b for b in (file.parent, base, Path()) if any(os.path.isfile(b / line) for line in lines)), file.parent
-    )
-    return [Path(os.path.abspath(seen_from / line)) for line in lines]
+    bases = (file.parent, base, Path())
+    first = next((b for b in bases if any(os.path.isfile(b / line) for line in lines)), file.parent)
+    return [Path(os.path.abspath(first / line)) for line in lines]
 
 
 def label_files(images: list[Path]) -> tuple[list[Path], list[str]]:
@@ -141,9 +144,8 @@ def label_files(images: list[Path]) -> tuple[list[Path], list[str]]:
             "the labels there. An image without objects may have an empty file or none."
         )
     without = len(images) - count
-    return files, [f"{without} of {len(images)} images have no label file; they count as without objects"] * (
-        without > 0
-    )
+    note = f"{without} of {len(images)} images have no label file; they count as without objects"
+    return files, [note] if without else []
 
 
 def labels_of(image: Path) -> Path:
