@@ -68,7 +68,9 @@ def main(o: Options) -> None:
 
     recipe = js.ports.yolov5.recipe(SCENES_HYP, epochs=10, steps_per_epoch=1000, batch_size=o.batch_size)
     tx = recipe.build(flatten=True)
-    graph, state = initial_state(YOLOv5(len(dataset.names), *SIZES["n"], rngs=nnx.Rngs(0)), tx)
+    model = YOLOv5(len(dataset.names), *SIZES["n"], rngs=nnx.Rngs(0))
+    model.set_attributes(fused=True)
+    graph, state = initial_state(model, tx)
     gains = Gains.from_hyp(hyp, classes=len(dataset.names), image_size=o.image_size)
     step = jax.jit(training_step(graph, tx, gains), donate_argnums=0)
     state, metrics = step(state, batch)

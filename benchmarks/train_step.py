@@ -5,8 +5,8 @@
 
 Times are medians in milliseconds over whole cycles of gradient accumulation, after compilation, with the batch in
 memory. The two are measured in turns, so that whatever else the machine does falls on both. What updates cost is shown
-twice: called alone, with the hand-over of all its arrays, and as what it adds to the gradients. All of it runs with the
-large pages that the example asks for, torch's too; without them: GLIBC_TUNABLES=glibc.malloc.hugetlb=0.
+twice: called alone, with the hand-over of all its arrays, and as what it adds to the gradients. On a CPU
+under Linux, start it with GLIBC_TUNABLES=glibc.malloc.hugetlb=1 to measure both with memory in pages of 2 MB.
 """
 
 from __future__ import annotations
@@ -26,11 +26,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from examples.detector.memory import use_large_pages
-
-if __name__ == "__main__":
-    use_large_pages()  # before what takes long to import
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +54,8 @@ class Options:
     """Boxes in an image; the labels are padded to 24."""
     bf16: bool = False
     """Compute in bfloat16 (torch: autocast)."""
+    fused: bool = True
+    """Use the forms of examples/detector/fused.py, as the training does."""
     torch: bool = False
     """Measure the same in torch too: on a GPU with channels-last and torch.compile."""
     cycles: int = 20
@@ -122,7 +119,9 @@ def jax_recipe(o: Options, accumulate: int) -> js.Recipe:
 def jax_step(o: Options, gains: Gains, recipe: js.Recipe, ratios: bool = False) -> tuple[Any, Any, Any]:
     """The step, to be compiled, its state and the structure of the model."""
     tx = recipe.build(flatten=True)
-    graph, state = initial_state(YOLOv5(10, *SIZES[o.size], rngs=nnx.Rngs(0)), tx)
+    model = YOLOv5(10, *SIZES[o.size], rngs=nnx.Rngs(0))
+    model.set_attributes(fused=o.fused)
+    graph, state = initial_state(model, tx)
     dtype = jnp.bfloat16 if o.bf16 else jnp.float32
     step = training_step(graph, tx, gains, dtype=dtype, ratios_of=recipe if ratios else None)
     return jax.jit(step, donate_argnums=0), state, graph
@@ -153,7 +152,7 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
         def loss_of(params: Any) -> Any:
             model = nnx.merge(graph, params, stats, copy=True)
             raw = model(batch["image"].astype(dtype) / 255, train=True)
-            loss, _ = detection_loss(raw, batch["boxes"], batch["classes"], gains)
+            loss, _ = detection_loss(raw, batch["boxes"], batch["classes"], model.anchors, gains)
             return loss, nnx.as_pure(nnx.state(model, nnx.BatchStat))
 
         (loss, stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)

@@ -1,21 +1,29 @@
-"""Checkpoints by orbax: written in the background, whole or not at all; the last and the best are kept.
+"""Checkpoints of a run: ``step-N.npz`` files, written in the background, whole or not at all.
 
-A checkpoint is three items: ``state`` (all that the training step carries, by path), ``weights`` (the averaged
-network, by path: what `--weights` reads) and ``progress`` (small JSON: where the run and its data stand).
+Each holds the averaged network (what ``--weights`` reads), all that the training step carries, and where the run and
+its data stand. A zip keeps a checksum of each array, so a damaged file is noticed when it is read; the newest good one
+is used then. The last two are kept, the best, and every `keep_every` steps one.
+
+Every array is on every device, so one process can write them all. To split a network over devices, use orbax here.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+import json
+import re
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
+
+from examples.detector import weights
+from examples.detector.weights import DAMAGE, Weights
+
+LATEST = 2  # so that a good one is left if the last is damaged
+STATE, PROGRESS = "state/", "progress"
 
 
 def named(tree: Any) -> dict[str, Any]:
@@ -23,109 +31,159 @@ def named(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in jax.tree.leaves_with_path(tree)}
 
 
+def on_host(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Copies in the host's memory, which stay valid when a buffer is donated."""
+    return {name: np.array(value) for name, value in jax.device_get(dict(arrays)).items()}
+
+
 class Checkpoints:
-    """The checkpoints of one run."""
+    """The checkpoints in a folder.
 
-    def __init__(self, folder: Path, read_only: bool = False):
-        self.folder = Path(folder).absolute()
-        keep = checkpoint_managers.AnyPreservationPolicy([
-            checkpoint_managers.LatestN(n=1),
-            checkpoint_managers.BestN(
-                get_metric_fn=lambda metrics: metrics["fitness"], n=1, keep_checkpoints_without_metrics=False
-            ),
-        ])  # fmt: skip
-        arrays = ocp.StandardCheckpointHandler
-        self.manager = ocp.CheckpointManager(
-            self.folder,
-            item_handlers={"state": arrays(), "weights": arrays(), "progress": ocp.JsonCheckpointHandler()},
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep,
-                best_fn=lambda metrics: metrics["fitness"],
-                read_only=read_only,
-                cleanup_tmp_directories=not read_only,
-                create=not read_only,
-            ),
-        )
+    Args:
+        folder: The folder; created unless `read_only`.
+        read_only: Change nothing in the folder.
+        keep_every: Also keep the checkpoints of steps that this divides; 0 for none.
 
-    def save(
-        self, step: int, state: Any, weights: Mapping[str, jax.Array], progress: dict, fitness: float | None
-    ) -> None:
-        """Begin to save; training may go on (and reuse the state's buffers) at once."""
-        state, weights = jax.tree.map(jnp.copy, (named(state), dict(weights)))
-        with self.written():
-            self.manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state),
-                    weights=ocp.args.StandardSave(weights),
-                    progress=ocp.args.JsonSave(progress),
-                ),
-                metrics=None if fitness is None else {"fitness": float(fitness)},
-                force=True,
-            )
+    Attributes:
+        notes: What was found damaged, in words.
+    """
 
-    @contextlib.contextmanager
-    def written(self) -> Iterator[None]:
-        """What goes wrong inside, or went wrong in the background, as one error that says what is left."""
-        try:
-            yield
-        except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            whole = [int(p.name) for p in self.folder.glob("*") if p.name.isdigit()]
-            left = f"that of step {max(whole)} is whole: then go on with --resume" if whole else "there is none before"
-            raise OSError(
-                f"a checkpoint could not be written to {self.folder} ({reason}). Make room on the disk; {left}."
-            ) from error
+    def __init__(self, folder: Path, *, read_only: bool = False, keep_every: int = 0):
+        self.folder, self.keep_every = Path(folder).absolute(), keep_every
+        self.notes: list[str] = []
+        self.pending: Future[None] | None = None
+        self.thread = ThreadPoolExecutor(1)
+        self.read_only = read_only or jax.process_index() > 0
+        if not self.read_only:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for unfinished in self.folder.glob(".step-*.writing"):
+                unfinished.unlink()
+        self.fitness: dict[int, float | None] = {}  # of each checkpoint that can be read
+        for path in self.folder.glob("step-*.npz"):
+            if re.fullmatch(r"step-\d+", path.stem):
+                try:
+                    self.fitness[int(path.stem[5:])] = self.read_progress(path)["fitness"]
+                except ValueError as error:
+                    self.notes.append(str(error))
 
-    def last(self) -> int | None:
-        """The step of the last checkpoint."""
-        return self.manager.latest_step()
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:07d}.npz"
 
-    def reached_preemption(self, step: int) -> bool:
-        """Whether all processes of the run were asked to end at this step."""
-        return self.manager.reached_preemption(step)
+    def any(self) -> bool:
+        """Whether the folder has checkpoints, damaged ones included."""
+        return bool(self.fitness or self.notes)
 
-    def restore(self, state: Any) -> tuple[Any, dict]:
-        """The last state, in the shapes and places of `state`, and its progress."""
-        step = self.last()
-        if step is None:
-            raise ValueError(f"--resume: {self.folder} holds no checkpoint. Start without --resume.")
-        wanted = named(jax.tree.map(abstract, state))
-        stored = self.manager.item_metadata(step)["state"]
-        check(f"checkpoint {self.folder / str(step)}", {k: tuple(v.shape) for k, v in wanted.items()},
-              {k: tuple(v.shape) for k, v in stored.items()})  # fmt: skip
-        found = self.manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted), progress=ocp.args.JsonRestore())
-        )
-        return jax.tree.unflatten(jax.tree.structure(state), [found["state"][k] for k in wanted]), found["progress"]
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints, the newest first."""
+        return sorted(self.fitness, reverse=True)
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """The averaged network of the best checkpoint, or of the last where none was evaluated."""
-        step = self.manager.best_step()
-        step = self.last() if step is None else step
-        if step is None:
-            raise ValueError(f"--weights: {self.folder} holds no checkpoint.")
-        found = self.manager.restore(step, args=ocp.args.Composite(weights=ocp.args.StandardRestore()))
-        return {k: np.asarray(v) for k, v in found["weights"].items()}
+    def best(self) -> int | None:
+        """The step of the best checkpoint; of several equals the first. None if none was evaluated."""
+        judged = {step: fitness for step, fitness in self.fitness.items() if fitness is not None}
+        return min(judged, key=lambda step: (-judged[step], step)) if judged else None
+
+    def save(self, step: int, state: Any, averaged: Weights, progress: dict, fitness: float | None) -> None:
+        """Begin to save; training may go on (and donate the state's buffers) at once.
+
+        Raises:
+            FloatingPointError: If the state holds a number that is not finite. Nothing is written then.
+            OSError: If the checkpoint before this one could not be written.
+        """
+        self.wait()
+        arrays = on_host(named(state))
+        wrong = [name for name, x in arrays.items() if x.dtype.kind == "f" and not np.isfinite(x).all()]
+        if wrong:
+            raise FloatingPointError(f"{len(wrong)} arrays of the state are not finite, first {wrong[0]}")
+        if self.read_only:
+            return
+        averaged = Weights(averaged.description, on_host(averaged.arrays))
+        progress = json.dumps(progress | {"fitness": None if fitness is None else float(fitness)})
+        entries = {f"{STATE}{name}": x for name, x in arrays.items()} | {PROGRESS: progress}
+        self.pending = self.thread.submit(self.write, step, averaged, entries, fitness)
+
+    def write(self, step: int, averaged: Weights, entries: dict, fitness: float | None) -> None:
+        weights.save(self.path(step), averaged, **entries)
+        self.fitness[step] = fitness
+        kept = {*self.steps()[:LATEST], self.best()}
+        for old in self.steps():
+            if old not in kept and not (self.keep_every and old % self.keep_every == 0):
+                self.path(old).unlink(missing_ok=True)
+                del self.fitness[old]
+
+    def wait(self) -> None:
+        """Wait until all is written."""
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            try:
+                pending.result()
+            except OSError as error:
+                left = f"step {max(self.fitness)} is saved: go on with --resume" if self.fitness else "nothing is saved"
+                raise OSError(
+                    f"a checkpoint could not be written to {self.folder} ({error.strerror or error}); {left} "
+                    "when there is room on the disk."
+                ) from error
 
     def close(self) -> None:
-        """Wait until all is written."""
-        with self.written():
-            self.manager.wait_until_finished()
-            self.manager.close()
+        """Wait until all is written, and end the thread that writes."""
+        try:
+            self.wait()
+        finally:
+            self.thread.shutdown()
+
+    def read_progress(self, path: Path) -> dict:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return json.loads(str(file[PROGRESS]))
+        except (*DAMAGE, KeyError) as error:
+            raise ValueError(f"checkpoint {path} is damaged ({error})") from None
+
+    def restore(self, state: Any) -> tuple[Any, dict]:
+        """The newest good checkpoint: its state, in the structure and places of `state`, and its progress.
+
+        Raises:
+            ValueError: If there is none, or if it is of another network or recipe.
+        """
+        for step in self.steps():
+            try:
+                progress = self.read_progress(self.path(step))
+                with np.load(self.path(step), allow_pickle=False) as file:
+                    found = {name.removeprefix(STATE): file[name] for name in file.files if name.startswith(STATE)}
+            except DAMAGE as error:
+                self.notes.append(f"checkpoint {self.path(step)} is damaged ({error})")
+                del self.fitness[step]
+                continue
+            wanted = named(state)
+            check(f"checkpoint {self.path(step)}", {k: (v.shape, v.dtype) for k, v in wanted.items()},
+                  {k: (v.shape, v.dtype) for k, v in found.items()})  # fmt: skip
+            places = jax.tree.leaves(jax.tree.map(lambda x: x.sharding, state))
+            leaves = [jax.device_put(found[name], place) for name, place in zip(wanted, places, strict=True)]
+            return jax.tree.unflatten(jax.tree.structure(state), leaves), progress
+        raise self.nothing("--resume")
+
+    def weights(self, option: str = "--weights") -> Weights:
+        """The averaged network of the best checkpoint, or of the last one if none was evaluated; `option` asks."""
+        best = self.best()
+        for step in ([] if best is None else [best]) + self.steps():
+            try:
+                found = weights.read_npz(self.path(step))
+                return Weights(found.description, found.arrays, tuple(self.notes))
+            except ValueError as error:
+                self.notes.append(str(error))
+        raise self.nothing(option)
+
+    def nothing(self, option: str) -> ValueError:
+        damaged = f"good checkpoint: {self.notes[0]}" if self.notes else "checkpoint"
+        remedy = "Start without --resume" if option == "--resume" else "Give the folder of a run, an .npz or a .pt"
+        return ValueError(f"{option}: {self.folder} holds no {damaged}. {remedy}.")
 
 
-def abstract(x: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
-
-
-def check(what: str, wanted: Mapping[str, tuple], stored: Mapping[str, tuple]) -> None:
+def check(what: str, wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
     """Both must have the same arrays."""
     differ = [k for k in sorted(set(wanted) | set(stored)) if wanted.get(k) != stored.get(k)]
     if differ:
         k = differ[0]
+        there, here = (f"{x[k][0]} {x[k][1]}" if k in x else "missing" for x in (stored, wanted))
         raise ValueError(
-            f"{what} is of another network or recipe: {len(differ)} arrays differ, first {k}: "
-            f"{stored.get(k, 'missing')} "
-            f"there, {wanted.get(k, 'missing')} here. Resume with the options of that run."
+            f"{what} is of another network or recipe: {len(differ)} arrays differ, first {k}: {there} there, {here} "
+            "here. Resume with the options of that run."
         )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from flax import nnx
 
 import jaxsched as js
-from examples.detector.checkpoint import Checkpoints
-from examples.detector.from_torch import flat_state, load_arrays
+from examples.detector.weights import Weights, flat_state, load_arrays
 
 
 def head_and_body(recipe: js.Recipe, body_rate: float) -> js.Recipe:
@@ -26,34 +23,25 @@ def head_and_body(recipe: js.Recipe, body_rate: float) -> js.Recipe:
 
 
 def frozen(recipe: js.Recipe, paths: tuple[str, ...]) -> js.Recipe:
-    """The recipe with the parameters of `paths` (globs) left as they are."""
+    """The recipe without updates of the parameters of `paths` (globs)."""
     if not paths:
         return recipe
     rules = (*(js.groups.Rule(path, "frozen") for path in paths), *recipe.rules)
     return recipe.replace(groups={**recipe.groups, "frozen": None}, rules=rules)
 
 
-def start_from(model: nnx.Module, weights: Path) -> list[str]:
-    """Put `weights` (a run's folder, or an .npz) into the model; the head keeps its start where the classes differ.
+def start_from(model: nnx.Module, weights: Weights) -> list[str]:
+    """Put `weights` into the model; its head keeps its initial values where the number of classes differs.
 
     Returns:
         What was left out, in words.
     """
-    if weights.is_dir():
-        checkpoints = Checkpoints(weights / "checkpoints", read_only=True)
-        arrays = checkpoints.weights()
-        checkpoints.close()
-    elif weights.is_file():
-        if weights.suffix != ".npz":
-            raise ValueError(f"--weights {weights} is no .npz; from_torch.py says how to write one from a torch model.")
-        with np.load(weights, allow_pickle=False) as file:
-            arrays = dict(file)
-    else:
-        raise ValueError(f"--weights {weights}: there is no such folder or file.")
     own = {path: np.asarray(value) for path, value in flat_state(model).items()}
     head = [path for path in own if path.startswith("head/")]
-    if all(path in arrays and arrays[path].shape == own[path].shape for path in head):
-        load_arrays(model, arrays)
+    theirs = weights.arrays
+    if all(path in theirs and np.shape(theirs[path]) == own[path].shape for path in head):
+        load_arrays(model, theirs)
         return []
-    load_arrays(model, arrays | {path: own[path] for path in head})
-    return [f"--weights {weights}: of other classes, so the head starts anew"]
+    load_arrays(model, {**theirs, **{path: own[path] for path in head}})
+    classes = len(weights.description.names)
+    return [f"--weights: of {classes} classes, the data has {model.classes}, so the head starts from scratch"]

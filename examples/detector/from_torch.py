@@ -1,20 +1,25 @@
 """Weights of YOLOv5 in torch's names and layout, for the network in `model.py`.
 
-    python -m examples.detector.from_torch weights.npz weights-flax.npz
+    python -m examples.detector detect --weights yolov5s.pt photo.jpg       # a .pt is read wherever weights are
+    python -m examples.detector.from_torch yolov5s.pt yolov5s.npz           # or converted once
 
-reads an ``.npz`` whose keys are torch ``state_dict`` names (``numpy.savez(file, **{k: v.float().numpy() for k, v in
-model.state_dict().items()})`` writes one) and writes one that `train.py --weights` reads.
+A ``.pt`` may hold a whole checkpoint of YOLOv5's ``train.py`` (v6.0 or newer) or a ``state_dict``; torch is not needed,
+and nothing in the file is run. Batch norm that was fused into the convolutions is read too.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+
+from examples.detector import torch_file, weights
+from examples.detector.model import ANCHORS, EPSILON, SIZES, STRIDES, Anchors
+from examples.detector.weights import Description, Weights, flat_state, load_arrays
 
 NECK = {
     "10": "lateral5",
@@ -28,12 +33,13 @@ NECK = {
 }
 LEAF = {
     ("conv", "weight"): ("conv", "kernel"),
+    ("conv", "bias"): ("bn", "bias"),  # only where batch norm is fused
     ("bn", "weight"): ("bn", "scale"),
     ("bn", "bias"): ("bn", "bias"),
     ("bn", "running_mean"): ("bn", "mean"),
     ("bn", "running_var"): ("bn", "var"),
 }
-UNUSED = ("num_batches_tracked", "anchors")  # a counter nothing reads, and a constant that model.py holds
+UNUSED = ("num_batches_tracked", "anchors", "anchor_grid")  # a counter that nothing reads; anchors are read apart
 
 
 def flax_path(name: str) -> str:
@@ -55,7 +61,7 @@ def flax_path(name: str) -> str:
 
 
 def flax_array(value: np.ndarray) -> np.ndarray:
-    """torch's [out, in, kh, kw] as [kh, kw, in, out]; anything else as it is."""
+    """torch's [out, in, kh, kw] as [kh, kw, in, out]; other arrays unchanged."""
     return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
 
 
@@ -64,43 +70,86 @@ def torch_array(value: np.ndarray) -> np.ndarray:
     return value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
 
 
-def flat_state(model: nnx.Module) -> dict[str, jax.Array]:
-    """Every array of the model, parameters and running statistics, by its path."""
-    return {"/".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(nnx.state(model))}
+def flax_arrays(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A ``state_dict`` (as numpy arrays) by Flax path. Fused batch norm becomes one that changes nothing."""
+    prefix = "model.model." if any(name.startswith("model.model.") for name in state_dict) else "model."
+    named = {f"model.{name.removeprefix(prefix)}": np.asarray(value) for name, value in state_dict.items()}
+    arrays = {flax_path(k): flax_array(v) for k, v in named.items() if not k.endswith(UNUSED)}
+    for path in [p for p in arrays if p.endswith("bn/bias")]:
+        bn, channels = path.removesuffix("bias"), arrays[path].shape
+        if f"{bn}scale" not in arrays:
+            ones = np.ones(channels, np.float32)
+            arrays |= {f"{bn}scale": ones, f"{bn}mean": 0 * ones, f"{bn}var": (1 - EPSILON) * ones}
+    return arrays
 
 
-def load_arrays(model: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put `arrays`, by Flax path, into `model`; every path and shape must be there."""
-    state = nnx.state(model)
-    variables = {"/".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(state)}
-    missing, unknown = sorted(set(variables) - set(arrays)), sorted(set(arrays) - set(variables))
-    if missing or unknown:
-        raise ValueError(
-            f"these weights are of another network: {len(missing)} arrays are missing (first: {missing[:3]}), "
-            f"{len(unknown)} are unknown (first: {unknown[:3]}). Choose the size they were trained with."
-        )
-    for path, variable in variables.items():
-        if variable.shape != np.shape(arrays[path]):
-            raise ValueError(
-                f"{path} has shape {np.shape(arrays[path])} in the weights and {variable.shape} in the model. "
-                "Choose the size and the number of classes that the weights were trained with."
-            )
-        variable[...] = jnp.asarray(arrays[path], variable.dtype)
-    nnx.update(model, state)
+def anchors_of(state_dict: Mapping[str, np.ndarray]) -> Anchors:
+    """The anchors of a ``state_dict`` in pixels; it holds them in cells of each level."""
+    for name, value in state_dict.items():
+        if name.endswith("24.anchors"):
+            pixels = np.asarray(value, np.float64).reshape(3, -1, 2) * np.array(STRIDES)[:, None, None]
+            return tuple(tuple((float(w), float(h)) for w, h in level) for level in pixels)
+    return ANCHORS
+
+
+def describe(
+    arrays: Mapping[str, np.ndarray], anchors: Anchors, names: Any = None, image_size: int | None = None
+) -> Description:
+    """The description that these arrays, by Flax path, imply; classes without names are numbered."""
+    try:
+        classes = arrays["head/levels/0/bias"].shape[0] // 3 - 5
+        widest = arrays["backbone/9/cv2/conv/kernel"].shape[-1]
+    except KeyError as error:
+        raise ValueError(f"there is no {error} in these weights; they are not of YOLOv5 v6.") from None
+    longest = len({path.split("/")[3] for path in arrays if path.startswith("backbone/6/m/")})
+    known = [(d, w) for d, w in SIZES.values() if w * 1024 == widest and max(round(9 * d), 1) == longest]
+    depth, width = known[0] if known else (longest / 9, widest / 1024)
+    if isinstance(names, Mapping):
+        names = [names[c] for c in sorted(names)]
+    names = tuple(map(str, names)) if names and len(names) == classes else tuple(map(str, range(classes)))
+    return Description(names, depth, width, image_size or 640, anchors)
 
 
 def load_torch(model: nnx.Module, state_dict: Mapping[str, np.ndarray]) -> None:
-    """Put a torch ``state_dict`` (as numpy arrays) into `model`."""
-    kept = {name: np.asarray(value) for name, value in state_dict.items() if not name.endswith(UNUSED)}
-    load_arrays(model, {flax_path(name): flax_array(value) for name, value in kept.items()})
+    """Set the arrays of `model` from a torch ``state_dict`` (as numpy arrays). Its anchors must be the model's."""
+    if any(name.endswith("24.anchors") for name in state_dict) and not np.allclose(
+        anchors_of(state_dict), model.anchors, rtol=1e-3
+    ):
+        raise ValueError(f"the state_dict has the anchors {anchors_of(state_dict)}. Give them to the model.")
+    load_arrays(model, flax_arrays(state_dict))
+
+
+def load_pt(path: Path) -> Weights:
+    """Weights from a ``.pt``: a checkpoint of YOLOv5, a saved model, or a ``state_dict``."""
+    content = torch_file.read(path)
+    names = size = None
+    if isinstance(content, dict) and isinstance(content.get("opt"), dict):
+        size = content["opt"].get("imgsz")
+    if isinstance(content, dict) and any(isinstance(content.get(k), torch_file.Record) for k in ("ema", "model")):
+        content = content["ema"] if isinstance(content.get("ema"), torch_file.Record) else content["model"]
+    if isinstance(content, torch_file.Record):
+        names, content = content.state.get("names"), torch_file.state_dict(content)
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(v, np.ndarray) for v in content.values()):
+        raise ValueError(f"{path} holds neither a checkpoint of YOLOv5 nor a state_dict.")
+    arrays = {k: np.asarray(v, np.float32) for k, v in flax_arrays(content).items()}
+    found = Weights(describe(arrays, anchors_of(content), names, size), arrays)
+    wanted = {name: value.shape for name, value in flat_state(found.description.abstract()).items()}
+    there = {name: value.shape for name, value in arrays.items()}
+    wrong = [name for name in sorted({*wanted, *there}) if wanted.get(name) != there.get(name)]
+    if wrong:
+        raise ValueError(f"{path} is no YOLOv5 v6 of 3 levels: {len(wrong)} arrays differ, first {wrong[0]}.")
+    return found
 
 
 def main() -> None:
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
-    with np.load(sys.argv[1], allow_pickle=False) as torch_weights:
-        arrays = {flax_path(k): flax_array(v) for k, v in torch_weights.items() if not k.endswith(UNUSED)}
-    np.savez(sys.argv[2], **arrays)  # type: ignore[arg-type]
+    try:
+        weights.save(Path(sys.argv[2]), weights.load(sys.argv[1]))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

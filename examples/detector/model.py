@@ -1,8 +1,8 @@
-"""YOLOv5 v6 in Flax NNX: the network, its decoding of boxes, and its sizes.
+"""YOLOv5 v6 in Flax NNX: the network, its anchors, the decoding of its boxes, and its sizes.
 
-Layer ``i`` of the original is ``backbone/i`` (0 to 9), ``neck/i - 10`` (10 to 23) or ``head`` (24); `from_torch.py`
-spells that out. Images are NHWC in [0, 1]. A raw prediction of one level is ``[batch, 3 anchors, ny, nx, 5 +
-classes]``: x, y, w, h, objectness and classes, before any sigmoid.
+Layer ``i`` of the original is ``backbone/i`` (0 to 9), one of ``neck`` (10 to 23) or ``head`` (24); `from_torch.py`
+has the table. Images are NHWC in [0, 1]. The raw prediction of one level has the shape
+``[batch, 3 anchors, ny, nx, 5 + classes]``: x, y, w, h, objectness and classes, before the sigmoid.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from examples.detector.norm import EPSILON, norm_silu
+from examples.detector import fused
+
+Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 STRIDES = (8, 16, 32)
-ANCHORS = (  # width, height in pixels of the network's input, three for each stride
+ANCHORS: Anchors = (  # YOLOv5's, found on COCO: width, height in pixels of the network's input, three for each stride
     ((10, 13), (16, 30), (33, 23)),
     ((30, 61), (62, 45), (59, 119)),
     ((116, 90), (156, 198), (373, 326)),
@@ -30,27 +32,23 @@ SIZES = {  # name: depth multiple, width multiple
     "l": (1.00, 1.00),
     "x": (1.33, 1.25),
 }
-BN_MOMENTUM = 0.97  # the share of the old statistics that stays (torch calls the other share momentum: 0.03)
+BN_MOMENTUM = 0.97  # share of the old statistics that is kept (torch's momentum is the other share: 0.03)
+EPSILON = 1e-3  # of batch norm
 
 
-def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0) -> jax.Array:
-    """NHWC convolution with an HWIO kernel, each kind written as the device computes it fastest."""
-    size, _, inputs, outputs = kernel.shape
-    if (size, stride, padding) == (1, 1, 0):
-        return (x.reshape(-1, inputs) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
-    if (size, stride, padding) == (6, 2, 2):  # 3x3 over blocks of 2x2 pixels
-        n, h, w, _ = x.shape
-        rows = x.reshape(n, h // 2, 2, w // 2, 2 * inputs)
-        x = jnp.concatenate([rows[:, :, 0], rows[:, :, 1]], -1)
-        kernel = kernel.reshape(3, 2, 3, 2, inputs, outputs).transpose(0, 2, 1, 3, 4, 5).reshape(3, 3, -1, outputs)
-        stride = padding = 1
+def convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+    """NHWC convolution with an HWIO kernel."""
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
 class Convolution(nnx.Module):
-    """Kernel, and bias where asked, drawn as torch draws them: uniform within 1 / sqrt(fan in)."""
+    """Convolution with an optional bias, initialised as torch does: uniform within 1 / sqrt(fan in).
+
+    Attributes:
+        fused: Use the forms of `fused.py`, which are faster on a CPU.
+    """
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int, padding: int, *, bias: bool, rngs: nnx.Rngs):
         bound = 1 / math.sqrt(inputs * size * size)
@@ -60,62 +58,70 @@ class Convolution(nnx.Module):
         if bias:
             self.bias = nnx.Param(jax.random.uniform(rngs.params(), (outputs,), minval=-bound, maxval=bound))
         self.stride, self.padding, self.has_bias = stride, padding, bias
+        self.fused = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        convolve = fused.convolve if self.fused else convolution
         y = convolve(x, self.kernel[...].astype(x.dtype), self.stride, self.padding)
         return y + self.bias[...].astype(x.dtype) if self.has_bias else y
 
 
-class BatchNormSiLU(nnx.Module):
-    """torch's batch norm, then SiLU: it normalises with the biased variance, but remembers the unbiased one.
+class BatchNorm(nnx.Module):
+    """Batch norm as torch computes it, in float32.
 
-    ``parts`` is into how many parts the batch falls, each normalised by itself; 1 for the whole batch, whatever
-    number of devices it is spread over. (``model.set_attributes(parts=8)`` sets it everywhere.)
+    It normalises with the biased variance of the batch but remembers the unbiased one, unlike `nnx.BatchNorm`.
     """
 
     def __init__(self, channels: int):
-        self.parts = 1
         self.scale = nnx.Param(jnp.ones(channels))
         self.bias = nnx.Param(jnp.zeros(channels))
         self.mean = nnx.BatchStat(jnp.zeros(channels))
-        # Not 1: YOLOv5 finds its strides by one forward pass of zeros, at torch's default momentum of 0.1.
-        # With its type: a weak one would have the step compiled twice.
+        # Not 1: YOLOv5 finds its strides by one forward pass of zeros, at torch's default momentum of 0.1. The dtype
+        # is explicit, since a weakly typed array would compile the training step twice.
         self.var = nnx.BatchStat(jnp.full(channels, 0.9, float))
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        mean, var, scale, bias = self.mean[...], self.var[...], self.scale[...], self.bias[...]
-        if not train:
-            wide = x.astype(mean.dtype)
-            return jax.nn.silu((wide - mean) * (scale * jax.lax.rsqrt(var + EPSILON)) + bias).astype(x.dtype)
-        parts = x.reshape(self.parts, -1, *x.shape[1:])
-        y, batch_mean, batch_var = norm_silu(parts, scale, bias, mean)
-        count = parts[0].size // parts.shape[-1]
-        self.mean[...] = remember(mean, batch_mean)
-        self.var[...] = remember(var, batch_var * (count / max(count - 1, 1)))
-        return y.reshape(x.shape)
+        mean, var = self.mean[...], self.var[...]
+        x = x.astype(mean.dtype)
+        if train:
+            mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            self.remember(mean, var, x.size // x.shape[-1])
+        return (x - mean) * (jax.lax.rsqrt(var + EPSILON) * self.scale[...]) + self.bias[...]
 
-
-def remember(old: jax.Array, new: jax.Array) -> jax.Array:
-    """A running statistic after a batch; of several parts of the batch their mean counts."""
-    return BN_MOMENTUM * old + (1 - BN_MOMENTUM) * jax.lax.stop_gradient(new.mean((0, 1, 2, 3)))
+    def remember(self, mean: jax.Array, var: jax.Array, count: int) -> None:
+        """Move the running statistics towards those of a batch of `count` values for each channel."""
+        unbiased = var * (count / max(count - 1, 1))
+        for running, new in ((self.mean, mean), (self.var, unbiased)):
+            running[...] = BN_MOMENTUM * running[...] + (1 - BN_MOMENTUM) * jax.lax.stop_gradient(new)
 
 
 class Conv(nnx.Module):
-    """Convolution, batch norm, SiLU."""
+    """Convolution, batch norm, SiLU.
+
+    Attributes:
+        fused: In training, compute batch norm and SiLU with one hand-written gradient (`fused.py`).
+    """
 
     def __init__(
         self, inputs: int, outputs: int, size: int = 1, stride: int = 1, padding: int | None = None, *, rngs: nnx.Rngs
     ):
         padding = size // 2 if padding is None else padding
         self.conv = Convolution(inputs, outputs, size, stride, padding, bias=False, rngs=rngs)
-        self.bn = BatchNormSiLU(outputs)
+        self.bn = BatchNorm(outputs)
+        self.fused = False
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        return self.bn(self.conv(x), train)
+        x = self.conv(x)
+        if train and self.fused:
+            bn = self.bn
+            y, mean, var = fused.norm_silu(x, bn.scale[...], bn.bias[...], bn.mean[...], EPSILON)
+            bn.remember(mean, var, x.size // x.shape[-1])
+            return y
+        return jax.nn.silu(self.bn(x, train)).astype(x.dtype)
 
 
 class Bottleneck(nnx.Module):
-    """1x1, then 3x3, added to the input where `shortcut` says so."""
+    """A 1x1 and a 3x3 convolution; with `shortcut` their result is added to the input."""
 
     def __init__(self, channels: int, shortcut: bool, *, rngs: nnx.Rngs):
         self.cv1 = Conv(channels, channels, rngs=rngs)
@@ -128,7 +134,7 @@ class Bottleneck(nnx.Module):
 
 
 class C3(nnx.Module):
-    """Two branches of half the width, bottlenecks in one of them, joined by a 1x1."""
+    """Two branches of half the width, one of them with bottlenecks, joined by a 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, repeats: int, shortcut: bool = True, *, rngs: nnx.Rngs):
         half = outputs // 2
@@ -145,7 +151,7 @@ class C3(nnx.Module):
 
 
 def max_pool(x: jax.Array, size: int = 5) -> jax.Array:
-    """Maximum over size x size, stride 1, padded with minus infinity. Of equal ones the first has the gradient."""
+    """Maximum over size x size, stride 1, padded with minus infinity. Of equal values the first gets the gradient."""
     for axis in (1, 2):
         padding = [(0, 0)] * x.ndim
         padding[axis] = (size // 2, size // 2)
@@ -156,7 +162,7 @@ def max_pool(x: jax.Array, size: int = 5) -> jax.Array:
 
 
 class SPPF(nnx.Module):
-    """Spatial pyramid pooling: the input beside its maxima over 5, 9 and 13 pixels."""
+    """Spatial pyramid pooling: the input and its maxima over 5, 9 and 13 pixels, concatenated."""
 
     def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs):
         self.cv1 = Conv(inputs, inputs // 2, rngs=rngs)
@@ -170,13 +176,13 @@ class SPPF(nnx.Module):
 
 
 def upsample(x: jax.Array) -> jax.Array:
-    """Twice the height and width, each pixel repeated."""
+    """Nearest-neighbour upsampling by 2."""
     n, h, w, c = x.shape
     return jnp.broadcast_to(x[:, :, None, :, None, :], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
 
 
 class Detect(nnx.Module):
-    """The head: one 1x1 convolution for each level, its biases set so that few cells start as objects."""
+    """The head: one 1x1 convolution for each level. Its biases start so that few cells predict an object."""
 
     def __init__(self, channels: tuple[int, ...], classes: int, *, rngs: nnx.Rngs):
         self.classes = classes
@@ -199,10 +205,13 @@ class YOLOv5(nnx.Module):
     """YOLOv5 v6 with `classes` classes.
 
     Args:
-        classes: number of classes, at least 1.
-        depth: multiplies the number of bottlenecks. ``SIZES`` holds depth and width of n, s, m, l and x.
-        width: multiplies the number of channels, rounded up to a multiple of 8.
-        rngs: draws the start, as torch would (other numbers, the same distribution).
+        classes: Number of classes, at least 1.
+        depth: Multiplies the number of bottlenecks. ``SIZES`` has the depth and width of n, s, m, l and x.
+        width: Multiplies the number of channels, rounded up to a multiple of 8.
+        anchors: (width, height) in pixels of three anchors for each stride.
+        rngs: Draws the initial parameters from the distributions that torch uses.
+
+    ``model.set_attributes(fused=True)`` selects the forms that are faster on a CPU (`fused.py`).
 
     Example:
         >>> model = YOLOv5(10, *SIZES["n"], rngs=nnx.Rngs(0))
@@ -210,11 +219,12 @@ class YOLOv5(nnx.Module):
         1777447
     """
 
-    def __init__(self, classes: int, depth: float, width: float, *, rngs: nnx.Rngs):
+    def __init__(self, classes: int, depth: float, width: float, anchors: Anchors = ANCHORS, *, rngs: nnx.Rngs):
         if classes < 1:
             raise ValueError(f"classes is {classes}; a detector needs at least 1.")
         if depth <= 0 or width <= 0:
             raise ValueError(f"depth is {depth} and width is {width}; both multiples must be above 0.")
+        self.anchors = anchors
         c1, c2, c3, c4, c5 = (math.ceil(c * width / 8) * 8 for c in (64, 128, 256, 512, 1024))
         r3, r6, r9 = (max(round(n * depth), 1) for n in (3, 6, 9))
         self.classes = classes
@@ -243,7 +253,7 @@ class YOLOv5(nnx.Module):
         self.head = Detect((c3, c4, c5), classes, rngs=rngs)
 
     def __call__(self, images: jax.Array, train: bool = False) -> list[jax.Array]:
-        """Raw predictions at strides 8, 16 and 32; `train` uses and updates the statistics of the batch."""
+        """Raw predictions at strides 8, 16 and 32; with `train`, batch norm uses and remembers the batch."""
         x, p3, p4 = images, None, None
         for i, layer in enumerate(self.backbone):
             x = layer(x, train)
@@ -258,19 +268,19 @@ class YOLOv5(nnx.Module):
         return self.head([out3, out4, out5])
 
 
-def decode(raw: list[jax.Array]) -> jax.Array:
+def decode(raw: list[jax.Array], anchors: Anchors) -> jax.Array:
     """Raw predictions to ``[batch, N, 5 + classes]``: box centre and size in pixels, then probabilities."""
     boxes = []
-    for level, stride, anchors in zip(raw, STRIDES, ANCHORS, strict=True):
+    for level, stride, sizes in zip(raw, STRIDES, anchors, strict=True):
         n, a, ny, nx, entries = level.shape
         p = jax.nn.sigmoid(level)
         cell = jnp.stack(jnp.meshgrid(jnp.arange(nx), jnp.arange(ny)), -1).astype(p.dtype)
         centre = (2 * p[..., :2] - 0.5 + cell) * stride
-        size = (2 * p[..., 2:4]) ** 2 * jnp.asarray(anchors, p.dtype)[:, None, None]
+        size = (2 * p[..., 2:4]) ** 2 * jnp.asarray(sizes, p.dtype)[:, None, None]
         boxes.append(jnp.concatenate([centre, size, p[..., 4:]], -1).reshape(n, a * ny * nx, entries))
     return jnp.concatenate(boxes, 1)
 
 
 def parameter_count(model: nnx.Module) -> int:
-    """How many numbers are trained."""
+    """Number of trained values."""
     return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(nnx.state(model, nnx.Param)))

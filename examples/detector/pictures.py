@@ -16,8 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from examples.detector.curves import CONFIDENCES
 from examples.detector.data import Dataset
-from examples.detector.evaluate import SHOWN, Evaluation, corners_of
+from examples.detector.evaluate import Evaluation
+from examples.detector.suppress import SHOWN
 
 matplotlib.rcParams["text.parse_math"] = False  # names of classes are drawn as written
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
@@ -56,7 +58,7 @@ def draw_box(axis: Axes, corners: Sequence[float], label: str, colour, dashed: b
 
 
 def draw_pixels(axis: Axes, pixels: np.ndarray) -> None:
-    """The first pixel from 0 to 1, as boxes count, rather than around 0."""
+    """Show an image whose first pixel goes from 0 to 1, as in the coordinates of boxes, rather than around 0."""
     height, width = pixels.shape[:2]
     axis.imshow(pixels, extent=(0, width, height, 0))
 
@@ -80,46 +82,60 @@ def predictions(dataset: Dataset, found: Sequence[np.ndarray], indices: Sequence
     figure, axes = tiles(len(indices), f"Predictions from confidence {SHOWN}; the true boxes are dashed")
     for index, axis in zip(indices, axes, strict=False):
         draw_pixels(axis, dataset.pixels(index))
-        for corners in corners_of(dataset, index):
+        for corners in dataset.corners(index):
             draw_box(axis, corners, "", "white", dashed=True)
         for *corners, score, c in found[index]:
             draw_box(axis, corners, f"{dataset.names[int(c)]} {score:.2f}", COLOURS[int(c) % 10])
     save(figure, path)
 
 
-def confusion(evaluation: Evaluation, names: Sequence[str], path: Path) -> None:
+def evaluation(result: Evaluation, folder: Path) -> None:
+    """All pictures of an evaluation, under the names that YOLOv5 gives them."""
+    confusion(result, folder / "confusion_matrix.png")
+    recall = np.linspace(0, 1, 101)
+    curve(result, recall, result.precision_at, ("recall", "precision"), result.ap50, folder / "PR_curve.png")
+    by_confidence = result.curves
+    for name, values, label in (("P", by_confidence.precision, "precision"), ("R", by_confidence.recall, "recall"),
+                                ("F1", by_confidence.f1, "F1")):  # fmt: skip
+        best = values[by_confidence.best]
+        curve(result, CONFIDENCES, values, ("confidence", label), best, folder / f"{name}_curve.png")
+
+
+def confusion(result: Evaluation, path: Path) -> None:
     """Counts of predicted against true classes, as shares of each true class."""
-    labels = [*names, "background"]
-    shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(0, keepdims=True), 1)
-    side = max(5.0, 0.45 * len(labels) + 2)
+    names = [*result.names, "background"]
+    shares = result.confusion / np.maximum(result.confusion.sum(0, keepdims=True), 1)
+    side = min(max(5.0, 0.45 * len(names) + 2), 40.0)
     figure, axis = plt.subplots(figsize=(side + 1, side), layout="constrained")
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the true class")
-    axis.set(xlabel="true", ylabel="predicted", title="Confusion")
-    axis.set_xticks(range(len(labels)), labels, rotation=90)
-    axis.set_yticks(range(len(labels)), labels)
-    if len(labels) <= 25:
-        for (row, column), n in np.ndenumerate(evaluation.confusion):
+    axis.set(xlabel="true", ylabel="predicted", title=f"Confusion from confidence {SHOWN}")
+    axis.set_xticks(range(len(names)), names, rotation=90)
+    axis.set_yticks(range(len(names)), names)
+    if len(names) <= 25:
+        for (row, column), n in np.ndenumerate(result.confusion):
             if n:
                 dark = shares[row, column] > 0.5
                 axis.text(column, row, str(n), ha="center", va="center", fontsize=8, color="white" if dark else "black")
     save(figure, path)
 
 
-def precision_recall(evaluation: Evaluation, names: Sequence[str], path: Path) -> None:
-    """Precision over recall at an overlap of 0.5, of each class and on average."""
+def curve(
+    result: Evaluation, x: np.ndarray, values: np.ndarray, axes: tuple[str, str], numbers: np.ndarray, path: Path
+) -> None:
+    """A curve of each class, with its number in the legend, and their mean."""
     figure, axis = plt.subplots(figsize=(7, 5), layout="constrained")
-    recall = np.linspace(0, 1, 101)
-    few = len(names) <= 20
-    for c, name in enumerate(names):
-        curve = evaluation.precision[:, c]
-        if np.isfinite(curve).any():
-            label = f"{name} {np.nanmean(curve):.3f}" if few else None
-            axis.plot(recall, curve, lw=1, color=COLOURS[c % 10] if few else "lightgrey", label=label)
-    if np.isfinite(evaluation.precision).any():
-        axis.plot(recall, np.nanmean(evaluation.precision, 1), lw=3, color="black", label=f"all {evaluation.map50:.3f}")
-        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="mAP@0.5")
-    axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Precision over recall")
+    few = len(result.names) <= 20
+    present = np.isfinite(values).all(0)
+    for c in np.flatnonzero(present):
+        label = f"{result.names[c]} {numbers[c]:.3f}" if few else None
+        axis.plot(x, values[:, c], lw=1, color=COLOURS[c % 10] if few else "lightgrey", label=label)
+    if present.any():
+        mean = values[:, present].mean(1)
+        axis.plot(x, mean, lw=3, color="black", label=f"all {numbers[present].mean():.3f}")
+        title = "mAP@0.5" if axes[0] == "recall" else f"at confidence {CONFIDENCES[result.curves.best]:.2f}"
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), title=title)
+    axis.set(xlabel=axes[0], ylabel=axes[1], xlim=(0, 1), ylim=(0, 1.02))
     axis.grid(alpha=0.3)
     save(figure, path)
 
@@ -136,16 +152,19 @@ def losses(log: Path, path: Path) -> None:
     columns = read_log(log)
     figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
     for axis, (key, title) in zip(
-        axes, {"box": "box loss", "obj": "objectness loss", "cls": "class loss"}.items(), strict=False
+        axes, {"box_loss": "box loss", "obj_loss": "objectness loss", "cls_loss": "class loss"}.items(), strict=False
     ):
-        values = columns[key]
+        values = columns[f"train/{key}"]
         axis.plot(columns["step"], values, lw=0.6, alpha=0.35, color="tab:blue")
         window = max(1, len(values) // 50)
         smooth = np.convolve(values, np.ones(window) / window, "valid")
-        axis.plot(columns["step"][window - 1 :], smooth, lw=1.8, color="tab:blue")
+        axis.plot(columns["step"][window - 1 :], smooth, lw=1.8, color="tab:blue", label="training")
+        val = columns[f"val/{key}"]
+        axis.plot(columns["step"][np.isfinite(val)], val[np.isfinite(val)], marker="o", ms=3, label="validation")
         axis.set(title=title, xlabel="step", ylim=(0, None))
-    measured = np.isfinite(columns["map50"])
-    for key, label in (("map50", "mAP@0.5"), ("map", "mAP@0.5:0.95")):
+    axes[0].legend()
+    measured = np.isfinite(columns["metrics/mAP_0.5"])
+    for key, label in (("metrics/mAP_0.5", "mAP@0.5"), ("metrics/mAP_0.5:0.95", "mAP@0.5:0.95")):
         axes[3].plot(columns["step"][measured], columns[key][measured], marker="o", ms=3, label=label)
     axes[3].set(title="mean average precision", xlabel="step", ylim=(0, 1))
     axes[3].legend(loc="lower right")

@@ -15,12 +15,19 @@ from examples.detector.loss import Gains, detection_loss
 
 
 class TrainState(NamedTuple):
-    """All that a training step hands on to the next."""
+    """All that a training step passes on to the next.
+
+    Attributes:
+        params: The parameters.
+        stats: Running statistics of batch norm.
+        average: Their moving average, updated together with that of the parameters.
+        opt: The optimizer's state: momentum, accumulated gradients, moving average of the parameters, count.
+    """
 
     params: Any
-    stats: Any  # running statistics of batch norm
-    average: Any  # their average, which moves when that of the parameters does
-    opt: Any  # of the recipe: momentum, gathered gradients, average of the parameters, count
+    stats: Any
+    average: Any
+    opt: Any
 
 
 Batch = dict[str, jax.Array]
@@ -28,8 +35,10 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]
 
 
 def initial_state(model: nnx.Module, tx: optax.GradientTransformationExtraArgs) -> tuple[Any, TrainState]:
-    """The model's structure, and the state of a run that starts from it: plain arrays, with which a step is called
-    several milliseconds sooner than with as many `nnx.Variable`."""
+    """The model's structure, and the state of a run that starts from it.
+
+    The state holds plain arrays: as many `nnx.Variable` would add several milliseconds to each call of a step.
+    """
     graph, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
     params, stats = nnx.as_pure(params), nnx.as_pure(stats)
     return graph, TrainState(params, stats, jax.tree.map(jnp.copy, stats), jax.jit(tx.init)(params))
@@ -43,21 +52,21 @@ def training_step(
     dtype: Any = jnp.float32,
     ratios_of: js.Recipe | None = None,
 ) -> Step:
-    """The step as a pure function, not yet compiled.
+    """The training step as a pure function, not yet compiled.
 
     Args:
-        graph: structure of the model.
-        tx: what a recipe's ``build`` gives.
-        gains: of the loss.
-        dtype: of the computation inside the network.
-        ratios_of: a recipe; where given, the metrics hold ``ratio``: for each of its groups, the norm of the update
-            over the norm of the parameters.
+        graph: Structure of the model.
+        tx: What a recipe's ``build`` returns.
+        gains: Of the loss.
+        dtype: Of the computation inside the network.
+        ratios_of: A recipe; if given, the metrics hold ``ratio``: for each of its groups, the norm of the update over
+            the norm of the parameters.
     """
 
     def loss_of(params: Any, stats: Any, batch: Batch) -> tuple[jax.Array, Any]:
         model = nnx.merge(graph, params, stats, copy=True)
         raw = model(batch["image"].astype(dtype) / 255, train=True)
-        total, parts = detection_loss(raw, batch["boxes"], batch["classes"], gains)
+        total, parts = detection_loss(raw, batch["boxes"], batch["classes"], model.anchors, gains)
         return total, (parts, nnx.as_pure(nnx.state(model, nnx.BatchStat)))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:

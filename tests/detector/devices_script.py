@@ -29,24 +29,20 @@ def batches(process, processes):
         yield {k: v[mine] for k, v in batch.items()}
 
 
-def losses(spread=False, parts=1):
-    devices = Devices(spread)
+def losses():
+    devices = Devices()
     recipe = js.ports.yolov5.recipe(HYP, epochs=2, steps_per_epoch=3, batch_size=BATCH)
     tx = recipe.build(flatten=True)
     model = YOLOv5(10, 0.33, 0.125, rngs=nnx.Rngs(0))
-    model.set_attributes(parts=parts)
+    model.set_attributes(fused=True)
     graph, state = initial_state(model, tx)
-    places = devices.of_state(state)
-    state = jax.device_put(state, places)
-    step = jax.jit(
-        training_step(graph, tx, Gains(), dtype=np.float32), donate_argnums=0, out_shardings=(places, devices.whole)
-    )
+    state = jax.device_put(state, devices.whole)
+    step = jax.jit(training_step(graph, tx, Gains()), donate_argnums=0, out_shardings=devices.whole)
     found = []
     for batch in batches(jax.process_index(), jax.process_count()):
         state, metrics = step(state, devices.batch(batch))
         found.append(float(metrics["loss"]))
-    split = sum(not x.sharding.is_fully_replicated for x in jax.tree.leaves(state.opt))
-    return {"losses": found, "split": split, "devices": jax.device_count()}
+    return {"losses": found, "devices": jax.device_count()}
 
 
 if __name__ == "__main__":
@@ -55,10 +51,8 @@ if __name__ == "__main__":
         address, index = rest
         jax.config.update("jax_num_cpu_devices", 1)
         jax.distributed.initialize(address, num_processes=2, process_id=int(index))
-        result = {"whole": losses()}
+        result = losses()
     else:
         jax.config.update("jax_num_cpu_devices", int(kind))
-        result = {"whole": losses()}
-        if "more" in rest:
-            result |= {"spread": losses(spread=True), "parts": losses(parts=int(kind))}
+        result = losses()
     print(json.dumps(result))

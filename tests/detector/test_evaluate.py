@@ -1,66 +1,16 @@
-"""Suppression against the greedy loop it stands for, and scores whose answer is known."""
+"""Scores whose answer is known, and where boxes are placed and drawn."""
 
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from examples.detector import pictures
 from examples.detector.data import Dataset
-from examples.detector.evaluate import corners_of, detections, find, overlaps, score, suppress, to_draw
+from examples.detector.evaluate import find, score
 from examples.detector.loader import validation_batches
 from examples.detector.sources import read_data
-
-
-def greedy(corners, overlap):
-    """One box after the other: kept unless one that is kept hides it."""
-    pairs, kept = np.asarray(overlaps(corners, corners)), []
-    for i in range(len(corners)):
-        if all(pairs[j, i] <= overlap for j in kept):
-            kept.append(i)
-    return kept
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_suppression_is_the_greedy_loop(seed):
-    rng = np.random.default_rng(seed)
-    low = rng.random((200, 2)) * 100
-    corners = jnp.asarray(np.concatenate([low, low + rng.random((200, 2)) * 50 + 1], 1), jnp.float32)
-    kept = np.nonzero(np.asarray(jax.jit(suppress, static_argnums=1)(corners, 0.5)))[0].tolist()
-    assert kept == greedy(corners, 0.5)
-    assert 10 < len(kept) < 190
-
-
-def test_a_hidden_box_hides_none():
-    # 1 hides 2 and 2 would hide 3; 2 is gone, so 3 stays. A single pass would drop it.
-    row = jnp.asarray([[0, 0, 10, 10], [3, 0, 13, 10], [6, 0, 16, 10]], jnp.float32)
-    assert suppress(row, 0.5).tolist() == [True, False, True]
-
-
-def test_detections_are_sorted_and_suppressed_within_a_class_only():
-    box = [50, 50, 20, 20]
-    decoded = jnp.asarray(
-        [[[*box, 1, 0.9, 0.3], [*box, 1, 0.8, 0.2], [10, 10, 5, 5, 0.5, 0.0, 1.0], [9, 9, 9, 9, 0, 1, 1]]]
-    )
-    corners, scores, classes = detections(decoded)
-    np.testing.assert_allclose(scores[0, :4], [0.9, 0.5, 0.3, 0], rtol=1e-6)
-    assert classes[0, :3].tolist() == [0, 1, 1]
-    np.testing.assert_allclose(corners[0, 0], [40, 40, 60, 60])
-
-
-def test_a_drawn_object_has_one_box_of_its_best_class():
-    # Two guesses at one object, of which each leans to another class second; half of the first box, and a faint one.
-    decoded = jnp.asarray(
-        [[[50, 50, 20, 20, 1, 0.9, 0.3], [51, 50, 20, 20, 1, 0.8, 0.4], [55, 50, 20, 20, 1, 0.7, 0.1],
-          [10, 10, 5, 5, 0.3, 0.0, 0.8]]]
-    )  # fmt: skip
-    assert (np.asarray(detections(decoded)[1][0]) > 0.25).sum() == 3  # what evaluation counts
-    _, scores, classes = to_draw(decoded)
-    np.testing.assert_allclose(scores[0, :2], [0.9, 0], rtol=1e-6)
-    assert classes[0, 0] == 0
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +28,7 @@ def dataset():
 
 def perfect(dataset):
     return [
-        np.concatenate([corners_of(dataset, i), np.full((len(c), 1), 0.9), c[:, None]], 1)
+        np.concatenate([dataset.corners(i), np.full((len(c), 1), 0.9), c[:, None]], 1)
         for i, c in enumerate(dataset.classes)
     ]
 
@@ -87,9 +37,10 @@ def test_perfect_detections_score_one(dataset):
     result = score(dataset, tuple(perfect(dataset)))
     assert (result.map50, result.map) == (1.0, 1.0)
     assert result.fitness == pytest.approx(1.0)
-    assert [row[1] for row in result.per_class] == [10, 5, 5, 0]
+    assert (result.precision, result.recall) == (1.0, 1.0)
+    assert result.boxes.tolist() == [10, 5, 5, 0]
     np.testing.assert_array_equal(result.confusion, np.diag([10, 5, 5, 0, 0]))
-    assert "all      20     1.000         1.000" in result.table()
+    assert result.table().splitlines()[1].split() == ["all", "20", "1.000", "1.000", "1.000", "1.000"]
 
 
 def test_a_class_that_is_never_found_counts_as_zero(dataset):
@@ -101,7 +52,7 @@ def test_a_class_that_is_never_found_counts_as_zero(dataset):
 
 def test_nothing_found_scores_zero(dataset):
     result = score(dataset, (np.zeros((0, 6)),) * 6)
-    assert (result.map50, result.map) == (0.0, 0.0)
+    assert (result.map50, result.map, result.precision, result.recall) == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_wrong_classes_and_false_alarms_are_confused(dataset):
@@ -113,13 +64,32 @@ def test_wrong_classes_and_false_alarms_are_confused(dataset):
     assert counts[2, 4] == 1
 
 
+def test_precision_and_recall_are_those_at_the_best_f1(dataset):
+    """Each "a" is found at 0.9, and with as many false alarms at 0.3; the best F1 is between the two."""
+    found = [
+        np.concatenate([
+            np.concatenate([dataset.corners(i), np.full((len(c), 1), 0.9), c[:, None]], 1),
+            np.array([[0, 0, 5, 5, 0.3, k] for k in c]).reshape(-1, 6),
+        ])
+        for i, c in enumerate(dataset.classes)
+    ]  # fmt: skip
+    result = score(dataset, tuple(found))
+    # Precision falls along a line from 1 at 0.9 to 0.5 at 0.3; smoothing F1 over 0.1 moves the best by half of that.
+    assert 1 - 0.05 * 0.5 / 0.6 <= result.precision <= 1
+    assert result.recall == 1
+    at = int(0.2 * 999)
+    assert result.curves.precision[at, 0] == pytest.approx(0.5)
+    assert result.curves.recall[at, 0] == 1
+    assert np.isnan(result.curves.recall[:, 3]).all()
+
+
 def test_pictures_are_drawn_of_any_result(dataset, tmp_path):
-    for found in (tuple(perfect(dataset)), (np.zeros((0, 6)),) * 6):
-        result = score(dataset, found)
-        pictures.confusion(result, dataset.names, tmp_path / "c.png")
-        pictures.precision_recall(result, dataset.names, tmp_path / "p.png")
-    assert (tmp_path / "c.png").stat().st_size > 5000
-    assert (tmp_path / "p.png").stat().st_size > 5000
+    for name, found in (("all", tuple(perfect(dataset))), ("none", (np.zeros((0, 6)),) * 6)):
+        folder = tmp_path / name
+        folder.mkdir()
+        pictures.evaluation(score(dataset, found), folder)
+        assert len(list(folder.iterdir())) == 5
+        assert all(path.stat().st_size > 5000 for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("size", [(200, 100), (30, 50), (64, 64), (300, 10), (49, 33)])
@@ -136,8 +106,9 @@ def test_what_is_found_is_placed_in_the_image_whatever_its_size(tmp_path, size):
     (tmp_path / "data.yaml").write_text("names: [red]")
     dataset = read_data(tmp_path, "val")
 
-    def detect(images):
-        rows, columns = np.nonzero(images[0, ..., 0] > images[0, ..., 1] + 70)
+    def detect(batch):
+        image = batch["image"][0].astype(int)
+        rows, columns = np.nonzero(image[..., 0] > image[..., 1] + 70)
         return np.array([[[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]]), np.ones((1, 1)), [[0]]
 
     (found,) = find(detect, dataset, validation_batches(dataset, size=64, batch_size=1))

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from examples.detector.loss import Gains, detection_loss, label_lengths, level_loss, match, weighted_parts
+from examples.detector.model import ANCHORS, STRIDES
 
 from .recorded import recorded
+
+
+def in_cells(level):
+    return np.array(ANCHORS[level]) / STRIDES[level]
+
 
 CASES = ("base", "empty", "one_small", "smooth_focal")
 
@@ -35,8 +41,9 @@ def test_loss_and_gradients_agree_with_yolov5(case, precision):
     boxes, classes = padded(golden[f"{case}/targets"])
     with jax.enable_x64(double):
         raw = [jnp.asarray(golden[f"pred{i}"], precision) for i in range(3)]
-        value = jax.jit(jax.value_and_grad(detection_loss, has_aux=True), static_argnums=3)
-        (total, parts), grads = value(raw, jnp.asarray(boxes, precision), jnp.asarray(classes), gains_of(case))
+        value = jax.jit(jax.value_and_grad(detection_loss, has_aux=True), static_argnums=(3, 4))
+        labels = jnp.asarray(boxes, precision), jnp.asarray(classes)
+        (total, parts), grads = value(raw, *labels, ANCHORS, gains_of(case))
         total, parts, grads = jax.tree.map(np.asarray, (total, parts, grads))
     rtol = 1e-10 if double else 1e-5
     np.testing.assert_allclose(total, golden[f"{case}/{part}total"], rtol=rtol)
@@ -53,7 +60,7 @@ def test_targets_are_built_as_yolov5_builds_them(case):
     boxes, classes = padded(golden[f"{case}/targets"])
     for level in range(3):
         rows, columns = golden[f"pred{level}"].shape[2:4]
-        got = jax.jit(match, static_argnums=(2, 3, 4))(boxes, classes, level, rows, columns)
+        got = jax.jit(match, static_argnums=(3, 4))(boxes, classes, in_cells(level), rows, columns)
         valid = np.moveaxis(got.valid, 0, 2)  # offsets, anchors, images, labels: YOLOv5's order
         assert valid.sum() == golden[f"{case}/built/count{level}"]
         _, anchor, image, label = np.nonzero(valid)
@@ -70,7 +77,7 @@ def test_the_last_target_in_a_cell_gives_its_objectness(case):
     golden = recorded("loss")
     boxes, classes = padded(golden[f"{case}/targets"])
     for level in range(3):
-        _, objectness = level_loss(jnp.asarray(golden[f"pred{level}"]), boxes, classes, level, gains_of(case))
+        _, objectness = level_loss(jnp.asarray(golden[f"pred{level}"]), boxes, classes, in_cells(level), gains_of(case))
         np.testing.assert_allclose(objectness, golden[f"{case}/tobj{level}"], atol=2e-6)
 
 
@@ -78,7 +85,10 @@ def test_padding_changes_nothing():
     golden = recorded("loss")
     raw = [jnp.asarray(golden[f"pred{i}"]) for i in range(3)]
     values = [
-        detection_loss(raw, *padded(golden["base/targets"], length=length), gains_of("base"))[0] for length in (40, 90)
+        jax.jit(detection_loss, static_argnums=(3, 4))(
+            raw, *padded(golden["base/targets"], length=length), ANCHORS, gains_of("base")
+        )[0]
+        for length in (40, 90)
     ]
     np.testing.assert_allclose(*values, rtol=1e-6)
 
@@ -98,9 +108,9 @@ def test_few_labels_in_long_padding_take_a_short_branch_of_one_program():
     raw = [jnp.asarray(rng.normal(size=(2, 3, n, n, 8)), jnp.float32) for n in (4, 2, 1)]
 
     def whole(raw, boxes, classes):
-        return 2 * weighted_parts(raw, boxes, classes, Gains()).sum()
+        return 2 * weighted_parts(raw, boxes, classes, ANCHORS, Gains()).sum()
 
-    short = jax.jit(jax.value_and_grad(lambda *args: detection_loss(*args, Gains()), has_aux=True))
+    short = jax.jit(jax.value_and_grad(lambda *args: detection_loss(*args, ANCHORS, Gains()), has_aux=True))
     value = jax.jit(jax.value_and_grad(whole))
     for used in (0, 25, 26, 100):
         boxes, classes = np.zeros((2, length, 4), np.float32), np.full((2, length), -1, np.int32)

@@ -13,10 +13,11 @@ import pytest
 from flax import nnx
 
 import jaxsched as js
-from examples.detector.from_torch import flat_state, flax_path, load_torch, torch_array
+from examples.detector.from_torch import flax_path, load_torch, torch_array
 from examples.detector.loss import Gains
 from examples.detector.model import YOLOv5
 from examples.detector.step import initial_state, training_step
+from examples.detector.weights import flat_state
 
 from .recorded import PICO, recorded, recorded_json
 
@@ -69,13 +70,20 @@ class Tapped:
         return updates, {"inner": inner, "sum": gathered, "norms": norms, "step": state["step"] + 1}
 
 
+def network():
+    """The network as the training uses it, without values."""
+    model = nnx.eval_shape(lambda: YOLOv5(10, *PICO, rngs=nnx.Rngs(0)))
+    model.set_attributes(fused=True)
+    return model
+
+
 @functools.cache
 def program(cos_lr, precision):
     """The training step built from the recipe alone, compiled once for all starts."""
     hyp = recorded_json("train_run")["hyp_as_read"]
     recipe = js.ports.yolov5.recipe(hyp, epochs=EPOCHS, steps_per_epoch=BATCHES, batch_size=BATCH, cos_lr=cos_lr)
     tx = Tapped(recipe.build(flatten=True))
-    graph = nnx.graphdef(nnx.eval_shape(lambda: YOLOv5(10, *PICO, rngs=nnx.Rngs(0))))
+    graph = nnx.graphdef(network())
     gains = Gains.from_hyp(hyp, classes=10, image_size=64)
     return tx, jax.jit(training_step(graph, tx, gains, dtype=jnp.dtype(precision)), donate_argnums=0)
 
@@ -87,7 +95,7 @@ def run(name, precision):
     iterations = 20 if (start, precision) == ("scratch", "float64") else ITERATIONS  # chaos after that
     with jax.enable_x64(precision == "float64"):
         tx, step = program(schedule == "cos", precision)
-        model = YOLOv5(10, *PICO, rngs=nnx.Rngs(0))
+        model = network()
         load_torch(model, {k.split("/", 2)[2]: golden[k] for k in golden if k.startswith(f"{start}/start/")})
         graph, state = initial_state(model, tx)
         seen, snapshots, updates = [], {}, 0
@@ -139,7 +147,10 @@ def test_a_step_gives_the_types_that_it_takes():
     hyp = recorded_json("train_run")["hyp_as_read"]
     recipe = js.ports.yolov5.recipe(hyp, epochs=EPOCHS, steps_per_epoch=BATCHES, batch_size=BATCH)
     tx = recipe.build(flatten=True)
-    graph, state = initial_state(YOLOv5(10, *PICO, rngs=nnx.Rngs(0)), tx)
+    model = network()
+    golden = recorded("train_run")
+    load_torch(model, {k.split("/", 2)[2]: golden[k] for k in golden if k.startswith("scratch/start/")})
+    graph, state = initial_state(model, tx)
     after, _ = jax.eval_shape(training_step(graph, tx, Gains()), state, next(batches("float32")))
     assert jax.tree.structure(after) == jax.tree.structure(state)
     for new, old in zip(jax.tree.leaves(after), jax.tree.leaves(state), strict=True):

@@ -1,23 +1,27 @@
-"""Batch norm and SiLU with a gradient of their own, against the same written plainly; pooling and strides likewise."""
+"""The fused forms against the plain ones: values, moments and gradients; pooling likewise."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from examples.detector import norm
-from examples.detector.model import convolve, max_pool
+from examples.detector import fused
+from examples.detector.model import EPSILON, convolution, max_pool
 
 
-def inputs(dtype, parts=2):
+def inputs(dtype):
     random = np.random.default_rng(0)
-    x = random.normal(3.0, 2.0, (parts, 4, 5, 6, 7))
+    x = random.normal(3.0, 2.0, (8, 5, 6, 7))
     return tuple(jnp.asarray(a, dtype) for a in (x, *random.normal(1.0, 0.5, (3, 7)), random.normal(size=x.shape)))
 
 
 def plain(x, scale, bias):
-    mean, var = x.mean(norm.AXES, keepdims=True), x.var(norm.AXES, keepdims=True)
-    return jax.nn.silu((x - mean) / jnp.sqrt(var + norm.EPSILON) * scale + bias), mean, var
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    return jax.nn.silu((x - mean) / jnp.sqrt(var + EPSILON) * scale + bias), mean, var
+
+
+def norm_silu(x, scale, bias, about):
+    return fused.norm_silu(x, scale, bias, about, EPSILON)
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 2e-5)])  # some 100 roundings, cancelling
@@ -25,7 +29,7 @@ def test_value_moments_and_gradient_are_those_of_the_plain_formula(dtype, rtol):
     with jax.enable_x64(dtype == "float64"):
         x, scale, bias, about, cotangent = inputs(dtype)
         with jax.default_matmul_precision("highest"):
-            ours, pull = jax.vjp(lambda *a: norm.norm_silu(*a, about), x, scale, bias)
+            ours, pull = jax.vjp(lambda *a: norm_silu(*a, about), x, scale, bias)
             want, pull_plain = jax.vjp(plain, x, scale, bias)
         zeros = jax.tree.map(jnp.zeros_like, ours[1:])
         got, expected = (ours, pull((cotangent, *zeros))), (want, pull_plain((cotangent, *zeros)))
@@ -34,16 +38,9 @@ def test_value_moments_and_gradient_are_those_of_the_plain_formula(dtype, rtol):
             np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(jnp.abs(b).max()))
 
 
-def test_parts_of_a_batch_do_not_see_each_other():
-    x, scale, bias, about, _ = inputs("float32")
-    together = norm.norm_silu(x, scale, bias, about)[0]
-    apart = jnp.concatenate([norm.norm_silu(x[i : i + 1], scale, bias, about)[0] for i in range(2)])
-    np.testing.assert_allclose(together, apart, rtol=1e-5, atol=1e-6)
-
-
 def test_half_precision_in_and_out_with_moments_in_full():
     x, scale, bias, about, cotangent = inputs("float32")
-    (y, mean, var), pull = jax.vjp(lambda *a: norm.norm_silu(*a, about), x.astype(jnp.bfloat16), scale, bias)
+    (y, mean, var), pull = jax.vjp(lambda *a: norm_silu(*a, about), x.astype(jnp.bfloat16), scale, bias)
     of_x, of_scale, _ = pull((cotangent.astype(jnp.bfloat16), jnp.zeros_like(mean), jnp.zeros_like(var)))
     assert (y.dtype, of_x.dtype) == (jnp.bfloat16, jnp.bfloat16)
     assert {mean.dtype, var.dtype, of_scale.dtype} == {jnp.dtype("float32")}
@@ -52,11 +49,11 @@ def test_half_precision_in_and_out_with_moments_in_full():
 
 
 def test_a_constant_channel_gives_its_bias_and_no_nan():
-    x = jnp.full((1, 4, 8, 8, 1), 1e4)
-    y, _, var = norm.norm_silu(x, jnp.ones(1), jnp.zeros(1), jnp.zeros(1))
+    x = jnp.full((4, 8, 8, 1), 1e4)
+    y, _, var = norm_silu(x, jnp.ones(1), jnp.zeros(1), jnp.zeros(1))
     assert float(var.min()) >= 0
     assert np.isfinite(np.asarray(y)).all()
-    of_x = jax.grad(lambda x: norm.norm_silu(x, jnp.ones(1), jnp.zeros(1), jnp.zeros(1))[0].sum())(x)
+    of_x = jax.grad(lambda x: norm_silu(x, jnp.ones(1), jnp.zeros(1), jnp.zeros(1))[0].sum())(x)
     assert np.isfinite(np.asarray(of_x)).all()
 
 
@@ -64,11 +61,8 @@ def test_a_constant_channel_gives_its_bias_and_no_nan():
 def test_each_kind_of_convolution_is_the_convolution(size, stride, padding):
     random = np.random.default_rng(1)
     x, kernel = jnp.asarray(random.normal(size=(2, 16, 12, 3))), jnp.asarray(random.normal(size=(size, size, 3, 5)))
-    plainly = lambda x, kernel: jax.lax.conv_general_dilated(  # noqa: E731
-        x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    want, pull_plain = jax.vjp(plainly, x, kernel)
-    got, pull = jax.vjp(lambda x, kernel: convolve(x, kernel, stride, padding), x, kernel)
+    want, pull_plain = jax.vjp(lambda x, kernel: convolution(x, kernel, stride, padding), x, kernel)
+    got, pull = jax.vjp(lambda x, kernel: fused.convolve(x, kernel, stride, padding), x, kernel)
     cotangent = jnp.asarray(random.normal(size=want.shape), want.dtype)
     for a, b in zip((got, *pull(cotangent)), (want, *pull_plain(cotangent)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))  # sums of a few hundred
