@@ -1,16 +1,21 @@
 """How far each schedule is from its true value, in float32 under jit, beside optax's of the same meaning.
 
-    python benchmarks/accuracy.py                # the table, in Markdown
+    python benchmarks/accuracy.py                # the tables, in Markdown
     python benchmarks/accuracy.py cosine linear  # only rows whose name contains one of these
 
 The error is in ulp: the distance between neighbouring float32 numbers at the true value. "as an argument" is the
 schedule passed through jit as a pytree, its numbers traced. True values are computed from exact integers in numpy's
 longdouble (64 bits of mantissa on x86), by formulas that tests compare with mpmath at 50 digits.
+
+The first table has round numbers at five horizons, the second draws its arguments and prints the worst case. Both tell
+what the accuracy costs: equations in the compiled step, with the numbers as constants, and the time to trace it.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -333,13 +338,267 @@ def steps_to_try(horizon: int, number: int = 2000, seed: int = 0) -> np.ndarray:
     return every[(every >= 0) & (every <= LAST)]
 
 
-def ulps(values: Any, truth: np.ndarray) -> np.ndarray:
-    """The distance from the truth in float32 ulp; where both are below the least normal float32, 0."""
+LEAST = 2.0**-126
+"""The least normal float32: below it a product with it is 0 on most devices."""
+
+
+def ulps(values: Any, truth: np.ndarray, least: float = LEAST) -> np.ndarray:
+    """The distance from the truth in float32 ulp; 0 where both are at most ``least``."""
     values = np.asarray(values, np.longdouble)
-    exponent = np.floor(np.log2(np.maximum(np.abs(truth), np.longdouble(2) ** -126)))
+    exponent = np.floor(np.log2(np.maximum(np.abs(truth), np.longdouble(LEAST))))
     errors = np.abs(values - truth) / np.longdouble(2) ** (exponent - 23)
-    tiny = (np.abs(truth) < 2.0**-126) & (np.abs(values) <= 2.0**-126)
-    return np.where(tiny, 0.0, errors).astype(float)
+    return np.where((np.abs(truth) <= least) & (np.abs(values) <= least), 0.0, errors).astype(float)
+
+
+class Family(NamedTuple):
+    """A schedule by arguments that are drawn, its true value by (numbers, step, *arguments), and where it changes."""
+
+    draw: Callable[[np.random.Generator], tuple[Any, ...]]
+    ours: Callable[..., js.Schedule]
+    truth: Callable[..., Any]
+    joins: Callable[..., tuple[float, ...]]
+
+
+def log_uniform(some: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(some.uniform(np.log(low), np.log(high))))
+
+
+MOST = 1e3
+"""The largest value that is drawn."""
+
+
+def value(some: np.random.Generator) -> float:
+    return log_uniform(some, 1e-9, MOST)
+
+
+def end(some: np.random.Generator) -> float:
+    return float(some.choice([0.0, value(some)]))
+
+
+def whole(some: np.random.Generator, most: float = LAST) -> int:
+    return int(log_uniform(some, 1, most))
+
+
+def length(some: np.random.Generator) -> float:
+    return whole(some, 2**30) + float(some.uniform(0.001, 0.999))
+
+
+def exponent(some: np.random.Generator) -> float:
+    return log_uniform(some, 0.05, 60)
+
+
+def rate(some: np.random.Generator) -> float:
+    """Near 0, near 1 from both sides, or between."""
+    near = log_uniform(some, 1e-12, 1)
+    return float(some.choice([near, 1 - near, 1 + near / 1e4, some.uniform()]))
+
+
+def power_of(m: Any, base: Any, power: Any) -> Any:
+    return m.exp(m.number(power) * m.log(base))
+
+
+def families() -> dict[str, Family]:
+    """The rows of the table of random arguments. The lengths are whole, or have a fraction that is no small ratio."""
+    table = {}
+    for kind, steps in {"": whole, ", fractional": length}.items():
+        table |= {
+            f"linear{kind}": Family(
+                lambda some, steps=steps: (value(some), end(some), steps(some)),
+                js.linear,
+                lambda m, t, start, end, n: line(m, t, n, start, end),
+                lambda start, end, n: (n,),
+            ),
+            f"cosine{kind}": Family(
+                lambda some, steps=steps: (end(some), steps(some), end(some)),
+                js.cosine,
+                lambda m, t, peak, n, floor: half_cosine(m, t, n, peak, floor),
+                lambda peak, n, floor: (n,),
+            ),
+            f"cosine, k{kind}": Family(
+                lambda some, steps=steps: (value(some), steps(some), log_uniform(some, 0.2, 5)),
+                lambda peak, n, k: js.cosine(peak, n, k=k),
+                lambda m, t, peak, n, k: k_cosine(m, t, n, peak, k),
+                lambda peak, n, k: (n,),
+            ),
+            f"polynomial down{kind}": Family(
+                lambda some, steps=steps: (value(some), end(some), steps(some), exponent(some)),
+                js.polynomial,
+                lambda m, t, start, end, n, power: polynomial(m, t, n, start, end, power),
+                lambda start, end, n, power: (n, n * (1 - np.exp(-80 / power))),
+            ),
+            f"polynomial up{kind}": Family(
+                lambda some, steps=steps: (end(some) / 1e3, value(some), steps(some), exponent(some)),
+                js.polynomial,
+                lambda m, t, start, end, n, power: polynomial(m, t, n, start, end, power),
+                lambda start, end, n, power: (n,),
+            ),
+            f"exponential{kind}": Family(
+                lambda some, steps=steps: (value(some), rate(some), steps(some)),
+                js.exponential,
+                lambda m, t, start, rate, every: exponential(m, t / m.number(every), start, rate),
+                lambda start, rate, every: (every, min(50 / max(abs(np.log(rate)), 1e-12) * every, LAST)),
+            ),
+            f"exponential_ramp{kind}": Family(
+                lambda some, steps=steps: (value(some), steps(some)),
+                js.schedules.exponential_ramp,
+                lambda m, t, end, n: -m.number(end) * m.expm1(-(t + 1) / m.number(n)),
+                lambda end, n: (n,),
+            ),
+            f"inverse_power{kind}": Family(
+                lambda some, steps=steps: (value(some), log_uniform(some, 1e-6, 1e3), exponent(some) / 3, steps(some)),
+                js.schedules.inverse_power,
+                lambda m, t, start, rate, power, every: (
+                    m.number(start) * power_of(m, 1 + m.number(rate) * t / m.number(every), -m.number(power))
+                ),
+                lambda start, rate, power, every: (min(every / rate, LAST),),
+            ),
+            f"inverse_sqrt{kind}": Family(
+                lambda some, steps=steps: (value(some), steps(some)),
+                js.inverse_sqrt,
+                lambda m, t, start, n: m.number(start) / m.sqrt(1 + t / m.number(n)),
+                lambda start, n: (n,),
+            ),
+            f"tanh_decay{kind}": Family(
+                lambda some, steps=steps: (
+                    *(end(some), steps(some), value(some)),
+                    *(-log_uniform(some, 0.1, 60), log_uniform(some, 0.1, 60)),
+                ),
+                js.schedules.tanh_decay,
+                lambda m, t, peak, n, floor, lower, upper: tanh_between(m, t, n, peak, floor, lower, upper),
+                lambda peak, n, floor, lower, upper: (n, -n * lower / (upper - lower)),
+            ),
+            f"warmup, cosine{kind}": Family(
+                lambda some, steps=steps: (value(some), steps(some), value(some) / 1e3),
+                lambda peak, n, start: js.warmup(peak, n, start, shape="cosine"),
+                lambda m, t, peak, n, start: half_cosine(m, t, n, start, peak),
+                lambda peak, n, start: (n,),
+            ),
+            f"warmup, exponential{kind}": Family(
+                lambda some, steps=steps: (value(some), steps(some), value(some)),
+                lambda peak, n, start: js.warmup(peak, n, start, shape="exponential"),
+                lambda m, t, peak, n, start: decay_to(m, left(m, t, n), gone(m, t, n), start, peak),
+                lambda peak, n, start: (n,),
+            ),
+            f"cooldown, sqrt{kind}": Family(
+                lambda some, steps=steps: (value(some), whole(some, 2**30), steps(some)),
+                lambda peak, at, n: js.cooldown(peak, at, n, shape="sqrt"),
+                lambda m, t, peak, at, n: (
+                    m.number(peak) * left(m, m.maximum(t - at, 0), n) / (1 + m.sqrt(gone(m, m.maximum(t - at, 0), n)))
+                ),
+                lambda peak, at, n: (at, at + n),
+            ),
+        }
+    table |= {
+        "cosine_restarts": Family(
+            lambda some: (value(some), whole(some), end(some) / 1e3, int(some.integers(1, 9)), min(rate(some), 1.0)),
+            js.cosine_restarts,
+            drawn_restarts,
+            lambda peak, n, floor, stretch, decay: (n, n * (1 + stretch), n * (1 + stretch + stretch**2)),
+        ),
+        "periodic_cosine": Family(
+            lambda some: (value(some), whole(some), end(some)),
+            js.schedules.periodic_cosine,
+            lambda m, t, peak, n, floor: half_cosine(
+                m, abs(t - m.floor(t / m.number(2 * n) + m.number(0.5)) * 2 * n), n, peak, floor
+            ),
+            lambda peak, n, floor: (n, 2 * n),
+        ),
+        "cyclic": Family(
+            lambda some: (end(some), value(some), whole(some, 2**30), whole(some, 2**30)),
+            js.cyclic,
+            lambda m, t, low, high, up, down: triangle(m, t, up, down, low, high),
+            lambda low, high, up, down: (up, up + down),
+        ),
+        "cyclic, exponential range": Family(
+            lambda some: (end(some) / 1e12, value(some), whole(some, 2**30), 1 - log_uniform(some, 1e-12, 1)),
+            lambda low, high, up, rate: js.cyclic(low, high, up, amplitude=js.exponential(1.0, rate)),
+            lambda m, t, low, high, up, rate: triangle(m, t, up, up, low, high, exponential(m, t, 1, rate)),
+            lambda low, high, up, rate: (up, 2 * up),
+        ),
+        "step_decay": Family(
+            lambda some: (value(some), whole(some), rate(some)),
+            js.step_decay,
+            lambda m, t, start, every, factor: exponential(m, m.floor(t / m.number(every)), start, factor),
+            lambda start, every, factor: (every, 2 * every),
+        ),
+    }
+    return table
+
+
+def drawn_restarts(m: Any, t: Any, peak: float, n: int, floor: float, stretch: int, decay: float) -> Any:
+    if stretch > 1:
+        return restarts(m, t, n, peak, floor, stretch, m.number(decay))
+    cycle = m.floor(t / m.number(n))
+    return exponential(m, cycle, 1, decay) * half_cosine(m, t - cycle * n, n, peak) + half_cosine(
+        m, t - cycle * n, n, 0, floor
+    )
+
+
+def tanh_between(m: Any, t: Any, steps: float, peak: float, floor: float, lower: float, upper: float) -> Any:
+    x = m.number(lower) * left(m, t, steps) + m.number(upper) * gone(m, t, steps)
+    value = m.number(peak) / (1 + m.exp(2 * x)) + m.number(floor) / (1 + m.exp(-2 * x))
+    return m.where(t >= steps, m.number(floor), value)
+
+
+def steps_around(some: np.random.Generator, joins: tuple[float, ...], number: int) -> np.ndarray:
+    """``number`` steps: the first and the last, on both sides of each join, log-spaced from it, and at random."""
+    steps = [np.asarray([0, 1, 2, LAST]), some.integers(0, LAST, number // 8)]
+    for join in joins:
+        far = np.exp(some.uniform(0, np.log(max(join, 2)), number // 4))
+        steps += [int(join) + np.arange(-2, 3), np.sort(far), join - far, some.uniform(0, 1.1 * join, number // 4)]
+    found = np.clip(np.concatenate([np.asarray(part, np.float64) for part in steps]), 0, LAST).astype(np.int64)
+    return np.resize(found, number)
+
+
+def drawn(family: Family, schedules: int, number: int, seed: int = 0) -> tuple[list[tuple[Any, ...]], np.ndarray]:
+    """Arguments, and the steps to try for each."""
+    some = np.random.default_rng(seed)
+    arguments = [family.draw(some) for _ in range(schedules)]
+    return arguments, np.stack([steps_around(some, family.joins(*each), number) for each in arguments])
+
+
+evaluate_batch = jax.jit(jax.vmap(lambda schedule, steps: schedule(steps)))
+
+
+def worst_drawn(family: Family, schedules: int, number: int, seed: int = 0) -> tuple[float, tuple[Any, ...], int]:
+    """The largest error in ulp over drawn arguments, with the arguments and the step where it is."""
+    arguments, steps = drawn(family, schedules, number, seed)
+    batch = js.stack([family.ours(*each) for each in arguments])
+    values = np.asarray(evaluate_batch(batch, jnp.asarray(steps, jnp.int32)))
+    worst: tuple[float, tuple[Any, ...], int] = (-1.0, (), 0)
+    for each, at, found in zip(arguments, steps, values, strict=True):
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            truth = np.asarray(family.truth(Longdouble, at.astype(np.longdouble), *each), np.longdouble)
+        # A factor below the normal numbers is 0: an error of up to the least of them times the largest value.
+        errors = np.where(truth < np.finfo(np.float32).max, ulps(found, truth, LEAST * MOST), 0.0)
+        index = int(np.argmax(np.where(np.isnan(errors), np.inf, errors)))
+        if not errors[index] <= worst[0]:
+            worst = float(errors[index]), each, int(at[index])
+    return worst
+
+
+def equations(jaxpr: Any) -> int:
+    """How many operations a jaxpr has, those of the jaxprs inside it counted in its place."""
+    total = 0
+    for equation in jaxpr.eqns:
+        inside = [
+            getattr(item, "jaxpr", item)
+            for parameter in equation.params.values()
+            for item in (parameter if isinstance(parameter, tuple | list) else [parameter])
+            if hasattr(item, "jaxpr") or hasattr(item, "eqns")
+        ]
+        total += sum(map(equations, inside)) if inside else 1
+    return total
+
+
+def cost(schedule: js.Schedule) -> tuple[int, float]:
+    """Equations of a step, and milliseconds to trace it: the median of nine."""
+    step, times = jax.ShapeDtypeStruct((), jnp.int32), []
+    for _ in range(9):
+        begin = time.perf_counter()
+        traced = jax.make_jaxpr(lambda step: schedule(step))(step)
+        times.append(time.perf_counter() - begin)
+    return equations(traced.jaxpr), statistics.median(times) * 1e3
 
 
 evaluate = jax.jit(lambda schedule, steps: schedule(steps))
@@ -360,15 +619,28 @@ def measure(row: Row, horizon: int, number: int = 2000) -> tuple[float, float, f
 
 
 def main(wanted: list[str]) -> None:
+    def is_wanted(name: str) -> bool:
+        return not wanted or any(part in name for part in wanted)
+
     print(f"jax {jax.__version__}, optax {optax.__version__}, {jax.devices()[0].device_kind}")
-    print("\n| schedule | horizon | jaxsched, ulp | as an argument, ulp | optax, ulp |\n|---|---|---|---|---|")
+    print("\n| schedule | horizon | jaxsched, ulp | as an argument, ulp | optax, ulp | equations | trace, ms |")
+    print("|---|---|---|---|---|---|---|")
     for name, row in rows().items():
-        if wanted and not any(part in name for part in wanted):
-            continue
-        for horizon in HORIZONS:
+        for horizon in HORIZONS if is_wanted(name) else ():
             baked, traced, theirs = measure(row, horizon)
             other = "" if theirs is None else f"{theirs:.3g}"
-            print(f"| {name} | {horizon:.0e} | {baked:.1f} | {traced:.1f} | {other} |", flush=True)
+            count, milliseconds = cost(row.ours(horizon))
+            print(
+                f"| {name} | {horizon:.0e} | {baked:.1f} | {traced:.1f} | {other} | {count} | {milliseconds:.1f} |",
+                flush=True,
+            )
+    print("\n| random arguments | worst, ulp | of | at step | equations | trace, ms |\n|---|---|---|---|---|---|")
+    for name, family in families().items():
+        if is_wanted(name):
+            error, arguments, step = worst_drawn(family, schedules=1000, number=400)
+            count, milliseconds = cost(family.ours(*arguments))
+            shown = ", ".join(map(repr, arguments))
+            print(f"| {name} | {error:.1f} | {shown} | {step} | {count} | {milliseconds:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

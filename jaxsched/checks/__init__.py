@@ -2,6 +2,8 @@
 
 from jaxsched.checks._annotations import Duration as Duration
 from jaxsched.checks._annotations import Exponent as Exponent
+from jaxsched.checks._annotations import PreciseNumber as PreciseNumber
+from jaxsched.checks._annotations import PrecisePositive as PrecisePositive
 from jaxsched.checks._annotations import Rate as Rate
 from jaxsched.checks._binding import Check as Check
 from jaxsched.checks._binding import argument_checks as argument_checks

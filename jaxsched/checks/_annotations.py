@@ -1,4 +1,4 @@
-"""Annotations of arguments that are stored in another form: lengths and exponents as ratios, rates as logarithms."""
+"""Annotations of arguments that are stored in another form, because in float32 they would lose digits that show."""
 
 from __future__ import annotations
 
@@ -7,25 +7,44 @@ from typing import Annotated, Any
 
 from jaxsched.checks._numbers import Role, length, number, positive
 from jaxsched.checks._short import short
-from jaxsched.numerics import LogRate, Ratio, Real, is_host_number
+from jaxsched.numerics import Fractional, LogRate, Precise, Real, is_host_number
 
 
-def _kept(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    def keep(name: str, value: Any) -> Any:
-        if isinstance(value, Ratio):
+def _duration(name: str, value: Any) -> Any:
+    if isinstance(value, Fractional):
+        return value
+    value = length(name, value)
+    return Fractional(value) if isinstance(value, float) else value
+
+
+Duration = Annotated[Real | Fractional, _duration, Role.STEPS]
+"""A positive number of steps: the function receives an integer, a `Fractional`, or a traced number."""
+
+
+_LARGEST = 1e20
+"""Times 2**31 steps and a millionth of a step it is still a float32."""
+
+
+def _precise(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    def precise(name: str, value: Any) -> Any:
+        if isinstance(value, Precise):
             return value
         value = check(name, value)
-        return Ratio.of(value) if isinstance(value, float) else value
+        if is_host_number(value) and abs(value) > _LARGEST:
+            raise ValueError(f"{name} must be at most {_LARGEST:g}, got {short(value)}")
+        return Precise(value) if isinstance(value, float) else value
 
-    return keep
-
-
-Duration = Annotated[Real | Ratio, _kept(length), Role.STEPS]
-"""A positive number of steps: the function receives an integer, a `Ratio`, or a traced number."""
+    return precise
 
 
-Exponent = Annotated[Real | Ratio, _kept(positive)]
-"""A positive exponent: the function receives an integer, a `Ratio`, or a traced number."""
+PreciseNumber = Annotated[Real | Precise, _precise(number)]
+"""A number whose rounding to float32 would show: the function receives an integer, a `Precise`, or a traced number."""
+
+PrecisePositive = Annotated[Real | Precise, _precise(positive)]
+"""A `PreciseNumber` above 0."""
+
+Exponent = PrecisePositive
+"""A positive exponent."""
 
 
 def _check_rate(name: str, value: Any) -> LogRate:

@@ -43,6 +43,10 @@ def number(name: str, value: Any) -> Any:
     return value
 
 
+SHORTEST = 1e-6
+"""The shortest length, in steps: 2**31 steps over a shorter one lose the digits that schedules promise."""
+
+
 def length(name: str, value: Any) -> Any:
     """A positive number of steps, a whole one as an int; below 2**31."""
     value = number(name, value)
@@ -52,6 +56,8 @@ def length(name: str, value: Any) -> Any:
         raise ValueError(f"{name} must be a positive number of steps, got {short(value)}")
     if value > MAX_STEP:
         raise ValueError(f"{name} must be below 2**31 (steps are int32), got {short(value)}")
+    if value < SHORTEST:
+        raise ValueError(f"{name} must be at least {SHORTEST:g} of a step, got {short(value)}")
     return int(value) if value == int(value) else float(value)
 
 

@@ -7,22 +7,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.numerics._fraction import exact_fraction
-from jaxsched.numerics._ratio import Ratio, is_whole, whole_type
+from jaxsched.numerics._kept import Fractional
 from jaxsched.numerics._real import real
-from jaxsched.numerics._twofold import Twofold, two_sum
-from jaxsched.numerics._types import MAX_STEP, Whole
+from jaxsched.numerics._twofold import Mixed
+from jaxsched.numerics._types import MAX_STEP, Whole, is_whole
 
 
 def repeats(step: jax.Array, every: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """How often ``every`` fits into ``step``, what is over, and ``every``, both in one unit."""
-    if isinstance(every, Ratio):
-        over, under = jnp.asarray(every.over, whole_type()), jnp.asarray(every.under, whole_type())
-        times, rest = jnp.minimum(step // over, jnp.maximum(MAX_STEP // under - 1, 0)), step % over * under
-        return (times * under + rest // over).astype(jnp.int32), rest % over, over
+    """How often ``every`` fits into ``step``, what is over, and ``every``, both in one unit.
+
+    At most 2**31 - 1 times: where ``every`` is below 1, the count ends before the steps do.
+    """
     if is_whole(every):
         whole = jnp.asarray(every, jnp.int32)
         return step // whole, step % whole, whole
+    if isinstance(every, Fractional):
+        over, under = (jnp.asarray(x, jnp.int32) for x in (every.forms.over, every.forms.under))
+        times = jnp.minimum(step // over, jnp.maximum(MAX_STEP // under - 1, 0)) * under
+        part = step % over
+        # part * under // over, which may be beyond int32: a float is at most two off, and the difference of the
+        # products, which is small, survives the overflow of both.
+        more = (real(part) / real(over) * real(under)).astype(jnp.int32)
+        rest = part * under - more * over
+        return times + more + rest // over, rest % over, over
     whole = real(every)
     times = jnp.floor(real(step) / whole)
     return times.astype(jnp.int32), jnp.clip(real(step) - times * whole, 0, whole), whole
@@ -31,14 +38,14 @@ def repeats(step: jax.Array, every: Any) -> tuple[jax.Array, jax.Array, jax.Arra
 def stair(step: jax.Array, every: Any) -> jax.Array:
     """``floor(step / every)``, as exact as Python's ``step // every``."""
     times, over, _ = repeats(step, every)
-    if isinstance(every, Ratio):
+    if isinstance(every, Fractional):
         # Where the ratio fits exactly, the host number that is a hair longer does not.
-        return jnp.maximum(times - ((over == 0) & (every.tilt > 0)), 0)
+        return jnp.maximum(times - ((over == 0) & (every.forms.tilt > 0)), 0)
     return times
 
 
-def cycle_at(step: jax.Array, steps: Whole, stretch: Whole) -> tuple[jax.Array, Twofold, Twofold]:
-    """Which cycle ``step`` is in (from 0), and the fractions of it that are gone and left.
+def cycle_at(step: jax.Array, steps: Whole, stretch: Whole) -> tuple[jax.Array, Mixed, Mixed, jax.Array]:
+    """Which cycle ``step`` is in (from 0), and how much of it is gone, is left, and its length, in one unit.
 
     The first cycle is ``steps`` long, each further one ``stretch`` times as long as the one before; all in integers.
     """
@@ -51,16 +58,17 @@ def cycle_at(step: jax.Array, steps: Whole, stretch: Whole) -> tuple[jax.Array, 
     length = steps * power
     # A cycle longer than all steps is counted in units of `stretch` steps: its length stays that of the one before.
     endless = (length > MAX_STEP // more) & (firsts > 0) & ~even
+    unit = jnp.where(endless, more, 1)
     length = jnp.where(endless, length, length * more)
 
     first = even | (firsts == 0)
     cycle = jnp.where(even, firsts, jnp.where(first, 0, log + 1))
     within = jnp.where(first, step % steps, step - steps * before)
     length = jnp.where(first, steps, length)
-    gone, unit_part = jnp.where(endless, within // more, within), jnp.where(endless, within % more, 0)
-    part = real(unit_part) / real(more) / real(length)
-    up, down = exact_fraction(gone, length), exact_fraction(length - gone, length)
-    return cycle, two_sum(up.high, up.low + part), two_sum(down.high, down.low - part)
+    gone, over = within // unit, within % unit
+    begun = over > 0
+    left = Mixed(length - gone - begun, jnp.where(begun, real(unit - over) / real(unit), 0.0))
+    return cycle, Mixed(gone, real(over) / real(unit)), left, length
 
 
 def floor_log(number: jax.Array, base: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -77,7 +85,7 @@ def floor_log(number: jax.Array, base: jax.Array) -> tuple[jax.Array, jax.Array]
 
 
 def passed(step: jax.Array, at: Any) -> jax.Array:
-    """How many of the steps ``at`` are at or before ``step``, as int32."""
-    if isinstance(at, tuple) and len(at) <= 64:
+    """How many of the ascending steps ``at`` are at or before ``step``, as int32."""
+    if isinstance(at, tuple) and len(at) <= 8:  # a search has more operations than so few comparisons
         return sum((jnp.asarray(step >= m, jnp.int32) for m in at), start=jnp.zeros_like(step))
     return jnp.searchsorted(jnp.asarray(at, jnp.int32), step, side="right").astype(jnp.int32)

@@ -1,13 +1,16 @@
-"""A number as the sum of two float32: twice the digits, where the rounding of one would show in the result.
+"""Numbers as the sum of two floats: about 45 bits in float32, for the few results that magnify a rounding.
 
-An error of 1e-7 in an exponent of 80 is an error of 8e-6 in its exponential; one in ``left`` is five times as large in
-``left ** 5``. Under ``jax_enable_x64`` one float64 has all the digits needed, and the second number is 0.
+A rounding of one float32 (6e-8 of the number) that is raised to the power 50, or that is in an exponent of 80, is an
+error of 50 or 80 ulp of the result. Everything else is computed in single floats; see benchmarks/accuracy.py.
+
+All products whose rounding would count are of numbers of 12 bits, hence exact, and so the same with or without fused
+multiply-adds, which XLA uses as it likes. And no constant may meet another through additions alone: XLA compiles
+``(c1 - x) + c2`` to ``(c1 + c2) - x``, which drops the ``c2`` that `Twofold` is for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,77 +20,89 @@ from jaxsched.numerics._types import Real
 
 
 class Twofold(NamedTuple):
-    """``high + low``: a rounded number, and what the rounding lost."""
+    """``high + low``: a number rounded to a float, and what the rounding lost."""
 
     high: jax.Array
     low: jax.Array
 
 
-def is_double() -> bool:
-    """Whether numbers are float64: under ``jax_enable_x64``."""
-    return bool(real(0).dtype == jnp.float64)
+class Mixed(NamedTuple):
+    """``whole + part + lost``: an integer, a fraction from 0 to 1, and what the rounding of that lost."""
+
+    whole: jax.Array
+    part: jax.Array
+    lost: Real = 0.0
+
+
+def rounded(number: Any) -> jax.Array:
+    """An integer, a float, or a `Mixed` number as one float."""
+    return real(number.whole) + number.part if isinstance(number, Mixed) else real(number)
+
+
+def as_twofold(number: Any) -> Twofold:
+    """An integer, a float, or a `Mixed` number, with all its digits; a `Twofold` as it is."""
+    if isinstance(number, Twofold):
+        return number
+    if isinstance(number, Mixed):
+        high, low = as_twofold(number.whole)
+        high, low = ordered_sum(high, low + number.part)
+        return Twofold(high, low + number.lost)
+    if not jnp.issubdtype(jnp.result_type(number), jnp.integer):
+        return Twofold(real(number), jnp.zeros_like(real(number)))
+    # Two halves of at most 16 bits, which float32 holds exactly; an int32 may have 31.
+    whole = jnp.asarray(number)
+    top = whole & ~0xFFFF
+    return ordered_sum(real(top), real(whole - top))
+
+
+def ordered_sum(a: jax.Array, b: jax.Array) -> Twofold:
+    """``a + b`` and what the rounding lost, exactly, where ``abs(a) >= abs(b)`` or ``a == 0``."""
+    total = a + b
+    return Twofold(total, b - (total - a))
 
 
 def two_sum(a: jax.Array, b: jax.Array) -> Twofold:
-    """``a + b`` rounded, and what the rounding lost, exactly."""
-    total = a + b
-    of_b = total - a
-    return Twofold(total, (a - (total - of_b)) + (b - of_b))
+    """``a + b`` and what the rounding lost, exactly, for any ``a`` and ``b``."""
+    ordered = jnp.abs(a) >= jnp.abs(b)
+    return ordered_sum(jnp.where(ordered, a, b), jnp.where(ordered, b, a))
 
 
-def exact_product(n: jax.Array, high: jax.Array, low: Real = 0.0) -> Twofold:
-    """``n * (high + low)`` as a float32 and a remainder, for an int32 ``n``.
-
-    ``n`` is cut in pieces of 11 bits and ``high`` in pieces of 12, so that their products are exact in float32, with
-    or without fused multiply-adds.
-    """
-    if is_double():
-        product = n * (high + low)
-        return Twofold(product, jnp.zeros_like(product))
-    pieces = [piece.astype(jnp.float32) for piece in ((n >> 22) << 22, n & (0x7FF << 11), n & 0x7FF)]
-    total, error = _sum(piece * half for piece in pieces for half in _halves(high))
-    return Twofold(total, error + real(n) * low)
-
-
-def two_product(a: jax.Array, b: jax.Array) -> Twofold:
-    """``a * b`` rounded, and what the rounding lost."""
-    if is_double():
-        return Twofold(a * b, jnp.zeros_like(a * b))
-    return _sum(x * y for x in _halves(a) for y in _halves(b))
-
-
-def _halves(number: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A float32 as two of 12 bits each. The gradient is that of the number."""
-    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(number), jnp.uint32)
-    top = jax.lax.bitcast_convert_type(bits & jnp.uint32(0xFFFFF000), jnp.float32)
+def _cut(number: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A float as one of 12 bits and the rest."""
+    top = jax.lax.reduce_precision(number, exponent_bits=_EXPONENT_BITS[number.dtype.name], mantissa_bits=11)
     return top, number - top
 
 
-def _sum(terms: Iterable[jax.Array]) -> Twofold:
-    total, error = real(0.0), real(0.0)
-    for term in terms:
-        total, lost = two_sum(total, term)
-        error = error + lost
-    return Twofold(total, error)
+_EXPONENT_BITS = {"float32": 8, "float64": 11}
 
 
-def divide(part: jax.Array, whole: jax.Array) -> Twofold:
-    """``part / whole`` for integers."""
-    quotient = real(part) / real(whole)
-    if is_double():
-        return Twofold(quotient, jnp.zeros_like(quotient))
-    back, error = exact_product(whole, jax.lax.stop_gradient(quotient))
-    top = (part >> 16) << 16
-    remainder = ((real(top) - back) + real(part - top)) - error
-    return Twofold(quotient, remainder / real(whole))
+def product(x: Any, y: Any) -> Twofold:
+    """``x * y`` to 2**-34 of itself: an exponent of 87 is then right to 5e-9, a tenth of an ulp of its exponential."""
+    x, y = as_twofold(x), as_twofold(y)
+    (x_top, x_rest), (y_top, y_rest) = _cut(x.high), _cut(y.high)
+    rest = x_top * y_rest + x_rest * y.high
+    return ordered_sum(x_top * y_top, rest + (x.high * y.low + x.low * y.high))
 
 
-def minus_expm1(x: jax.Array) -> jax.Array:
-    """``1 - exp(-x)`` for ``x >= 0``, accurate where it is small: XLA's expm1 on the CPU is 5 ulp off in float32."""
-    if is_double():
-        return -jnp.expm1(-x)
+def quotient(part: Any, whole: Any) -> Twofold:
+    """``part / whole`` to 2**-45 of itself, for ``whole > 0``."""
+    part, whole = as_twofold(part), as_twofold(whole)
+    guess = part.high / whole.high
+    guess_top, guess_rest = _cut(guess)
+    top, rest = _cut(whole.high)
+    # Each product is exact, and so is each difference, since the guess is within 2**-22 of the quotient.
+    left = part.high - guess_top * top - guess_top * rest - guess_rest * top - guess_rest * rest
+    return ordered_sum(guess, (left + (part.low - guess * whole.low)) / whole.high)
+
+
+def minus_expm1(x: jax.Array, lost: Real = 0.0) -> jax.Array:
+    """``1 - exp(-(x + lost))`` for ``x >= 0``, within an ulp: XLA's expm1 on the CPU is 5 ulp off in float32."""
+    if x.dtype == jnp.float64:
+        return -jnp.expm1(-x) + lost * jnp.exp(-x)
     small = jnp.minimum(x, 0.7)
     series = jnp.ones_like(small)
-    for n in range(10, 1, -1):
-        series = 1.0 - small / n * series
-    return jnp.where(x < 0.7, small * series, 1.0 - jnp.exp(-x))
+    for n in range(10, 2, -1):
+        series = 1.0 - small * (1.0 / n) * series
+    rest = jnp.exp(-x)
+    # x is added last, as the largest: the roundings of the series count little.
+    return jnp.where(x < 0.7, small - (0.5 * jnp.square(small) * series - lost * rest), 1.0 - (rest - lost * rest))

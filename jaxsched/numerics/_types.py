@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 MAX_STEP = 2**31 - 1
@@ -17,6 +18,11 @@ def is_host_number(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) or (
         isinstance(value, np.ndarray) and value.ndim == 0 and np.issubdtype(value.dtype, np.number)
     )
+
+
+def is_whole(value: Any) -> bool:
+    """Whether ``value`` is an integer, or an array of integers, by type."""
+    return isinstance(value, int) or (hasattr(value, "dtype") and bool(jnp.issubdtype(value.dtype, jnp.integer)))
 
 
 Real = float | jax.Array

@@ -19,7 +19,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxsched import groups as grouping
-from jaxsched.numerics import LogRate, Ratio, is_host_number
+from jaxsched.numerics import Kept, LogRate, is_host_number
 from jaxsched.recipe._keys import key_of, maker_of
 from jaxsched.schedules import Schedule
 
@@ -79,7 +79,7 @@ def _written(where: _Place, value: Any, records: Records) -> Any:
         return number if math.isfinite(number) else {"$number": str(number)}
     if isinstance(value, Schedule):
         return {"$schedule": _key(where, value.maker), **_written(where, value.arguments, records)}
-    if isinstance(value, Ratio):
+    if isinstance(value, Kept):
         return float(value)
     if isinstance(value, LogRate):
         if value.value is not None:

@@ -26,14 +26,13 @@ from jaxsched.checks import (
 from jaxsched.numerics import (
     LogRate,
     Real,
-    Twofold,
     cycle_at,
-    exact_fraction,
-    fractions,
     is_host_number,
     power_and_rest,
+    quotient,
     repeats,
     sin_squared,
+    split,
 )
 from jaxsched.schedules._compose import delayed
 from jaxsched.schedules._declarations import MOST, Arguments, Mark, ends, half_waves
@@ -64,19 +63,15 @@ def cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor = 0.0, k: 
         >>> [round(float(lr(step)), 4) for step in (0, 50, 100, 1000)]
         [0.1, 0.055, 0.01, 0.01]
     """
-    return _fall(*fractions(step, steps), peak, floor, k)
+    return _half_cosine(*split(step, steps), peak, floor, k)
 
 
-def half_cosine(gone: Any, left: Any, whole: Any, peak: Real, floor: Real) -> jax.Array:
+def _half_cosine(gone: Any, left: Any, whole: Any, peak: Real, floor: Real, k: Any = None) -> jax.Array:
     """The value between ``peak`` and ``floor`` when ``gone`` of ``whole`` steps are over and ``left`` remain."""
-    return _fall(exact_fraction(gone, whole), exact_fraction(left, whole), peak, floor)
-
-
-def _fall(gone: Twofold, left: Twofold, peak: Real, floor: Real, k: Any = None) -> jax.Array:
-    if k is not None:
-        gone, left = power_and_rest(gone, left, k)
+    gone, left = quotient(gone, whole), quotient(left, whole)
+    gone, left = (gone.high, left.high) if k is None else power_and_rest(gone, left, k)
     # peak and floor are weighted separately: there is no cancellation, and both ends are exact.
-    return peak * sin_squared(*left) + floor * sin_squared(*gone)
+    return peak * sin_squared(left) + floor * sin_squared(gone)
 
 
 @schedule(moments=half_waves("steps"))
@@ -101,7 +96,7 @@ def periodic_cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor =
     """
     halves, over, whole = repeats(step, steps)
     falls, to_go = halves % 2 == 0, whole - over
-    return half_cosine(jnp.where(falls, over, to_go), jnp.where(falls, to_go, over), whole, peak, floor)
+    return _half_cosine(jnp.where(falls, over, to_go), jnp.where(falls, to_go, over), whole, peak, floor)
 
 
 def _restarts(a: Arguments, run: float) -> Iterable[Mark]:
@@ -152,8 +147,10 @@ def cosine_restarts(
         >>> js.cosine_restarts(1.0, steps=2, decay=0.5, cycles=2)(jnp.arange(6)).round(2)
         Array([1.  , 0.5 , 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
     """
-    cycle, gone, left = cycle_at(step, steps, stretch)
-    value = _fall(gone, left, peak * LogRate.of(decay).power(cycle), floor, k)
+    cycle, gone, left, length = cycle_at(step, steps, stretch)
+    # Past the last cycle the peak grows no further: it might overflow, and 0 times that is NaN in the gradient.
+    top = LogRate.of(decay).power(cycle if cycles is None else jnp.minimum(cycle, cycles), peak)
+    value = _half_cosine(gone, left, length, top, floor, k)
     return value if cycles is None else jnp.where(cycle >= cycles, floor, value)
 
 

@@ -7,15 +7,15 @@ import jax
 from jaxsched.checks import Duration, Exponent, Milestones, Number, Rate
 from jaxsched.numerics import (
     LogRate,
-    exact_fraction,
+    Twofold,
+    exact_fractions,
     fractions,
+    inverse,
     minus_expm1,
     passed,
     power_and_rest,
     real,
-    repeats,
     stair,
-    twofold,
 )
 from jaxsched.schedules._declarations import Mark, ends, no_moments, stairs
 from jaxsched.schedules._schedule import schedule
@@ -56,7 +56,7 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Duration) -> jax.
     """
     # start and end are weighted separately: there is no cancellation, and both ends are exact.
     gone, left = fractions(step, steps)
-    return start * left.high + end * gone.high
+    return start * left + end * gone
 
 
 @schedule(moments=ends("steps", "start", "end"))
@@ -89,11 +89,11 @@ def polynomial(
         >>> js.polynomial(1.0, 0.0, steps=4, power=2)(jnp.arange(6))
         Array([1.    , 0.5625, 0.25  , 0.0625, 0.    , 0.    ], dtype=float32)
     """
-    gone, left = fractions(step, steps)
+    gone, left = exact_fractions(step, steps)
     if k is not None:
-        gone, left = power_and_rest(gone, left, k)
+        gone, left = (Twofold(part, real(0.0)) for part in power_and_rest(gone, left, k))
     falling, rising = power_and_rest(left, gone, power)
-    return start * (falling.high + falling.low) + end * (rising.high + rising.low)
+    return start * falling + end * rising
 
 
 @schedule(moments=stairs("every", only_if="staircase"))
@@ -115,9 +115,8 @@ def exponential(step: jax.Array, start: Number, rate: Rate, every: Duration = 1,
         Array([1.    , 0.5   , 0.25  , 0.125 , 0.0625], dtype=float32)
     """
     if staircase:
-        return start * LogRate.of(rate).power(stair(step, every))
-    times, over, whole = repeats(step, every)
-    return start * LogRate.of(rate).power(times, *exact_fraction(over, whole))
+        return LogRate.of(rate).power(stair(step, every), start)
+    return LogRate.of(rate).power(step, start, inverse(every))
 
 
 @schedule(moments=stairs("every"))
@@ -137,7 +136,7 @@ def step_decay(step: jax.Array, start: Number, every: Duration, factor: Rate = 0
         >>> js.step_decay(1.0, every=2, factor=0.5)(jnp.arange(5))
         Array([1.  , 1.  , 0.5 , 0.5 , 0.25], dtype=float32)
     """
-    return start * LogRate.of(factor).power(stair(step, every))
+    return LogRate.of(factor).power(stair(step, every), start)
 
 
 @schedule(moments=lambda a, run: [Mark(t, "milestone") for t in a.numbers("at")])
@@ -157,7 +156,7 @@ def multi_step(step: jax.Array, start: Number, at: Milestones, factor: Rate = 0.
         >>> js.multi_step(1.0, at=(2, 3), factor=0.5)(jnp.arange(5))
         Array([1.  , 1.  , 0.5 , 0.25, 0.25], dtype=float32)
     """
-    return start * LogRate.of(factor).power(passed(step, at))
+    return LogRate.of(factor).power(passed(step, at), start)
 
 
 @schedule(moments=no_moments)
@@ -180,4 +179,4 @@ def exponential_ramp(step: jax.Array, end: Number, steps: Duration) -> jax.Array
         0.6321
     """
     # 1 - exp(-x), computed directly, has lost half its digits at the start.
-    return end * minus_expm1((real(step) + 1.0) / twofold(steps).high)
+    return end * minus_expm1((real(step) + 1.0) * inverse(steps).high)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Duration, Exponent, Number, Positive
-from jaxsched.numerics import exact_product, fraction, real, repeats, stair, two_product, two_sum, twofold
+from jaxsched.checks import Duration, Exponent, Number, PrecisePositive
+from jaxsched.numerics import inverse, precise, product, real, stair, two_sum
 from jaxsched.schedules._declarations import stairs
 from jaxsched.schedules._schedule import Schedule, composition, schedule
 
 
 @schedule(moments=stairs("every", only_if="staircase"))
 def inverse_power(
-    step: jax.Array, start: Number, rate: Positive, power: Exponent, every: Duration = 1, staircase: bool = False
+    step: jax.Array, start: Number, rate: PrecisePositive, power: Exponent, every: Duration = 1, staircase: bool = False
 ) -> jax.Array:
     """Inverse-power decay ``start / (1 + rate * step / every) ** power``, which does not end.
 
@@ -32,20 +32,17 @@ def inverse_power(
         >>> js.schedules.inverse_power(1.0, rate=1.0, power=2)(jnp.arange(4))
         Array([1.        , 0.25      , 0.11111111, 0.0625    ], dtype=float32)
     """
-    times, over, whole = repeats(step, every)
-    if staircase:
-        times, over = stair(step, every), jnp.zeros_like(over)
-    (rate, rate_lost), (power, power_lost) = twofold(rate), twofold(power)
-    grown, error = exact_product(times, rate, rate_lost)
-    part, part_error = two_product(fraction(over, whole), rate)
-    grown, rounding = two_sum(grown, part)
-    under, last_rounding = two_sum(real(1.0), grown)
-    lost = error + part_error + rounding + last_rounding
-    return start * jnp.power(under, -power) * (1.0 - power * lost / under - power_lost * jnp.log(under))
+    per_step = precise(rate) if staircase else product(precise(rate), inverse(every))
+    grown, lost = product(stair(step, every) if staircase else step, per_step)
+    under, rounding = two_sum(real(1.0), grown)
+    exponent, exponent_low = precise(power)
+    # A rounding of the sum counts as often as the power says.
+    correction = exponent * ((lost + rounding) / under) + exponent_low * jnp.log(under)
+    return start * jnp.power(under, -exponent) * (1.0 - correction)
 
 
 @composition
-def inverse_time(start: Number, rate: Positive, every: Duration = 1, staircase: bool = False) -> Schedule:
+def inverse_time(start: Number, rate: PrecisePositive, every: Duration = 1, staircase: bool = False) -> Schedule:
     """Inverse-time decay ``start / (1 + rate * step / every)``: `inverse_power` with ``power=1``.
 
     Args:

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched.checks import choice, short
-from jaxsched.numerics import fractions, is_host_number, left, sin_squared
+from jaxsched.numerics import exact_fractions, fractions, is_host_number, rounded, sin_squared, split
 
 
 def between(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array, shape: str) -> jax.Array:
     """``start`` at step 0, ``end`` from ``steps`` on, and an interpolation of the ``shape`` between them."""
-    over = left(step, steps) <= 0
+    over = rounded(split(step, steps)[1]) <= 0
     return jnp.where(over, end, jnp.where(step <= 0, start, _SHAPES[shape](step, steps, start, end)))
 
 
@@ -30,27 +30,27 @@ def check_shape(shape: str, **ends: Any) -> None:
 
 def _linear(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
     gone, left = fractions(step, steps)
-    return start * left.high + end * gone.high
+    return start * left + end * gone
 
 
 def _cosine(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
-    gone, left = fractions(step, steps)
-    return start * sin_squared(*left) + end * sin_squared(*gone)
+    gone, left = exact_fractions(step, steps)
+    return start * sin_squared(left.high) + end * sin_squared(gone.high)
 
 
 def _quadratic(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
     gone, left = fractions(step, steps)
-    return start * (left.high * (1.0 + gone.high)) + end * jnp.square(gone.high)
+    return start * (left * (1.0 + gone)) + end * jnp.square(gone)
 
 
 def _sqrt(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
     gone, left = fractions(step, steps)
-    root = jnp.sqrt(jnp.where(gone.high > 0, gone.high, 1.0))  # at 0 the gradient is infinite
-    return start * (left.high / (1.0 + root)) + end * root
+    root = jnp.sqrt(jnp.where(gone > 0, gone, 1.0))  # at 0 the gradient is infinite
+    return start * (left / (1.0 + root)) + end * root
 
 
 def _exponential(step: jax.Array, steps: Any, start: jax.Array, end: jax.Array) -> jax.Array:
-    gone, left = fractions(step, steps)
+    gone, left = exact_fractions(step, steps)
     return _power(start, *left) * _power(end, *gone)
 
 

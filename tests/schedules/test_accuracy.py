@@ -15,7 +15,15 @@ import jaxsched as js
 BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "accuracy.py"))
 ROWS, HORIZONS = BENCHMARK["rows"](), BENCHMARK["HORIZONS"]
 Longdouble, ulps, steps_to_try = BENCHMARK["Longdouble"], BENCHMARK["ulps"], BENCHMARK["steps_to_try"]
-MOST_ULPS = 8
+FAMILIES, drawn, evaluate_batch = BENCHMARK["families"](), BENCHMARK["drawn"], BENCHMARK["evaluate_batch"]
+LEAST, MOST, equations = BENCHMARK["LEAST"], BENCHMARK["MOST"], BENCHMARK["equations"]
+
+
+def most_ulps(name):
+    """The promise: 8 ulp, and 9 for a cosine with k, as its docstring says."""
+    return 9 if ", k" in name else 8
+
+
 LAST = 2**31 - 1
 every_row = pytest.mark.parametrize("name", ROWS)
 
@@ -73,9 +81,27 @@ def test_within_eight_ulp(name):
             values = np.asarray(evaluate(schedule, steps))
             errors = ulps(values, truth)
             worst = int(np.nanargmax(errors))
-            assert errors[worst] <= MOST_ULPS, (kind, horizon, int(steps[worst]), values[worst], truth[worst])
+            assert errors[worst] <= most_ulps(name), (kind, horizon, int(steps[worst]), values[worst], truth[worst])
             assert (values >= 0).all(), (kind, horizon)
             assert (values[truth > 1e-37] > 0).all(), (kind, horizon)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_drawn_arguments_within_eight_ulp_of_50_digits(name):
+    """Numbers that are not round: 16 schedules at 32 steps each, the same in every run. Never NaN or negative."""
+    family = FAMILIES[name]
+    arguments, steps = drawn(family, schedules=16, number=32, seed=7)
+    batch = js.stack([family.ours(*each) for each in arguments])
+    values = np.asarray(evaluate_batch(batch, jnp.asarray(steps, jnp.int32)))
+    assert (values >= 0).all()
+    for each, at, found in zip(arguments, steps, values, strict=True):
+        for step, value in zip(at, found, strict=True):
+            exact = family.truth(Mpmath, mpmath.mpf(int(step)), *each)
+            if exact < LEAST * MOST or exact > np.finfo(np.float32).max:
+                assert value <= LEAST * MOST or exact > 1, (each, step)
+                continue
+            ulp = mpmath.mpf(2) ** (mpmath.floor(mpmath.log(exact, 2)) - 23)
+            assert abs(mpmath.mpf(float(value)) - exact) <= most_ulps(name) * ulp, (each, step, value, exact)
 
 
 @every_row

@@ -12,17 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.checks import Count, Exponent, Floor, Milestones, Number, Peak, Rate, WholeLength
+from jaxsched.checks import Count, Exponent, Floor, Milestones, Peak, PreciseNumber, Rate, WholeLength
 from jaxsched.numerics import (
     MAX_STEP,
     LogRate,
     Twofold,
-    exact_fraction,
     passed,
     power_and_rest,
+    quotient,
     real,
     repeats,
     sin_squared,
+    tanh_and_rest,
 )
 from jaxsched.schedules import Arguments, Mark, schedule
 from jaxsched.schedules.internal import MOST as MOST_MARKED
@@ -77,7 +78,7 @@ def _position(
     """The cycle, whether it is past the last, and the fractions of it that are gone and left."""
     if not len(starts):
         cycle, gone, whole = repeats(step, steps)
-        return cycle, cycle >= limit, exact_fraction(gone, whole), exact_fraction(whole - gone, whole)
+        return jnp.minimum(cycle, limit), cycle >= limit, quotient(gone, whole), quotient(whole - gone, whole)
     cycle = passed(step, starts[1:])
     since = real(step - jnp.asarray(starts, jnp.int32)[cycle])
     begun, length = jnp.moveaxis(real(spans)[cycle], -1, 0)
@@ -110,9 +111,9 @@ def cosine_cycles(
 ) -> jax.Array:
     """Half a cosine in each cycle; ``floor`` after the last."""
     cycle, over, gone, left = _position(step, steps, starts, spans, cycles)
-    gone, left = power_and_rest(gone, left, k_decay)
-    top = peak * LogRate.of(decay).power(cycle)
-    return jnp.where(over, floor, top * sin_squared(*left) + floor * sin_squared(*gone))
+    rising, falling = power_and_rest(gone, left, k_decay)
+    top = LogRate.of(decay).power(cycle, peak)
+    return jnp.where(over, floor, top * sin_squared(falling) + floor * sin_squared(rising))
 
 
 @schedule(moments=_cycles)
@@ -120,8 +121,8 @@ def tanh_cycles(
     step: jax.Array,
     peak: Peak,
     steps: WholeLength,
-    lb: Number,
-    ub: Number,
+    lb: PreciseNumber,
+    ub: PreciseNumber,
     floor: Floor = 0.0,
     decay: Rate = 1.0,
     cycles: Count = 1,
@@ -130,10 +131,9 @@ def tanh_cycles(
 ) -> jax.Array:
     """A hyperbolic tangent from ``lb`` to ``ub`` in each cycle; ``floor`` after the last."""
     cycle, over, gone, left = _position(step, steps, starts, spans, cycles)
-    top = peak * LogRate.of(decay).power(cycle)
-    # (1 - tanh(x)) / 2 is the logistic function of -2x, which does not cancel.
-    x = 2.0 * (lb * (left.high + left.low) + ub * (gone.high + gone.low))
-    return jnp.where(over, floor, top * jax.nn.sigmoid(-x) + floor * jax.nn.sigmoid(x))
+    top = LogRate.of(decay).power(cycle, peak)
+    falling, rising = tanh_and_rest(gone, left, lb, ub)
+    return jnp.where(over, floor, top * falling + floor * rising)
 
 
 @schedule(moments=_cycles)
@@ -151,8 +151,7 @@ def poly_cycles(
 ) -> jax.Array:
     """A power of what is left in each cycle; ``floor`` after the last."""
     cycle, over, gone, left = _position(step, steps, starts, spans, cycles)
-    gone, left = power_and_rest(gone, left, k_decay)
+    gone, left = (Twofold(part, real(0.0)) for part in power_and_rest(gone, left, k_decay))
     falling, rising = power_and_rest(left, gone, power)
-    top = peak * LogRate.of(decay).power(cycle)
-    value = top * (falling.high + falling.low) + floor * (rising.high + rising.low)
-    return jnp.where(over, floor, value)
+    top = LogRate.of(decay).power(cycle, peak)
+    return jnp.where(over, floor, top * falling + floor * rising)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched.checks import Exponent, Number, Rate, Step, WholeLength
-from jaxsched.numerics import LogRate, fractions, power_and_rest
+from jaxsched.numerics import LogRate, exact_fractions, fractions, power_and_rest
 from jaxsched.schedules import Value, cools_down, no_moments, schedule, value_at
 
 
@@ -15,8 +15,8 @@ def power_ending(
     step: jax.Array, schedule: Value, at: Step, steps: WholeLength, end: Number, power: Exponent
 ) -> jax.Array:
     """``schedule``, left for ``end`` over ``steps`` steps from ``at`` on: the part left is ``1 - t ** power``."""
-    gone, left = fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
-    rising, falling = (part.high + part.low for part in power_and_rest(gone, left, power))
+    gone, left = exact_fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
+    rising, falling = power_and_rest(gone, left, power)
     return value_at(schedule, step) * falling + end * rising
 
 
@@ -28,8 +28,8 @@ def exponential_ending(
     gone, left = fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
     logarithm = LogRate.of(ratio) * 1.0
     whole = jnp.expm1(logarithm)
-    falling = jnp.expm1(-logarithm * (left.high + left.low)) * jnp.exp(logarithm) / -whole
-    rising = jnp.expm1(logarithm * (gone.high + gone.low)) / whole
+    falling = jnp.expm1(-logarithm * left) * jnp.exp(logarithm) / -whole
+    rising = jnp.expm1(logarithm * gone) / whole
     return value_at(schedule, step) * falling + end * rising
 
 
