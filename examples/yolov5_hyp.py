@@ -13,7 +13,7 @@ HYP = Path(__file__).parent / "detector" / "hyp.yaml"
 
 def main(path: str | Path = HYP) -> None:
     epochs, steps_per_epoch = 30, 200
-    recipe = js.ports.yolov5.recipe(path, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=16)
+    recipe = js.ports.yolov5.recipe(path, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=16, version="7.0")
     curves, updates = js.curves(recipe), js.report.update_steps(recipe)
 
     print(f"{recipe.steps} steps, {int(updates.sum())} updates, batches gathered up to 64 images")

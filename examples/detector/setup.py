@@ -109,7 +109,7 @@ def set_up(options: Options) -> Run:
 
     recipe = js.ports.yolov5.recipe(
         options.hyp, epochs=options.epochs, steps_per_epoch=steps_per_epoch, batch_size=options.batch_size,
-        optimizer=options.optimizer, cos_lr=options.cos_lr,
+        optimizer=options.optimizer, cos_lr=options.cos_lr, version="7.0",
     )  # fmt: skip
     recipe = frozen(head_and_body(recipe, options.body_rate), options.freeze)
     gains = Gains.from_hyp(hyp, classes=len(train.names), image_size=options.image_size)

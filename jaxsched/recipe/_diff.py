@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxsched.metric.internal import definitions
 from jaxsched.numerics import is_host_number
-from jaxsched.recipe._recipe import Recipe, as_recipe
+from jaxsched.recipe._recipe import Accumulation, Recipe, as_recipe
 from jaxsched.schedules import value_at
 
 Ranges = tuple[tuple[int, int], ...]
@@ -113,12 +113,9 @@ def _of_fields(a: Recipe, b: Recipe, steps: np.ndarray, rtol: float) -> Iterator
             yield Difference(name, None, x, y)
     for name in ("clip_norm", "clip_value", "ema"):
         yield from _of_values(name, None, getattr(a, name), getattr(b, name), steps, rtol)
-    none = (None, None, None)
-    x, y = (
-        none if r.accumulate is None else (r.accumulate.every, r.accumulate.mean, r.accumulate.drop_at_epoch_end)
-        for r in (a, b)
-    )
-    for name, p, q in zip(("every", "mean", "drop_at_epoch_end"), x, y, strict=True):
+    fields = [field.name for field in dataclasses.fields(Accumulation)]
+    for name in fields:
+        p, q = (None if r.accumulate is None else getattr(r.accumulate, name) for r in (a, b))
         yield from _of_values(f"accumulate.{name}", None, p, q, steps, rtol)
 
 

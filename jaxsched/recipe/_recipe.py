@@ -34,9 +34,10 @@ class Accumulation:
     every: Value
     mean: bool = False
     drop_at_epoch_end: bool = False
+    at_multiples: bool = False
 
     def tree_flatten_with_keys(self) -> Any:
-        return ((FieldKey("every"), self.every),), (self.mean, self.drop_at_epoch_end)
+        return ((FieldKey("every"), self.every),), (self.mean, self.drop_at_epoch_end, self.at_multiples)
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> Accumulation:
@@ -143,7 +144,13 @@ class Recipe:
         if self.accumulate is None:
             return tx
         drop = self.steps_per_epoch if self.accumulate.drop_at_epoch_end else None
-        return transforms.accumulate(tx, self.accumulate.every, mean=self.accumulate.mean, steps_per_epoch=drop)
+        return transforms.accumulate(
+            tx,
+            self.accumulate.every,
+            mean=self.accumulate.mean,
+            steps_per_epoch=drop,
+            at_multiples=self.accumulate.at_multiples,
+        )
 
     def by_group(self) -> dict[str, dict[str, Any] | None]:
         """For each group all its hyperparameters, defaults included; None where it is frozen."""

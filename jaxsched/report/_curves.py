@@ -117,6 +117,9 @@ def update_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None
     length = int(at.max(initial=-1)) + 1
     (every,) = values_at([recipe.accumulate.every], np.arange(length))
     batches = np.maximum(np.ceil(every).astype(np.int64), 1)
+    if recipe.accumulate.at_multiples:
+        due = np.arange(length) % batches == 0
+        return due[at]
     due = np.zeros(length, bool)
     last = -1
     edges = [0, *(np.flatnonzero(np.diff(batches)) + 1).tolist(), length]

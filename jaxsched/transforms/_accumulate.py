@@ -42,6 +42,7 @@ def accumulate(
     *,
     mean: bool = False,
     steps_per_epoch: WholeLength | None = None,
+    at_multiples: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Gather the gradients of several batches, then update once; schedules go on counting batches.
 
@@ -56,6 +57,8 @@ def accumulate(
             batch size); mmengine and ``optax.MultiSteps`` average.
         steps_per_epoch: If given, what is gathered and not used by the end of an epoch is dropped, as YOLOv5 does;
             the count since the last update goes on, so that the first update of an epoch may hold fewer batches.
+        at_multiples: An update is due when ``step % every == 0`` instead, as in YOLOv5 up to 5.0: the first at step 0,
+            on one batch.
 
     Returns:
         A transformation. `did_update` tells whether its last call was an update.
@@ -103,7 +106,8 @@ def accumulate(
         updates = flattened(inner, updates, like)
         check_form(state.gradients, updates)
         gradients = jax.tree.map(lambda total, g: jnp.where(keep, total, 0) + g, state.gradients, updates)
-        due = at - state.last >= value_at(every, at)
+        wanted = value_at(every, at)
+        due = at % jnp.ceil(wanted).astype(jnp.int32) == 0 if at_multiples else at - state.last >= wanted
 
         # The sum only goes in: out of a conditional it would be copied. The next step begins it anew.
         def apply(gradients: Any, inner_state: Any) -> Any:

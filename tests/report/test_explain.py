@@ -21,7 +21,7 @@ NET = {
     "conv": {"kernel": jnp.ones((3, 3, 4, 8)), "bias": jnp.ones(8)},
     "bn": {"scale": jnp.ones(8), "bias": jnp.ones(8)},
 }
-YOLO = js.ports.yolov5.recipe(HYP, epochs=300, steps_per_epoch=7393, batch_size=16)
+YOLO = js.ports.yolov5.recipe(HYP, epochs=300, steps_per_epoch=7393, batch_size=16, version="7.0")
 LAYERS = js.Recipe(
     "adamw",
     dict(lr=1e-3, weight_decay=0.05),

@@ -8,7 +8,7 @@ import jaxsched as js
 HYP = dict(
     lr0=0.01, lrf=0.01, momentum=0.937, weight_decay=5e-4, warmup_epochs=3.0, warmup_momentum=0.8, warmup_bias_lr=0.1
 )
-YOLO = js.ports.yolov5.recipe(HYP, epochs=300, steps_per_epoch=7393, batch_size=16)
+YOLO = js.ports.yolov5.recipe(HYP, epochs=300, steps_per_epoch=7393, batch_size=16, version="7.0")
 ONE_X = js.Recipe(
     "sgd",
     dict(lr=js.warmup(js.per_epoch(js.multi_step(0.02, at=(8, 11)), 7330), 500), momentum=0.9, weight_decay=1e-4),

@@ -32,6 +32,8 @@ from jaxsched.ports.shared._shapes import phases_at as phases_at
 from jaxsched.ports.shared._shapes import quadratic_rise as quadratic_rise
 from jaxsched.ports.shared._shapes import shifted as shifted
 from jaxsched.ports.shared._words import parse_words as parse_words
+from jaxsched.ports.shared._yolo import Loop as Loop
+from jaxsched.ports.shared._yolo import compared as compared
 
 SCHEDULES = (
     batches_to_an_update,

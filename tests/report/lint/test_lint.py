@@ -129,6 +129,10 @@ CASES = {
         run(notes=[caution("misspelt-key", "'lrO' is not known; did you mean 'lr0'?")]), "warning", "'lr0'",
         run(notes=["not part of a recipe: lrO"]),
     ),
+    "version-open": (
+        run(notes=[caution("version-open", "read as 7.0; as 6.1: lr differs at 39 of 40 steps")]), "warning", "as 6.1",
+        run(notes=["by its keys it is of 6.1"]),
+    ),
     "unknown-key": (
         run(notes=[caution("unknown-key", "not known, and left out: paste_in")]), "remark", "paste_in",
         run(notes=["not part of a recipe: paste_in"]),
@@ -188,7 +192,9 @@ def test_what_people_use_is_clean(recipe):
 @pytest.mark.parametrize("cos_lr", [False, True])
 @pytest.mark.parametrize("batch_size", [16, 64])
 def test_yolov5_is_clean_or_told_something_true(batch_size, cos_lr):
-    recipe = js.ports.yolov5.recipe(HYP, epochs=300, steps_per_epoch=1849, batch_size=batch_size, cos_lr=cos_lr)
+    recipe = js.ports.yolov5.recipe(
+        HYP, epochs=300, steps_per_epoch=1849, batch_size=batch_size, cos_lr=cos_lr, version="7.0"
+    )
     found = js.lint(recipe)
     assert found.ok
     if batch_size == 64:
