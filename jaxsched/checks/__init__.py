@@ -14,6 +14,7 @@ from jaxsched.checks._binding import checked as checked
 from jaxsched.checks._binding import static_arguments as static_arguments
 from jaxsched.checks._did_you_mean import did_you_mean as did_you_mean
 from jaxsched.checks._extras import extra as extra
+from jaxsched.checks._numbers import MOST_LEAVES as MOST_LEAVES
 from jaxsched.checks._numbers import ArraySize as ArraySize
 from jaxsched.checks._numbers import Count as Count
 from jaxsched.checks._numbers import Floor as Floor

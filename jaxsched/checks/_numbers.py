@@ -107,6 +107,10 @@ def positive(name: str, value: Any) -> Any:
     return value
 
 
+MOST_LEAVES = 64
+"""A longer sequence of numbers is one array: a pytree of 5,000 leaves takes seconds to trace."""
+
+
 def milestones(name: str, value: Any) -> Any:
     """Steps in ascending order, each a whole number >= 0. Repeats are allowed: each acts."""
     if hasattr(value, "dtype") and not isinstance(value, np.ndarray):
@@ -120,7 +124,7 @@ def milestones(name: str, value: Any) -> Any:
         return steps
     if list(steps) != sorted(steps):
         raise ValueError(f"{name} must ascend, got {short(steps)}; write {short(tuple(sorted(steps)))}")
-    return steps
+    return np.asarray(steps, np.int32) if len(steps) > MOST_LEAVES else steps
 
 
 def choice(*allowed: str) -> Any:

@@ -23,7 +23,7 @@ def repeats(step: jax.Array, every: Any) -> tuple[jax.Array, jax.Array, jax.Arra
         return step // whole, step % whole, whole
     if isinstance(every, Fractional):
         over, under = (jnp.asarray(x, jnp.int32) for x in (every.forms.over, every.forms.under))
-        times = jnp.minimum(step // over, jnp.maximum(MAX_STEP // under - 1, 0)) * under
+        times = jnp.minimum(step // over, MAX_STEP // under - (over < under)) * under
         part = step % over
         # part * under // over, which may be beyond int32: a float is at most two off, and the difference of the
         # products, which is small, survives the overflow of both.
@@ -88,4 +88,5 @@ def passed(step: jax.Array, at: Any) -> jax.Array:
     """How many of the ascending steps ``at`` are at or before ``step``, as int32."""
     if isinstance(at, tuple) and len(at) <= 8:  # a search has more operations than so few comparisons
         return sum((jnp.asarray(step >= m, jnp.int32) for m in at), start=jnp.zeros_like(step))
-    return jnp.searchsorted(jnp.asarray(at, jnp.int32), step, side="right").astype(jnp.int32)
+    # Unrolled, 5,000 milestones are 13 reads and no loop.
+    return jnp.searchsorted(jnp.asarray(at, jnp.int32), step, side="right", method="scan_unrolled").astype(jnp.int32)

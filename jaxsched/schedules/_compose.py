@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxsched.checks import Milestones, PositiveCount, Step, short
-from jaxsched.numerics import passed
+from jaxsched.checks import MOST_LEAVES, Milestones, PositiveCount, Step, short
+from jaxsched.numerics import is_host_number, passed
 from jaxsched.schedules._declarations import Arguments, Clock, Mark, no_moments, numbers
 from jaxsched.schedules._schedule import Schedule, Value, check_value, composition, schedule, value_at
 
@@ -131,6 +132,15 @@ def delayed(step: jax.Array, schedule: Value, by: Step) -> jax.Array:
     return value_at(schedule, jnp.maximum(step - jnp.asarray(by, jnp.int32), 0))
 
 
+def _values(name: str, value: Any) -> Any:
+    """As `_schedules`; of many numbers one array."""
+    if isinstance(value, jax.Array):
+        return value
+    found = _schedules(name, value.tolist() if isinstance(value, np.ndarray) else value)
+    many = len(found) > MOST_LEAVES and all(map(is_host_number, found))
+    return np.asarray(found, np.float64) if many else found
+
+
 def _check_piecewise(values: Sequence[Any], at: Sequence[Any]) -> None:
     if len(values) != len(at) + 1:
         raise ValueError(f"{len(values)} values need {len(values) - 1} milestones, got at={short(at)}")
@@ -151,7 +161,7 @@ def _side_by_side(a: Arguments, clock: Clock) -> dict[str, Any]:
 
 
 @schedule(moments=_pieces, clock=_side_by_side, check=_check_piecewise)
-def piecewise(step: jax.Array, values: Annotated[Sequence[Any], _schedules], at: Milestones) -> jax.Array:
+def piecewise(step: jax.Array, values: Annotated[Sequence[Any] | jax.Array, _values], at: Milestones) -> jax.Array:
     """Piecewise constant: ``values[k]`` from the ``k``-th milestone on, ``values[0]`` before the first.
 
     Args:
@@ -167,6 +177,8 @@ def piecewise(step: jax.Array, values: Annotated[Sequence[Any], _schedules], at:
         Array([1. , 1. , 0.5, 0.1, 0.1], dtype=float32)
     """
     stair = passed(step, at)
+    if not isinstance(values, tuple):
+        return jnp.asarray(values, jnp.result_type(float))[stair]
     value = value_at(values[0], step)
     for k, later in enumerate(values[1:], start=1):
         value = jnp.where(stair >= k, value_at(later, step), value)

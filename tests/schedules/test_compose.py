@@ -50,3 +50,24 @@ def test_it_is_an_optax_schedule():
 def test_jit_takes_a_schedule_itself():
     assert float(jax.jit(DOWN)(1)) == 0.75
     assert float(jax.jit(js.table([3.0, 1.0]))(1)) == 1.0
+
+
+@pytest.mark.parametrize("number", [10, 5000])
+def test_a_step_of_thousands_of_milestones_is_a_search(number):
+    """The operations grow as the logarithm of their number, and the leaves of the pytree not at all."""
+    at = np.arange(number) * 7 + 3
+    values = np.random.default_rng(0).uniform(size=number + 1)
+    steps = jnp.arange(number * 7 + 10)
+    k = np.searchsorted(at, steps, side="right")
+    for schedule, expected in (
+        (js.piecewise(values.tolist(), at=at.tolist()), values[k]),
+        (js.piecewise(values, at=at), values[k]),
+        (js.multi_step(0.5, at, 1 - 1e-5), 0.5 * (1 - 1e-5) ** k),
+        (js.multi_step(0.5, jnp.asarray(at), 1 - 1e-5), 0.5 * (1 - 1e-5) ** k),
+    ):
+        np.testing.assert_allclose(jax.jit(lambda s, t: s(t))(schedule, steps), expected, rtol=1e-6)
+        if number > 64:
+            assert len(jax.tree.leaves(schedule)) <= 4
+            assert str(jax.make_jaxpr(lambda s, t: s(t))(schedule, 0)).count("\n") < 250
+        assert schedule == schedule.replace()
+        assert len(repr(schedule)) < 400
