@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxsched import __version__
+from jaxsched.checks import one_line
 from jaxsched.cli._curve import curve
 from jaxsched.cli._options import options_for_given
 from jaxsched.cli._source import Given, read
@@ -64,6 +65,10 @@ Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Files with recipes; several are drawn over each other.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
+
+
+LONGEST_ERROR = 600
+"""Characters of an error: what a port shows of a user's values is short already."""
 
 
 def _version(wanted: bool) -> None:
@@ -185,11 +190,13 @@ def _errors() -> Iterator[None]:
     """What goes wrong as one line on stderr, and exit status 2."""
     try:
         yield
-    except (OSError, ImportError, TypeError, ValueError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
         said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-        line = re.sub(r"\s*\n\s*", "; ", said)
+        if not isinstance(error, OSError | ImportError | TypeError | ValueError):
+            said = f"{type(error).__name__}: {said}; this is a mistake of jaxsched: please report it with the file"
+        line = one_line(re.sub(r"\s*\n\s*", "; ", said), LONGEST_ERROR)
         typer.echo(f"error: {line}", err=True)
         raise typer.Exit(2) from None
 

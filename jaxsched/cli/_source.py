@@ -52,6 +52,15 @@ def read(words: Sequence[str], given: Given) -> Recipe:
     else:
         kind, file = _file(Path(words[0]), given)
         source, where = file, file.name
+    return _read(source, where, kind, given)
+
+
+def read_file(file: File, kind: Kind, given: Given) -> Recipe:
+    """`read`, of a file of a known kind."""
+    return _read(file, file.name, kind, given)
+
+
+def _read(source: File | Mapping[str, Any], where: str, kind: Kind, given: Given) -> Recipe:
     unknown = [name for name in given.values if name not in kind.options]
     if unknown and not given.lenient:
         raise ValueError(f"{where}: {flag(unknown[0])} has no meaning for {kind.title} ({kind.name})")

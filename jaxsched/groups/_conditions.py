@@ -44,7 +44,7 @@ def role(*names: str) -> Condition:
     """
     for name in names:
         if name not in ROLES:
-            raise ValueError(f"role: {name!r} is no role; the roles are {', '.join(ROLES)}")
+            raise ValueError(f"role: {short(name)} is no role; the roles are {', '.join(ROLES)}")
     return Condition("role", names)
 
 

@@ -13,7 +13,7 @@ import optax
 from jaxsched import groups as grouping
 from jaxsched import optimizers, transforms
 from jaxsched.checks import did_you_mean, short
-from jaxsched.numerics import FieldKey
+from jaxsched.numerics import MAX_STEP, FieldKey
 from jaxsched.optimizers.internal import Definition, definition_of
 from jaxsched.recipe._json import from_json, to_json
 from jaxsched.schedules import Value
@@ -102,6 +102,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"Recipe: {name} must be a whole number >= 1 or None, got {short(value)}")
+            if value is not None and value > MAX_STEP:
+                raise ValueError(f"Recipe: {name} must be below 2**31 (steps are int32), got {short(value)}")
         if self.accumulate is not None and not isinstance(self.accumulate, Accumulation):
             raise TypeError(f"Recipe: accumulate must be js.Accumulation(every=...) or None, got {self.accumulate!r}")
         groups = {name: values if values is None else _as_values(values) for name, values in self.groups.items()}

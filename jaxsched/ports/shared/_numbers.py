@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from jaxsched.checks import did_you_mean, one_line, short
+from jaxsched.numerics import MAX_STEP
 
 
 def as_number(where: str, value: Any) -> float:
@@ -28,8 +29,10 @@ def as_number(where: str, value: Any) -> float:
 
 
 def as_count(where: str, value: Any, least: int = 1) -> int:
-    """A whole number that is at least ``least``."""
+    """A whole number that is at least ``least``, and below 2**31: steps are int32, and all else is smaller."""
     number = as_number(where, value)
+    if number > MAX_STEP:
+        raise ValueError(f"{where} must be below 2**31, got {short(value)}")
     if number != int(number) or number < least:
         raise ValueError(f"{where} must be a whole number >= {least}, got {short(value)}")
     return int(number)
@@ -55,7 +58,7 @@ def check_names(where: str, given: Collection[str], known: Collection[str], requ
     """
     for name in given:
         if name not in known:
-            hint = did_you_mean(name, known) or f"; known are {', '.join(sorted(known))}"
+            hint = did_you_mean(name, known) or f"; known are {one_line(', '.join(sorted(set(known))), 300)}"
             raise ValueError(f"{where}: {one_line(repr(name))} is not known{hint}")
     missing = [name for name in required if name not in given]
     if missing:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from jaxsched.checks import one_line
+
 MAX_DEPTH = 100  # nesting of expressions and of values
 MAX_WORK = 300_000  # evaluated nodes plus elements made; the largest of MMDetection's configs needs 11 % of it
 MAX_LENGTH = 100_000  # characters or elements of one value
@@ -17,6 +19,7 @@ class ConfigError(ValueError):
 
     def __init__(self, message: str, file: str, line: int | None = None):
         self.file, self.line = file, line
+        message = one_line(message, 400)
         super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,0 +1,121 @@
+"""Whatever a file holds, the command gives a recipe or one line that names what is wrong, and soon."""
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import jaxsched as js
+from jaxsched.cli import _source
+from jaxsched.cli._app import app
+
+OPTIONS = dict(steps_per_epoch=7, epochs=3, batch_size=4, images=100, classes=2, optimizer="SGD", outputs="last")
+STARTS = {
+    "yolov5": "lr0: 0.01\nlrf: 0.01\nmomentum: 0.937\nweight_decay: 5e-4\nwarmup_epochs: 3.0\nwarmup_momentum: 0.8\n"
+    "warmup_bias_lr: 0.1\nbox: 0.05\n",
+    "ultralytics": "task: detect\nmode: train\nepochs: 100\nbatch: 16\nnbs: 64\noptimizer: auto\nlr0: 0.01\nlrf: 0.01\n"
+    "warmup_epochs: 3\ncos_lr: true\n",
+    "timm": "opt: adamw\nsched: cosine\nlr: 1e-3\nepochs: 10\nwarmup_epochs: 2\nlr_cycle_mul: 2.0\nlr_cycle_limit: 3\n"
+    "layer_decay: null\ndecay_milestones: [3, 5]\nopt_betas: [0.9, 0.99]\nmodel_ema: true\n",
+    "huggingface": "learning_rate: 1e-4\nlr_scheduler_type: cosine_with_restarts\nlr_scheduler_kwargs: {num_cycles: 2}"
+    "\nwarmup_steps: 10\nnum_train_epochs: 3\nmax_steps: -1\ngradient_accumulation_steps: 2\noptim: adamw_torch\n",
+    "detectron2": "MODEL: {META_ARCHITECTURE: RetinaNet}\nSOLVER:\n  BASE_LR: 0.02\n  MAX_ITER: 90000\n"
+    '  STEPS: "(60000, 80000)"\n  IMS_PER_BATCH: 16\n  WARMUP_ITERS: 1000\n  GAMMA: 0.1\n'
+    "  CLIP_GRADIENTS: {ENABLED: true, CLIP_VALUE: 1.0}\n",
+    "openmmlab": "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)\n"
+    "optimizer_config = dict(grad_clip=dict(max_norm=35, norm_type=2))\n"
+    "lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])\n"
+    "runner = dict(type='EpochBasedRunner', max_epochs=12)\n",
+    "recipe": js.Recipe("sgd", dict(lr=js.warmup(js.cosine(0.1, 100), 10), momentum=0.9), steps=100).to_json(),
+}
+WORDS = """
+0 -1 1 2 0.5 1e-9 1.0e+300 1e308 -.inf nan inf 2147483648 true null [] {} [1,2] "text" '5e-4' [[[[1]]]] {a:[1]} !!set
+!!python/object/apply:os.system ~nosuchuser &a *a << __import__('os') 1:30:30 2024-01-01 0x10 1_000 1e-400 \x07 \ud800
+"""
+NASTY = WORDS.split()
+NASTY += ["1" * 500, "9" * 5000, "[" * 300, "x" * 5000, "1" + "0" * 300, "(1,)" * 50, "- a: 1\n"]
+
+
+def mutated(text, random_):
+    """``text`` with a few values, tokens, lines or characters changed."""
+    for _ in range(random_.choice([1, 1, 1, 2, 3])):
+        what = random_.random()
+        tokens = list(re.finditer(r"[\w.+-]+", text))
+        if what < 0.7 and tokens:
+            token = random_.choice(tokens)
+            text = text[: token.start()] + random_.choice(NASTY) + text[token.end() :]
+        elif what < 0.85:
+            lines = text.splitlines()
+            i = random_.randrange(len(lines))
+            lines[i : i + 1] = random_.choice([[], [lines[i]] * 2, [lines[i][: len(lines[i]) // 2]], [lines[i] + "]"]])
+            text = "\n".join(lines) or " "
+        else:
+            i = random_.randrange(len(text))
+            text = text[:i] + chr(random_.choice([0, 9, 10, 34, 39, 58, 91, 123, 0x2028, 0x1F600])) + text[i + 1 :]
+    return text
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_damaged_file_is_a_recipe_or_an_error_that_users_can_read(name):
+    random_ = random.Random(name)
+    kind = next(kind for kind in _source.kinds() if kind.name == name)
+    given = _source.Given({option: value for option, value in OPTIONS.items() if option in kind.options}, name)
+    if name == "openmmlab":  # its batch size scales the rates, if the config says by what
+        del given.values["batch_size"]
+    read = 0
+    for _ in range(300):
+        text = mutated(STARTS[name], random_).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        file = _source.File(Path(f"file.{'py' if name == 'openmmlab' else 'yaml'}"), text)
+        try:
+            recipe = _source.read_file(file, kind, given)
+        except (OSError, TypeError, ValueError) as error:
+            message = str(error)
+            assert len(message) < 600 or name == "recipe", message  # those of a recipe's own are cut by the command
+            continue
+        recipe.build()
+        read += 1
+    assert 0 < read < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "arguments"),
+    [
+        ("a.yaml", "SOLVER: {MAX_ITER: 1.0e+300}", []),
+        ("a.yaml", "SOLVER: {BASE_LR: 1.0e+300}", []),
+        ("a.json", '{"$recipe": 1, "optimizer": "sgd", "steps": 1' + "0" * 300 + "}", []),
+        ("a.py", "_base_ = 'x.py'\n_base_[1] = 2\noptimizer = dict(type='SGD', lr=1)\n", ["-s", "10"]),
+        ("a.py", "_base_ = '~nosuchuser/x.py'\n", ["-s", "10"]),
+        ("a.yaml", "_BASE_: ~nosuchuser/x.yaml\nSOLVER: {}", []),
+        ("a.yaml", STARTS["ultralytics"].replace("epochs: 100", "epochs: 1" + "0" * 300), ["-s", "10"]),
+        ("a.yaml", STARTS["yolov5"].replace("3.0", "1.0e+200"), ["-s", "10", "-e", "3", "-b", "4"]),
+        ("a.yaml", STARTS["timm"].replace("epochs: 10", "epochs: 1.0e+18"), ["-s", "1000000"]),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "convert"])
+def test_no_traceback(name, text, arguments, command, tmp_path):
+    (tmp_path / name).write_text(text)
+    result = CliRunner().invoke(app, [command, str(tmp_path / name), *arguments])
+    assert isinstance(result.exception, SystemExit | None), result.exc_info
+    if result.exit_code:
+        assert result.exit_code == 2
+        assert re.fullmatch(r"error: .{1,600}\n", result.stderr), result.stderr
+        assert "please report" not in result.stderr
+
+
+def test_a_path_that_is_none(tmp_path):
+    for path in ("~nosuchuser", "a\0b", "x" * 5000, "\x1b[31m"):
+        result = CliRunner().invoke(app, ["show", path])
+        assert result.exit_code == 2, path
+        assert re.fullmatch(r"error: [^\x00-\x08\x1b]{1,600}\n", result.stderr), result.stderr
+
+
+def test_what_nobody_thought_of_is_one_line_too(tmp_path, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("jaxsched.cli._app.read", broken)
+    result = CliRunner().invoke(app, ["show", "a.yaml"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ZeroDivisionError: division by zero; this is a mistake of jaxsched")
