@@ -94,8 +94,8 @@ def compared(recipe: Recipe, other: Recipe) -> str:
     at = np.arange(steps) if steps <= MOST_COMPARED else np.linspace(0, steps - 1, MOST_COMPARED).astype(np.int64)
     a, b = _rates(recipe), _rates(other)
     differs = np.zeros(len(at), bool)
-    for group in a:
-        x, y = (np.asarray(value_at(rates[group], at)) for rates in (a, b))
+    for group in {**a, **b}:
+        x, y = (np.asarray(value_at(rates.get(group, rates[""]), at)) for rates in (a, b))
         differs |= ~np.isclose(x, y, rtol=1e-5, atol=0.0)
     parts = []
     if count := int(differs.sum()):

@@ -1,29 +1,21 @@
-"""Ultralytics' optimizer and schedule, from its args.yaml (8.4.190; written from its behaviour)."""
+"""Ultralytics' optimizer and schedule, from its args.yaml for each release (written from its behaviour)."""
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from jaxsched.checks import short
 from jaxsched.groups import Condition, Match, Rule, as_condition, contains, ndim, role
 from jaxsched.ports import shared
-from jaxsched.recipe import Accumulation, Recipe
-from jaxsched.schedules import Schedule, constant, cosine, exponential_ramp, linear, per_epoch, piecewise, warmup
+from jaxsched.ports.ultralytics._versions import Release, distinct, parse, release, span, written
+from jaxsched.recipe import Recipe, caution
+from jaxsched.schedules import Schedule, constant, exponential_ramp, warmup
 
-LARGEST_NORM = 10.0
-"""The norm at which all gradients together are clipped."""
 BOOST = 3.0
 """What the lr of the class branch is multiplied by, with MuSGD."""
-MANY_ITERATIONS = 10_000
-"""``optimizer=auto`` takes MuSGD in a run with more updates than this, AdamW in others."""
-MOST_BATCHES = 4096
-"""Batches to an update, at most: each number of them on the way is a comparison at every step."""
 
 DEFAULTS: Mapping[str, Any] = {
     "optimizer": "auto",
@@ -51,6 +43,7 @@ _OTHERS_TEXT = """
     format keras int8 optimize dynamic simplify opset workspace distill_model dis box cls cls_pw dfl pose kobj rle
     angle dlog dgrad dlam label_smoothing hsv_h hsv_s hsv_v degrees translate scale shear perspective flipud fliplr
     bgr mosaic mixup cutmix copy_paste copy_paste_mode auto_augment erasing crop_fraction cfg tracker save_dir
+    v5loader image_weights line_thickness hide_labels hide_conf fl_gamma min_memory boxes end2end
 """
 _OTHERS = tuple(_OTHERS_TEXT.split())
 """Arguments of data, loss, validation, prediction and export."""
@@ -83,6 +76,7 @@ def recipe(
     cos_lr: bool | None = None,
     boosted: Match | None = None,
     outputs: str | None = None,
+    version: str | None = None,
 ) -> Recipe:
     """The recipe that Ultralytics' trainer follows.
 
@@ -103,6 +97,10 @@ def recipe(
     beta 0.9; ``lr0`` is ignored and biases warm up from 0. MuSGD's momentum is said to be 0.9, but warm-up leads it to
     ``momentum``, where it stays, as in the original.
 
+    That is the newest release. Before 8.4.103 warm-up takes at least 100 iterations; up to 8.2.6 what is left at the
+    end of an epoch is dropped; up to 8.1.41 the lr after warm-up is one epoch late, as YOLOv5's; from 8.4.0 to 8.4.2 it
+    is the group ``weight`` that warms up from ``warmup_bias_lr``; ``optimizer=auto`` changed five times.
+
     Args:
         args: Path to an args.yaml, or its contents as a dict; defaults where it says nothing.
         steps_per_epoch: Batches in an epoch, a last smaller one included, > 0.
@@ -116,14 +114,17 @@ def recipe(
             of the head (``cv3``, ``one2one_cv3``). None: none.
         outputs: With MuSGD which axis of a kernel is the outputs: ``"last"`` for Flax and Haiku, ``"first"`` for
             Equinox.
+        version: The release that trained, such as ``"8.3.40"``. Where left out, the newest that the arguments in the
+            file allow; if older ones are possible and differ, ``notes`` says at how many steps, and `lint` warns.
 
     Returns:
         A recipe; ``notes`` lists the arguments that are not part of it.
 
     Raises:
         TypeError: If a value is of the wrong type.
-        ValueError: If an argument is not known or out of its range, ``time`` is set or ``batch`` left to Ultralytics
-            (lengths are then not known beforehand), or what a choice needs is missing.
+        ValueError: If ``version`` is no release from 8.0.100 on, an argument is not known or out of its range, ``time``
+            is set or ``batch`` left to Ultralytics (lengths are then not known beforehand), or what a choice needs is
+            missing.
 
     Example:
         >>> import jaxsched as js
@@ -134,61 +135,90 @@ def recipe(
         [0.0, 0.009703, 0.000199]
     """
     where, given = shared.read(args, "args")
+    low, high = (parse(version), parse(version)) if version is not None else span(given)
     over = {"epochs": epochs, "batch": batch_size, "optimizer": optimizer, "cos_lr": cos_lr}
     given |= {name: value for name, value in over.items() if value is not None}
     settings = shared.Settings(where, given, DEFAULTS)
     a = _checked(settings)
-    epochs, batch, nbs = a["epochs"], a["batch"], a["nbs"]
-    steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, batch)
+    steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, a["batch"])
+    of = dict(where=where, a=a, steps_per_epoch=steps_per_epoch, images=images, classes=classes)
+    newest, *older = distinct(low, high)
+    made = _made(release(newest), **of, boosted=boosted, outputs=outputs)
+    doubts: dict[str, str] = {}
+    for other in older:
+        try:
+            difference = shared.compared(made, _made(release(other), **of, boosted=boosted, outputs=outputs or "last"))
+        except ValueError as error:
+            difference = f"not known: {error}"
+        if difference and difference not in doubts.values():
+            doubts[written(other)] = difference
+    notes = settings.rest(aside=_OTHERS)
+    if doubts:
+        listed = "; ".join(f"as {name} or earlier: {difference}" for name, difference in doubts.items())
+        text = f"{where} is read as Ultralytics {written(newest)}, which its arguments leave open; {listed}"
+        notes.append(caution("version-open", text))
+    return made.replace(notes=(*made.notes, *notes))
+
+
+def _made(
+    rules: Release,
+    *,
+    where: str,
+    a: dict[str, Any],
+    steps_per_epoch: int,
+    images: int | None,
+    classes: int | None,
+    boosted: Match | None,
+    outputs: str | None,
+) -> Recipe:
+    """The recipe under the rules of one release."""
+    loop, epochs, batch, nbs = rules.loop, a["epochs"], a["batch"], a["nbs"]
     nominal = max(round(nbs / batch), 1)
     decay = a["weight_decay"] * batch * nominal / nbs
-    most = min(nominal, steps_per_epoch * epochs)
-    if most > MOST_BATCHES:
-        raise ValueError(f"{where}: nbs / batch must be at most {MOST_BATCHES}, got {nbs} / {batch}")
-    warm_epochs = min(a["warmup_epochs"], epochs - 1)
-    warmup_steps = round(warm_epochs * steps_per_epoch) if warm_epochs > 0 else 0
+    steps = epochs * steps_per_epoch
+    warm_epochs = min(a["warmup_epochs"], epochs - 1) if rules.caps_warmup else a["warmup_epochs"]
+    warmup_steps = max(round(warm_epochs * steps_per_epoch), loop.shortest_warmup)
+    if rules.skips_warmup and a["warmup_epochs"] <= 0:
+        warmup_steps = 0
+    choice = _choose(where, rules, a, images, classes)
 
-    choice = _choose(where, a, images, classes)
-    by_epoch = cosine if a["cos_lr"] else _line
-
-    def lr(peak: float, start: float) -> Schedule:
-        target = per_epoch(by_epoch(peak, epochs, peak * a["lrf"]), steps_per_epoch)
-        return warmup(target, warmup_steps, start) if warmup_steps else target
+    def lr(peak: float, group: str) -> Schedule:
+        start = choice.warmup_bias_lr if group == rules.warms_down else 0.0
+        by_epoch = loop.decay(peak, peak * a["lrf"], epochs, a["cos_lr"])
+        return loop.lr(by_epoch, start, warmup_steps, steps_per_epoch, epochs)
 
     momentum: Any = choice.momentum
     if warmup_steps:
         momentum = warmup(constant(a["momentum"]), warmup_steps, a["warmup_momentum"])
-    hyperparameters: dict[str, Any] = {"lr": lr(choice.lr, 0.0), "weight_decay": 0.0}
-    hyperparameters |= _options(choice, momentum, outputs)
+    hyperparameters: dict[str, Any] = {"lr": lr(choice.lr, ""), "weight_decay": 0.0}
+    hyperparameters |= _options(choice, rules, momentum, outputs)
     use_muon = choice.name == "MuSGD"
-    groups: dict[str, dict[str, Any]] = {
-        "weight": {"weight_decay": decay},
-        "bias": {"lr": lr(choice.lr, choice.warmup_bias_lr)},
-    }
+    groups: dict[str, dict[str, Any]] = {"weight": {"weight_decay": decay}, "bias": {}}
+    groups[rules.warms_down]["lr"] = lr(choice.lr, rules.warms_down)
     conditions = {"bias": contains("bias") | role("bias", "norm_bias"), "bn": role("norm") | contains("logit_scale")}
     if use_muon:
         conditions = {"muon": ndim(2) | ndim(4), **conditions}
         groups["muon"] = {"weight_decay": decay, "use_muon": True}
-    rules = [(condition, name) for name, condition in conditions.items()] + [(Condition("all", ()), "weight")]
+    rules_of = [(condition, name) for name, condition in conditions.items()] + [(Condition("all", ()), "weight")]
     notes = [choice.why] if choice.why else []
     if use_muon and boosted is not None:
-        for _, name in rules:
-            start = choice.warmup_bias_lr if name == "bias" else 0.0
-            groups[_boosted(name)] = {**groups.get(name, {}), "lr": lr(BOOST * choice.lr, start)}
+        for _, name in rules_of:
+            groups[_boosted(name)] = {**groups.get(name, {}), "lr": lr(BOOST * choice.lr, name)}
         few = as_condition(boosted)
-        rules = [pair for condition, name in rules for pair in ((condition & few, _boosted(name)), (condition, name))]
+        rules_of = [
+            pair for condition, name in rules_of for pair in ((condition & few, _boosted(name)), (condition, name))
+        ]
     elif use_muon:
         notes.append("no parameter has three times the lr, as the head's class branch has there: boosted=...")
-    notes += settings.rest(aside=_OTHERS)
     return Recipe(
         optimizer=choice.name.lower(),
         hyperparameters=hyperparameters,
         groups=groups,
-        rules=tuple(Rule(condition, name, optional=True) for condition, name in rules),
-        clip_norm=LARGEST_NORM,
-        accumulate=Accumulation(_batches_to_an_update(warmup_steps, most)) if most > 1 else None,
+        rules=tuple(Rule(condition, name, optional=True) for condition, name in rules_of),
+        clip_norm=loop.clip_norm,
+        accumulate=loop.accumulation(warmup_steps, nominal if rules.rounds_batches else nbs / batch, steps),
         ema=exponential_ramp(0.9999, 2000),
-        steps=epochs * steps_per_epoch,
+        steps=steps,
         steps_per_epoch=steps_per_epoch,
         batch_size=batch,
         nominal_batch_size=nbs,
@@ -200,10 +230,6 @@ def recipe(
             "weight.weight_decay": f"{where}: weight_decay {a['weight_decay']} x {batch} x {nominal} / {nbs}",
         },
     )
-
-
-def _line(peak: float, steps: int, floor: float) -> Schedule:
-    return linear(peak, floor, steps)
 
 
 def _boosted(name: str) -> str:
@@ -238,30 +264,41 @@ def _checked(settings: shared.Settings) -> dict[str, Any]:
     }
 
 
-def _choose(where: str, a: dict[str, Any], images: int | None, classes: int | None) -> _Choice:
+def _choose(where: str, rules: Release, a: dict[str, Any], images: int | None, classes: int | None) -> _Choice:
+    """What ``optimizer=`` comes to; ``auto`` by the length of the run and the number of classes."""
     if a["optimizer"] != "auto":
         return _Choice(a["optimizer"], a["lr0"], a["momentum"], a["warmup_bias_lr"])
+    if rules.auto is None:
+        raise ValueError(f"{where}: optimizer=auto is of 8.0.113 and later")
     if images is None:
         raise ValueError(f"{where}: optimizer=auto depends on the length of the run: give images=...")
     updates = math.ceil(shared.as_count("images", images) / max(a["batch"], a["nbs"])) * a["epochs"]
-    said = f"optimizer=auto: {updates} updates"
-    if updates > MANY_ITERATIONS:
-        why = f"{said}, more than {MANY_ITERATIONS}, so MuSGD with lr 0.01; lr0 is ignored, biases warm up from 0"
-        return _Choice("MuSGD", 0.01, 0.9, 0.0, why)
-    if classes is None:
-        raise ValueError(f"{where}: {said}, so AdamW, whose lr depends on the number of classes: give classes=...")
-    lr = round(0.002 * 5 / (4 + shared.as_count("classes", classes)), 6)
+    is_long = updates > rules.auto_after
+    name = rules.auto[0 if is_long else 1]
+    lr, formula = 0.01, ""
+    if name == "NAdam":
+        lr = 0.001
+    elif not is_long:
+        if classes is None:
+            raise ValueError(
+                f"{where}: optimizer=auto: {updates} updates, so {name}, whose lr depends on the number of classes: "
+                "give classes=..."
+            )
+        lr, formula = round(0.002 * 5 / (4 + shared.as_count("classes", classes)), 6), f"0.01 / (4 + {classes}) = "
     why = (
-        f"{said}, not more than {MANY_ITERATIONS}, so AdamW with lr 0.01 / (4 + {classes}) = {lr} and first beta 0.9; "
-        "lr0 and momentum are ignored, biases warm up from 0"
+        f"optimizer=auto: {updates} updates, {'' if is_long else 'not '}more than {rules.auto_after}, so {name} with "
+        f"lr {formula}{lr} and {'first beta' if name in ('AdamW', 'NAdam') else 'momentum'} 0.9; lr0 and momentum are "
+        "ignored, biases warm up from 0"
     )
-    return _Choice("AdamW", lr, 0.9, 0.0, why)
+    return _Choice(name, lr, 0.9, 0.0, why)
 
 
-def _options(choice: _Choice, momentum: Any, outputs: str | None) -> dict[str, Any]:
+def _options(choice: _Choice, rules: Release, momentum: Any, outputs: str | None) -> dict[str, Any]:
     if choice.name == "SGD":
         return {"momentum": momentum, "nesterov": True}
     if choice.name == "MuSGD":
+        if not rules.has_musgd:
+            raise ValueError("MuSGD before 8.4.8 had other coefficients, which are not covered")
         if outputs is None:
             raise ValueError(
                 "MuSGD needs to know which axis of a kernel is the outputs: outputs='last' (Flax, Haiku) or 'first' "
@@ -271,18 +308,6 @@ def _options(choice: _Choice, momentum: Any, outputs: str | None) -> dict[str, A
     if choice.name == "RMSprop":
         return {"momentum": momentum}
     return {"betas": (choice.momentum, 0.999)}
-
-
-def _batches_to_an_update(warmup_steps: int, most: int) -> Any:
-    """Climbs from 1 to ``most`` during warm-up; halves are rounded to even in float64, as the original does."""
-    if not warmup_steps:
-        return most
-
-    def batches(step: int) -> int:
-        return int(np.interp(step, [0, warmup_steps], [1, most]).round())
-
-    at = [bisect.bisect_left(range(warmup_steps + 1), every, key=batches) for every in range(2, most + 1)]
-    return piecewise(list(range(1, most + 1)), at)
 
 
 def _is_args(file: shared.File) -> bool:
