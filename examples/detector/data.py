@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,15 +24,15 @@ class Dataset:
     """Images with their boxes.
 
     Attributes:
-        names: of the classes; class ``c`` is ``names[c]``.
-        images: path of each image.
+        names: Names of the classes; class ``c`` is ``names[c]``.
+        images: Path of each image.
         sizes: (width, height) of each image in pixels.
-        boxes: of each image ``[n, 4]`` float32, centre x, y, width, height as fractions of the image, as labelled:
-            the edges of a box may lie outside its image (see `corners`).
-        classes: of each image ``[n]`` int32.
-        crowds: of each image ``[m, 5]``, class and box of regions that evaluation ignores (COCO's ``iscrowd``).
-        notes: what was left out or looks wrong, a line each.
-        skipped: why each image that was left out could not be used, a line each.
+        boxes: Boxes of each image, ``[n, 4]`` float32: centre x, y, width, height as fractions of the image, as
+            labelled. The edges of a box may lie outside its image (see `corners`).
+        classes: Classes of each image's boxes, ``[n]`` int32.
+        crowds: Regions of each image that evaluation ignores (COCO's ``iscrowd``), ``[m, 5]``: class and box.
+        notes: What was left out or looks wrong, a line each.
+        skipped: Why each image that was left out is unusable, a line each.
     """
 
     names: tuple[str, ...]
@@ -55,6 +56,12 @@ class Dataset:
         return to_corners(self.boxes[index], self.sizes[index])
 
 
+def in_both(a: Dataset, b: Dataset) -> int:
+    """The number of image files that two data sets share, under whatever path."""
+    real = [set(map(os.path.realpath, dataset.images)) for dataset in (a, b)]
+    return len(real[0] & real[1])
+
+
 def to_corners(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Boxes (centre and size, fractions) as corners in pixels, clipped to an image of `size`."""
     boxes = boxes.astype(np.float64)
@@ -63,12 +70,19 @@ def to_corners(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class Labels(NamedTuple):
-    """What was read of one image. A row is a class and a box: centre x, y, width, height as fractions."""
+    """What was read of one image.
+
+    Attributes:
+        size: (width, height) in pixels.
+        rows: Class and box of each object: centre x, y, width, height as fractions.
+        crowds: The same of regions that evaluation ignores.
+        left_out: Number of boxes that were left out, for each reason.
+    """
 
     size: tuple[int, int]
     rows: list[list[float]]
     crowds: list[list[float]]
-    left_out: Counter[str]  # number of boxes that were left out, for each reason
+    left_out: Counter[str]
 
 
 def read_all(
@@ -82,11 +96,11 @@ def read_all(
     """Check each image and read its labels; skip what is unusable, unless `strict`.
 
     Args:
-        names: of the classes.
-        images: path of each image.
-        read_labels: gives the labels of an image, from its index and its size in pixels.
-        strict: whether the first unusable image raises.
-        notes: to begin the data set's notes with.
+        names: Names of the classes.
+        images: Path of each image.
+        read_labels: Gives the labels of an image, from its index and its size in pixels.
+        strict: Whether the first unusable image raises.
+        notes: The first notes of the data set.
     """
 
     def read(index: int) -> Labels | Unusable:

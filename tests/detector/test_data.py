@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples.detector.data import LISTED, to_corners
+from examples.detector.data import LISTED, in_both, to_corners
 from examples.detector.sources import read_data
 
 from .conftest import noise
@@ -74,6 +74,14 @@ def test_a_single_class_keeps_its_name_and_several_become_one(yolo):
     assert data.names == ("item",)
     assert data.classes[0].tolist() == [0]  # two labels that then are equal count once
     assert read_data(yolo(content="names: [cat]"), "val", single_class=True).names == ("cat",)
+
+
+def test_files_in_both_of_two_splits_are_counted_whatever_their_path(yolo):
+    folder = yolo(content="names: [cat, dog]\ntrain: other\nval: images/val")
+    noise(folder / "other" / "c.png")
+    (folder / "other" / "c.txt").touch()
+    (folder / "other" / "a.png").symlink_to(folder / "images" / "val" / "a.png")
+    assert in_both(read_data(folder, "train"), read_data(folder, "val")) == 1
 
 
 def test_a_folder_of_neither_kind_is_refused(tmp_path):
