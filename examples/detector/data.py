@@ -62,6 +62,14 @@ def in_both(a: Dataset, b: Dataset) -> int:
     return len(real[0] & real[1])
 
 
+def write_skipped(folder: Path, *datasets: Dataset) -> None:
+    """Write skipped.txt: why each image that was left out is unusable, a line each."""
+    lines = [f"{line}\n" for dataset in datasets for line in dataset.skipped]
+    if lines:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "skipped.txt").write_text("".join(lines), encoding="utf-8")
+
+
 def to_corners(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Boxes (centre and size, fractions) as corners in pixels, clipped to an image of `size`."""
     boxes = boxes.astype(np.float64)
@@ -121,7 +129,7 @@ def read_all(
     if skipped:
         notes.append(f"{len(skipped)} of {len(images)} images are skipped (--strict stops at the first):")
         notes += [f"  {line}" for line in skipped[:LISTED]]
-        notes += [f"  and {len(skipped) - LISTED} more"] if len(skipped) > LISTED else []
+        notes += [f"  and {len(skipped) - LISTED} more, in skipped.txt"] if len(skipped) > LISTED else []
     left_out = sum((labels.left_out for _, labels in used), Counter())
     notes += [f"{count} {'box' if count == 1 else 'boxes'} {why} left out" for why, count in left_out.items()]
     rows = [np.array(labels.rows, np.float32).reshape(-1, 5) for _, labels in used]

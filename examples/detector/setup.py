@@ -18,7 +18,7 @@ from examples.detector import weights
 from examples.detector.augment import Augmentation
 from examples.detector.autoanchor import suited
 from examples.detector.checkpoint import Checkpoints
-from examples.detector.data import Dataset
+from examples.detector.data import Dataset, in_both
 from examples.detector.devices import Devices
 from examples.detector.fine_tune import frozen, head_and_body, start_from
 from examples.detector.loader import Batches, training_batches, validation_batches
@@ -104,6 +104,8 @@ def set_up(options: Options) -> Run:
     batches, val_batches = open_batches(options, hyp, train, val)
     steps_per_epoch = len(train) // options.batch_size
     notes = [*train.notes, *(f"validation: {note}" for note in val.notes), *left_out(hyp)]
+    if shared := in_both(train, val):
+        notes.append(f"{shared} images are in training and in validation, which makes the mAP look better than it is")
     if not any(map(len, val.classes)):
         notes.append("no validation image has a box: every mAP will be 0, and no checkpoint better than another")
 

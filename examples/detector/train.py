@@ -13,6 +13,7 @@ import tyro
 
 from examples.detector import pictures
 from examples.detector.console import Console
+from examples.detector.data import write_skipped
 from examples.detector.evaluate import Evaluation
 from examples.detector.journal import Journal
 from examples.detector.label_pictures import labels
@@ -46,6 +47,7 @@ def train(options: Options) -> Evaluation | None:
             console.say(note)
         if first:
             labels(run.train, options.out / "labels.png")
+            write_skipped(options.out, run.train, run.validator.dataset)
         journal = Journal(
             options.out, start=run.start, steps_per_epoch=run.steps_per_epoch, rates=rates(run.recipe),
             tensorboard=options.tensorboard, quiet=not first,

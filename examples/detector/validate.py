@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from examples.detector import coco, pictures, weights
+from examples.detector.data import write_skipped
 from examples.detector.evaluate import Evaluation
 from examples.detector.loader import validation_batches
 from examples.detector.setup import check_names, read_split
@@ -28,6 +29,10 @@ class Validate:
     """As for training; none: the embedded scenes."""
     split: Literal["train", "val", "test"] = "val"
     """Which images."""
+    strict: bool = False
+    """As for training."""
+    single_class: bool = False
+    """As for training."""
     out: Path = Path("runs/validate")
     """Folder for the pictures, and for the detections and the true boxes as COCO's JSON."""
     image_size: int | None = None
@@ -45,7 +50,10 @@ def validate(options: Validate) -> Evaluation:
     found = weights.load(options.weights)
     for note in found.notes:
         print(f"note: {note}")
-    dataset = read_split(options.data, options.split)
+    dataset = read_split(options.data, options.split, options.strict, options.single_class)
+    for note in dataset.notes:
+        print(f"note: {note}")
+    write_skipped(options.out, dataset)
     check_names(found.description.names, dataset.names)
     size = options.image_size or found.description.image_size
     batch_size = min(options.batch_size, len(dataset))

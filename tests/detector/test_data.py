@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples.detector.data import LISTED, in_both, to_corners
+from examples.detector.data import LISTED, in_both, to_corners, write_skipped
 from examples.detector.sources import read_data
 
 from .conftest import noise
@@ -54,7 +54,9 @@ def test_all_that_is_skipped_is_kept_and_the_first_are_listed(yolo):
     assert len(data) == 2
     assert len(data.skipped) == LISTED + 3
     assert len(data.notes) == 2 + LISTED + 1
-    assert data.notes[-1] == "  and 3 more"
+    assert data.notes[-1] == "  and 3 more, in skipped.txt"
+    write_skipped(folder / "out", data, data)
+    assert (folder / "out" / "skipped.txt").read_text().splitlines() == [*data.skipped, *data.skipped]
 
 
 def test_nothing_usable_is_an_error(yolo):
