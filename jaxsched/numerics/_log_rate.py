@@ -52,7 +52,8 @@ class LogRate:
         most = 0.98 * math.log(jnp.finfo(exponent.dtype).max)
         inner = jnp.clip(exponent, -most, most)
         outer = jnp.clip(exponent - inner, -most, most)
-        return start * jnp.exp(inner) * jnp.exp(outer) * (1.0 + lost)
+        # Bounded for a rate of 0, whose exponent may have lost more than 1: 0 times that is -0.
+        return start * jnp.exp(inner) * jnp.exp(outer) * (1.0 + jnp.clip(lost, -0.5, 0.5))
 
     def __mul__(self, times: Real) -> jax.Array:
         """``times * log(rate)``"""
