@@ -7,7 +7,7 @@ to a parameter by its annotation: ``steps: Length``.
 from __future__ import annotations
 
 import enum
-import sys
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -29,12 +29,18 @@ class Role(enum.Enum):
     """The value that a decay goes to."""
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""A larger number would be infinite where it is used."""
+
+
 def number(name: str, value: Any) -> Any:
-    """A finite real number. Anything that only traces can know passes."""
+    """A real number that float32 holds. Anything that only traces can know passes."""
     if is_host_number(value):
         host = value.item() if isinstance(value, np.generic | np.ndarray) else value
-        if not abs(host) <= sys.float_info.max:  # an int may be larger, and NaN compares with nothing
+        if isinstance(host, float) and not math.isfinite(host):
             raise ValueError(f"{name} must be finite, got {short(host)}")
+        if abs(host) > LARGEST:
+            raise ValueError(f"{name} must be at most {LARGEST:.2g}, the largest float32, got {short(host)}")
         return host
     if isinstance(value, str):
         raise TypeError(f"{name} must be a number, got the string {short(value)}; convert it with float() first")
@@ -77,7 +83,7 @@ def positive_count(name: str, value: Any) -> Any:
     """A whole number that is at least 1."""
     value = count(name, value)
     if is_host_number(value) and value < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+        raise ValueError(f"{name} must be a whole number >= 1, got {short(value)}")
     return value
 
 

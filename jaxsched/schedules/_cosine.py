@@ -52,7 +52,7 @@ def cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor = 0.0, k: 
         steps: Length of the decay in steps, > 0.
         floor: Value from ``steps`` on.
         k: Exponent of k-decay (Zhang and Li 2020, arXiv:2004.05909), > 0: above 1 the value stays high for longer and
-            then falls faster.
+            then falls faster. With it the value is within 9 float32 ulp, not 8.
 
     Raises:
         ValueError: If ``steps`` or ``k`` is not positive.
@@ -68,6 +68,8 @@ def cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor = 0.0, k: 
 
 def _half_cosine(gone: Any, left: Any, whole: Any, peak: Real, floor: Real, k: Any = None) -> jax.Array:
     """The value between ``peak`` and ``floor`` when ``gone`` of ``whole`` steps are over and ``left`` remain."""
+    # The square of a sine doubles the rounding of its angle: of a plain float32 quotient of lengths above 2**24, whose
+    # conversion rounds too, it makes 9.2 ulp; of the high part of a `Twofold`, which is rounded once, 6.5.
     gone, left = quotient(gone, whole), quotient(left, whole)
     gone, left = (gone.high, left.high) if k is None else power_and_rest(gone, left, k)
     # peak and floor are weighted separately: there is no cancellation, and both ends are exact.

@@ -43,7 +43,8 @@ def cyclic(
         high: Value at the top of a cycle of amplitude 1.
         up: Steps from low to high, whole, > 0.
         down: Steps from high to low, whole, > 0; ``up`` by default.
-        amplitude: Factor on the height: a number or a schedule.
+        amplitude: Factor on the height: a number or a schedule. Where ``high`` is below ``low`` it makes small values
+            from the difference of larger ones: they are within 8 float32 ulp of ``low``.
 
     Raises:
         ValueError: If ``up`` or ``down`` is not a positive whole number.

@@ -43,7 +43,8 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Duration) -> jax.
 
     Args:
         start: Value at step 0.
-        end: Value from ``steps`` on.
+        end: Value from ``steps`` on. If its sign is not that of ``start``, values are within 8 float32 ulp of the
+            larger of the two: near 0 there are no more digits.
         steps: Length in steps, > 0.
 
     Raises:
@@ -79,7 +80,7 @@ def polynomial(
         steps: Length in steps, > 0.
         power: > 0; 1 is linear, 2 falls faster at first, 0.5 at the end.
         k: Exponent of k-decay (Zhang and Li 2020, arXiv:2004.05909), > 0: above 1 the value stays high for longer and
-            then falls faster.
+            then falls faster. With it the value is within ``2 + 3 * power`` float32 ulp, not 8.
 
     Raises:
         ValueError: If ``steps``, ``power`` or ``k`` is not positive.
@@ -103,7 +104,8 @@ def exponential(step: jax.Array, start: Number, rate: Rate, every: Duration = 1,
     Args:
         start: Value at step 0.
         rate: Factor per ``every`` steps, >= 0. Rates as close to 1 as 1 - 1e-12 keep their digits.
-        every: Steps per factor, > 0.
+        every: Steps per factor, > 0. A fractional ``every`` that is not a ratio of integers below 2**29 and 2**22 puts
+            a stair up to one step early or late.
         staircase: Use ``floor(step / every)``: the value falls in stairs.
 
     Raises:

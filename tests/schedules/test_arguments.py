@@ -18,6 +18,11 @@ BAD = {
     "a text": (lambda: js.cosine("0.1", 10), TypeError, r"peak must be a number, got the string '0.1'; convert it"),
     "None": (lambda: js.cosine(None, 10), TypeError, "peak must be a number, got None"),
     "a bool": (lambda: js.cosine(True, 10), TypeError, "peak must be a number, got True"),
+    "beyond float32": (
+        lambda: js.constant(1e39),
+        ValueError,
+        r"constant: value must be at most 3.4e\+38, the largest float32, got 1e\+39",
+    ),
     "not finite": (lambda: js.constant(float("nan")), ValueError, "constant: value must be finite, got nan"),
     "power 0": (lambda: js.polynomial(0.1, 0.0, 10, power=0), ValueError, "polynomial: power must be positive, got 0"),
     "k 0": (lambda: js.cosine(0.1, 10, k=0.0), ValueError, "cosine: k must be positive, got 0.0"),
