@@ -1,7 +1,7 @@
-"""Driven by a metric: the schedules whose value `report_metric` moves, and what the driver does with them.
+"""Metric-driven schedules: those whose value `report_metric` changes, and what the driver does with them.
 
-In an expression such a schedule is one like any other, called with its number ``base``. What has become of it lives in
-the optimizer's state, where the driver reads it and `report_metric` moves it on: pure functions of arrays.
+In an expression such a schedule is like any other and has the value ``base``. Its present value is in the optimizer's
+state, where the driver reads it and `report_metric` updates it: pure functions of arrays.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ from jaxsched.metric import _greedy, _plateau
 from jaxsched.schedules import Schedule
 
 State = Any
-"""A NamedTuple of arrays: ``value``, which takes the place of ``base``, ``settings``, the arguments, and what it
-counts."""
+"""A NamedTuple of arrays: ``value``, which replaces ``base``; ``settings``, the arguments; and counters."""
 States = Mapping[str, State]
 
 
 class Follower(NamedTuple):
-    """How a schedule follows a metric."""
+    """How a schedule follows a metric.
+
+    Attributes:
+        start: The state before any report.
+        report: The states after a report: those of one hyperparameter in all groups.
+        reports_before_bad: Reports before the first that can count as bad, beside those that its ``patience``
+            tolerates.
+    """
 
     state: type
     start: Callable[[Schedule], State]
-    """The state before any report."""
     report: Callable[[list[State], jax.Array], list[State]]
-    """The states after a report: those of one hyperparameter in all groups."""
     reports_before_bad: int
-    """Reports before the first that can count as bad, beside those that its ``patience`` tolerates."""
 
 
 FOLLOWERS: Mapping[Any, Follower] = {
@@ -61,17 +64,24 @@ def definitions(values: Mapping[str, Any]) -> dict[str, Schedule]:
 
 
 def start(values: Mapping[str, Any]) -> dict[str, State]:
-    """The state of each of them among hyperparameters before any report."""
+    """The state, before any report, of each metric-driven schedule among hyperparameters.
+
+    Each array is a buffer of its own, so that a fresh state can be donated.
+    """
+    return jax.tree.map(jnp.array, _begun(values))
+
+
+def _begun(values: Mapping[str, Any]) -> dict[str, State]:
     return {name: FOLLOWERS[one.maker].start(one) for name, one in definitions(values).items()}
 
 
 def refresh(values: Mapping[str, Any], states: States) -> dict[str, State]:
-    """The states with the settings of the definitions, which may have changed since, as after a checkpoint."""
-    begun = start(values)
+    """The states with the settings of the definitions, which may have changed since a checkpoint."""
+    begun = _begun(values)
     if set(begun) != set(states) or not all(alike(states[name], state) for name, state in begun.items()):
         raise ValueError(
             f"the hyperparameters that follow a metric are {sorted(begun)}, but the state has {sorted(states)}, or "
-            "they are not alike: it was made by another optimizer; make it anew with init"
+            "they are not alike: it was made by another optimizer; make a new one with init"
         )
     return {name: states[name]._replace(settings=state.settings) for name, state in begun.items()}
 
@@ -83,7 +93,7 @@ def alike(one: Any, other: Any) -> bool:
 
 
 def resolve(values: Mapping[str, Any], states: States) -> dict[str, Any]:
-    """The hyperparameters with the present value of each in place of its base."""
+    """The hyperparameters, with the present value of each in place of its base."""
 
     def one(leaf: Any, state: State) -> Any:
         return Schedule(leaf.maker, {**leaf.arguments, "base": state.value}) if _is_driven(leaf) else leaf

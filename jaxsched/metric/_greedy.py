@@ -1,4 +1,4 @@
-"""Metric-driven: a value that rises while a metric improves, and falls while it does not."""
+"""A value that rises while a metric improves, and falls while it does not."""
 
 from __future__ import annotations
 
@@ -35,40 +35,40 @@ def greedy(
     window: ArraySize | None = None,
     restart: Count = 500,
 ) -> jax.Array:
-    """``base``, divided by ``factor`` after a row of better reports and multiplied by it after a row of bad ones.
+    """``base``, divided by ``factor`` after a run of better reports and multiplied by it after a run of bad ones.
 
-    A hyperparameter of an optimizer, alone or within other schedules, moved by `report_metric`, as `plateau` is. For
-    each report, as transformers does:
+    It is a hyperparameter of an optimizer, alone or within other schedules, and `report_metric` changes it, as it does
+    a `plateau`. For each report, as in transformers:
 
-    1. With a ``window`` the metric is the mean of the last so many (of all, while there are fewer; kept as a running
-       sum, which a NaN or an infinity spoils until the next restart).
-    2. In a pause nothing more is done than to count it down, and the rows of better and of bad reports are broken.
-    3. It is better if ``metric < best - threshold``, and ``best`` is then the metric. NaN is not better.
+    1. With a ``window`` the metric is the mean of the last ``window`` metrics, or of all while there are fewer. It is
+       kept as a running sum, so that a NaN or an infinity lasts until the next restart.
+    2. During a pause the report only counts it down and ends the run of better or bad reports.
+    3. The metric is better if ``metric < best - threshold``, and ``best`` is then the metric. NaN is not better.
     4. After more than ``patience`` better reports in a row the value becomes ``min(value / factor, ceiling)``, if that
        is higher by more than ``least_change``; a pause of ``warmup`` reports follows.
     5. After more than ``patience`` bad ones in a row it becomes ``max(value * factor, floor)``, if that is lower by
        more than ``least_change``; a pause of ``cooldown`` reports follows.
-    6. When 5 has come about ``restart`` times (or once, for 0) with the value then at the floor or below it, and 4 not
-       in between, all is as in the beginning: the value is ``base``, and there is no best metric. Where the
-       hyperparameter is `greedy` in several groups, those of all must be at their floors.
+    6. After ``restart`` reductions (one, for 0) that leave the value at or below the floor, with no rise between them,
+       it starts again: the value is ``base``, and there is no best metric. Where the hyperparameter is `greedy` in
+       several groups, all of them must be at their floors.
 
-    The value changes with the next update. Called as a schedule, by itself, it gives ``base``: the value if nothing is
-    ever reported.
+    The next update uses the new value. Called as a schedule it gives ``base``, the value if nothing is reported.
+    ``floor``, ``ceiling`` and ``least_change`` act on this value alone, before any schedule it is multiplied by.
 
     Args:
-        base: The value at first.
-        factor: What a reduction multiplies by and a rise divides by, > 0 and < 1.
-        patience: How many reports of a kind in a row change nothing; the next one does.
-        threshold: How much better is better.
+        base: The initial value.
+        factor: Factor of a reduction, and divisor of a rise, > 0 and < 1.
+        patience: Number of better or of bad reports in a row that change nothing; the next one does.
+        threshold: How much better a metric must be to count as better.
         relative: Whether ``threshold`` is a share of ``best``: ``metric < best * (1 - threshold)`` is better.
-        maximize: Whether larger is better: ``metric > best + threshold``, or ``best * (1 + threshold)``.
+        maximize: Whether larger metrics are better: ``metric > best + threshold``, or ``best * (1 + threshold)``.
         cooldown: Reports in the pause after a reduction.
         warmup: Reports in the pause after a rise.
-        floor: The least value. A value already below it is not lowered.
-        ceiling: The greatest value. A value already above it is not raised.
-        least_change: A change by no more than this is not made.
-        window: Metrics in the mean; None: no mean. A size: an int, also inside jit.
-        restart: Reductions at the floor after which all starts anew.
+        floor: The least value. A value below it already is not lowered.
+        ceiling: The greatest value. A value above it already is not raised.
+        least_change: Changes by no more than this are not made.
+        window: Number of metrics in the mean; None: no mean. It is the size of an array: an int, also inside jit.
+        restart: Reductions at the floor after which it starts again.
 
     Raises:
         TypeError: If ``window`` is an array.
@@ -110,28 +110,31 @@ class GreedySettings(NamedTuple):
 
 
 class GreedyState(NamedTuple):
-    """What has become of a `greedy`."""
+    """The state of a `greedy`.
+
+    Attributes:
+        value: The value that the next update uses in place of ``base``; float32 [].
+        best: The best metric; float32 [], infinite before the first report.
+        good: Better reports in a row; int32 [].
+        bad: Bad reports in a row; int32 [].
+        pause: Reports that are left of the pause; int32 [].
+        left: Reductions at the floor until it starts again; int32 [].
+        recent: The last metrics, the newest last, 0 before the first; float32 [window], or [0].
+        total: Their running sum; float32 [].
+        held: Number of metrics in the sum; int32 [].
+        settings: The arguments as of the last update, which takes them from the definition.
+    """
 
     value: jax.Array
-    """What the next update uses in the place of ``base``; float32 []."""
     best: jax.Array
-    """The best metric; float32 [], infinite before the first."""
     good: jax.Array
-    """Better reports in a row; int32 []."""
     bad: jax.Array
-    """Bad reports in a row; int32 []."""
     pause: jax.Array
-    """Reports for which the pause still lasts; int32 []."""
     left: jax.Array
-    """Reductions at the floor until all starts anew; int32 []."""
     recent: jax.Array
-    """The last metrics, the newest last, 0 before the first; float32 [window], or [0]."""
     total: jax.Array
-    """Their running sum; float32 []."""
     held: jax.Array
-    """How many of them there are; int32 []."""
     settings: GreedySettings
-    """As at the last update; each update takes them anew from the definition."""
 
 
 def start(definition: Schedule) -> GreedyState:
@@ -140,7 +143,7 @@ def start(definition: Schedule) -> GreedyState:
 
 
 def report(states: list[GreedyState], metric: jax.Array) -> list[GreedyState]:
-    """Each moves on by itself, but for the restart, which is of all together."""
+    """The states after a report, each by itself but for the restart, which is joint."""
     moved = [_report(state, metric) for state in states]
     at_floor = jnp.asarray([state.value <= state.settings.floor for state, _ in moved]).all()
     return [_restarted(state, reduced & at_floor) for state, reduced in moved]
@@ -186,7 +189,6 @@ def _restarted(state: GreedyState, counts: jax.Array) -> GreedyState:
 
 def _anew(s: GreedySettings, window: int) -> GreedyState:
     none, count = jnp.zeros_like(s.base), jnp.zeros((), jnp.int32)
-    recent = jnp.zeros(window, none.dtype)
     return GreedyState(
         value=s.base,
         best=worst(s.maximize).astype(none.dtype),
@@ -194,7 +196,7 @@ def _anew(s: GreedySettings, window: int) -> GreedyState:
         bad=count,
         pause=count,
         left=s.restart,
-        recent=recent,
+        recent=jnp.zeros(window, none.dtype),
         total=none,
         held=count,
         settings=s,

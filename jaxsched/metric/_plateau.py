@@ -1,4 +1,4 @@
-"""Metric-driven: a value that falls each time a metric stops improving."""
+"""A value that is reduced each time a metric stops improving."""
 
 from __future__ import annotations
 
@@ -37,36 +37,39 @@ def plateau(
 ) -> jax.Array:
     """``base``, multiplied by ``factor`` each time a reported metric has stopped improving.
 
-    A hyperparameter of an optimizer, alone or within other schedules: ``warmup(plateau(0.1), 500)``,
-    ``cosine(1.0, 1000) * plateau(0.1)``; one to a hyperparameter. `report_metric` is called with the optimizer's state
-    once per epoch, or as often as there is a metric. For each report, as torch does:
+    It is a hyperparameter of an optimizer, alone or within other schedules: ``warmup(plateau(0.1), 500)``,
+    ``cosine(1.0, 1000) * plateau(0.1)``; at most one in each. Call `report_metric` with the optimizer's state once per
+    epoch, or as often as there is a metric. For each report, as in torch:
 
-    1. It is better if ``metric < best * (1 - threshold)``, and ``best`` is then the metric. NaN is not better.
+    1. The metric is better if ``metric < best * (1 - threshold)``, and ``best`` is then the metric. NaN is not better.
     2. Better reports set the count of bad ones to 0, others add 1; while a cooldown lasts, the count stays 0.
     3. After more than ``patience`` bad reports the value becomes ``max(value * factor, floor)``, if that is lower by
        more than ``least_change``; the count starts again, after ``cooldown`` further reports.
 
-    The value changes with the next update. Called as a schedule, by itself, it gives ``base``: the value if nothing is
-    ever reported.
+    The next update uses the new value. Called as a schedule it gives ``base``, the value if nothing is reported.
+
+    ``floor`` and ``least_change`` act on the value of the plateau alone. In torch they act on the learning rate, which
+    other schedulers have a part in: ``cosine(1.0, 1000) * plateau(0.1, floor=1e-3)`` falls below 1e-3, torch's pair
+    does not.
 
     Args:
-        base: The value at first.
-        factor: What a reduction multiplies by, < 1.
-        patience: How many bad reports in a row are borne; the next one reduces.
-        threshold: How much better is better.
-        relative: Whether ``threshold`` is a share of ``best``; else ``metric < best - threshold`` is better.
-        maximize: Whether larger is better: ``metric > best * (1 + threshold)``, or ``best + threshold``.
+        base: The initial value.
+        factor: Factor of a reduction, < 1.
+        patience: Number of bad reports in a row that are tolerated; the next one reduces the value.
+        threshold: How much better a metric must be to count as better.
+        relative: Whether ``threshold`` is a share of ``best``; otherwise ``metric < best - threshold`` is better.
+        maximize: Whether larger metrics are better: ``metric > best * (1 + threshold)``, or ``best + threshold``.
         cooldown: Reports after a reduction in which bad ones are not counted.
-        floor: The least value. A value already below it stays.
-        least_change: A reduction by no more than this is not made.
-        since: Reports before this many are not looked at (of warm-up, say).
-        until: Reports from this many on are not looked at; None: no end.
+        floor: The least value. A value below it already is kept.
+        least_change: Reductions by no more than this are not made.
+        since: Number of reports at first that are ignored, as during warm-up.
+        until: Number of reports after which all are ignored; None: no end.
 
     Raises:
         ValueError: If ``factor`` is 1 or more, or a count is negative.
 
     Source: ``torch/optim/lr_scheduler.py``, ReduceLROnPlateau, torch 2.13.0. With ``since``, timm's
-    PlateauLRScheduler, which looks at no epoch of its warm-up (1.0.31); with both, mmengine's ReduceOnPlateau
+    PlateauLRScheduler, which ignores the epochs of its warm-up (1.0.31); with both, mmengine's ReduceOnPlateau
     (0.10.7). ``optax.contrib.reduce_on_plateau`` reduces one report earlier and scales updates instead.
 
     Example:
@@ -100,20 +103,23 @@ class PlateauSettings(NamedTuple):
 
 
 class PlateauState(NamedTuple):
-    """What has become of a `plateau`."""
+    """The state of a `plateau`.
+
+    Attributes:
+        value: The value that the next update uses in place of ``base``; float32 [].
+        best: The best metric; float32 [], infinite before the first report.
+        bad: Bad reports since the last better one; int32 [].
+        cooldown: Reports that are left of the cooldown; int32 [].
+        reports: Reports so far; int32 [].
+        settings: The arguments as of the last update, which takes them from the definition.
+    """
 
     value: jax.Array
-    """What the next update uses in the place of ``base``; float32 []."""
     best: jax.Array
-    """The best metric; float32 [], infinite before the first."""
     bad: jax.Array
-    """Reports without improvement since the last with one; int32 []."""
     cooldown: jax.Array
-    """Reports for which the cooldown still lasts; int32 []."""
     reports: jax.Array
-    """Reports so far; int32 []."""
     settings: PlateauSettings
-    """As at the last update; each update takes them anew from the definition."""
 
 
 def start(definition: Schedule) -> PlateauState:
@@ -124,7 +130,7 @@ def start(definition: Schedule) -> PlateauState:
 
 
 def report(states: list[PlateauState], metric: jax.Array) -> list[PlateauState]:
-    """Each moves on by itself."""
+    """The states after a report, each by itself."""
     return [_report(state, metric) for state in states]
 
 
@@ -149,7 +155,7 @@ def _report(state: PlateauState, metric: jax.Array) -> PlateauState:
 
 
 def is_better(metric: jax.Array, best: jax.Array, s: Any) -> jax.Array:
-    """Whether a metric is better than the best by more than the ``threshold`` of the settings."""
+    """Whether a metric is better than the best by more than the ``threshold``."""
     margin = jnp.where(s.maximize, -s.threshold, s.threshold)
     limit = jnp.where(s.relative, best * (1 - margin), best - margin)
     return jnp.where(s.maximize, metric > limit, metric < limit)

@@ -27,20 +27,23 @@ ABSENT = _Absent()
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One thing in which two recipes differ."""
+    """One thing in which two recipes differ.
+
+    Attributes:
+        name: The field of the recipe, or the hyperparameter.
+        group: The group of the hyperparameter; None for a field of the recipe.
+        a: What the first recipe has: a number where values at steps were compared, `ABSENT` where it has none.
+        b: The same of the second.
+        steps: The ranges (first, last) of steps at which numbers differ; None where they do not depend on steps.
+        at: The step at which they differ most; ``a`` and ``b`` are the values there.
+    """
 
     name: str
-    """The field of the recipe, or the hyperparameter."""
     group: str | None
-    """The group of the hyperparameter; None for a field of the recipe."""
     a: Any
-    """What the first recipe has: a number where values at steps were compared, `ABSENT` where it has none."""
     b: Any
-    """The same of the second."""
     steps: Ranges | None = None
-    """The ranges (first, last) of steps at which numbers differ; None where they do not depend on steps."""
     at: int | None = None
-    """The step at which they differ most; ``a`` and ``b`` are the values there."""
 
     def __str__(self) -> str:
         return _line(self, (self.group,))

@@ -17,11 +17,11 @@ from jaxsched.schedules import Schedule, value_at
 
 
 def curves(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
-    """The learning rate, momentum and weight decay of each group over the steps.
+    """Evaluate the learning rate, momentum and weight decay of each group over the steps.
 
     Args:
         recipe: The recipe.
-        steps: The steps to look at; all of the recipe's where left out.
+        steps: The steps; by default all of the recipe's.
 
     Returns:
         ``{group: {"lr": array, "momentum": array, "weight_decay": array}}``, each with one value for each step, in
@@ -48,7 +48,7 @@ def curves(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> d
 
 
 def shown_of(values: dict[str, Any]) -> dict[str, Any]:
-    """Of a group's hyperparameters those that curves show."""
+    """Those hyperparameters of a group that curves show."""
     shown = {"lr": values.get("lr"), "momentum": momentum_of(values), "weight_decay": values.get("weight_decay")}
     return {name: value for name, value in shown.items() if value is not None}
 
@@ -65,9 +65,9 @@ def _together(schedules: Schedule, steps: jax.Array, count: int) -> jax.Array:
 
 
 def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
-    """Each of the values (numbers, schedules, functions of the step) at the steps, in float32.
+    """Evaluate numbers, schedules and functions of the step at the steps, in float32.
 
-    Schedules of one kind are compiled once and evaluated together: op by op, each would take a second or more.
+    Schedules of one kind are compiled once and evaluated together: op by op, each takes a second or more.
     """
     steps = np.clip(steps, 0, MAX_STEP).astype(np.int32)
     kinds: dict[Any, dict[Any, Schedule]] = {}
@@ -93,11 +93,11 @@ def _kind(schedule: Schedule) -> Any:
 
 
 def update_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-    """At which steps an optimizer update is applied: all, unless the recipe accumulates.
+    """Tell at which steps an optimizer update is applied: all, unless the recipe accumulates.
 
     Args:
         recipe: The recipe.
-        steps: The steps to look at; all of the recipe's where left out.
+        steps: The steps; by default all of the recipe's.
 
     Returns:
         A bool for each step.
@@ -138,5 +138,5 @@ def all_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None) -> np.nd
     if steps is not None:
         return np.asarray(steps, dtype=np.int64)
     if recipe.steps is None:
-        raise ValueError("the recipe has no length; give steps=..., or make it with Recipe(steps=...)")
+        raise ValueError("the recipe has no length; pass steps=..., or make it with Recipe(steps=...)")
     return np.arange(recipe.steps)

@@ -1,4 +1,4 @@
-"""A recipe in words and numbers: what it does to which parameters, when, and where each number came from."""
+"""A recipe in words and numbers: what it does to which parameters, when, and where each number comes from."""
 
 from __future__ import annotations
 
@@ -19,33 +19,62 @@ MOST_ROWS = 24
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """The values at a step that matters."""
+    """The values at a step at which something happens.
+
+    Attributes:
+        step: The step, counted from 0.
+        epoch: The step in epochs, or None where the recipe does not say how long one is.
+        what: What happens there: ``"start"``, ``"warm-up ends"``, ``"milestone"``, ``"last step"``, ...
+        values: For each group its lr, momentum and weight decay.
+    """
 
     step: int
     epoch: float | None
     what: tuple[str, ...]
-    """What happens there: ``"start"``, ``"warm-up ends"``, ``"milestone"``, ``"last step"``, ..."""
     values: Mapping[str, Mapping[str, float]]
-    """For each group its lr, momentum and weight decay."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GroupExplanation:
-    """One group of parameters."""
+    """One group of parameters.
+
+    Attributes:
+        rules: The rules whose matches are in the group, in words.
+        hyperparameters: Each hyperparameter written out, lengths in steps and in epochs; None where the group is
+            frozen.
+        origin: For each hyperparameter where its number came from.
+        parameters: The number of parameters and the number of their entries, where these are known.
+    """
 
     rules: tuple[str, ...]
-    """What matches its parameters."""
     hyperparameters: Mapping[str, str] | None
-    """Each hyperparameter written out, lengths in steps and in epochs; None where the group is frozen."""
     origin: Mapping[str, str]
-    """For each hyperparameter where its number came from."""
     parameters: tuple[int, int] | None = None
-    """How many parameters it has and how many numbers are in them, where these are known."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """What `explain` returns: data, and a text when printed."""
+    """What `explain` returns: data that prints as text.
+
+    Attributes:
+        optimizer: The name of the optimizer.
+        steps: Length of the run in steps, or None.
+        steps_per_epoch: Steps in an epoch, or None.
+        epochs: Length of the run in epochs, or None.
+        batch_size: Images in a batch, or None.
+        batches_to_an_update: The fewest and the most batches to an update.
+        images_to_an_update: The fewest and the most images to an update, or None.
+        nominal_batch_size: Images to an update that the learning rates are meant for, or None.
+        accumulate: Accumulation in words; empty where there is none.
+        clip: Clipping in words; empty where there is none.
+        ema: The average of the parameters in words; empty where there is none.
+        groups: Each group by name.
+        rows: The steps at which something happens, in order.
+        rows_left_out: The number of further such steps.
+        parameters: The table of parameters, where they were given.
+        notes: What a port left out or decided.
+        origin: For a field, or ``group.hyperparameter``, where its number came from.
+    """
 
     optimizer: str
     steps: int | None
@@ -53,25 +82,20 @@ class Explanation:
     epochs: float | None
     batch_size: int | None
     batches_to_an_update: tuple[int, int]
-    """The fewest and the most."""
     images_to_an_update: tuple[int, int] | None
     nominal_batch_size: int | None
-    """Images to an update that the learning rates are meant for."""
     accumulate: str
     clip: str
     ema: str
     groups: Mapping[str, GroupExplanation]
     rows: tuple[Row, ...]
-    """The moments that matter, in order."""
     rows_left_out: int
-    """How many more there are."""
     parameters: ParameterTable | None
     notes: tuple[str, ...]
-    """What a port left out or decided."""
     origin: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as dicts, lists, texts and numbers."""
+        """All of it as dicts, lists, strings and numbers."""
         result = dataclasses.asdict(dataclasses.replace(self, parameters=None))
         if self.parameters is not None:
             rows = [dataclasses.replace(row, hyperparameters=None) for row in self.parameters]
@@ -85,17 +109,17 @@ class Explanation:
 
 
 def explain(recipe: Recipe, params: Any = None) -> Explanation:
-    """What a recipe will do, to which parameters, when, and where each number came from.
+    """Explain what a recipe does, to which parameters, when, and where each number comes from.
 
     Args:
         recipe: The recipe.
-        params: The parameters; with them, the table of each and the counts of each group.
+        params: The parameters: adds a table of them and the counts of each group.
 
     Returns:
-        Data that prints as a text.
+        Data that prints as text.
 
     Raises:
-        ValueError: If ``params`` do not fit the rules: one is not covered, or a rule has none.
+        ValueError: If ``params`` do not fit the rules: a parameter is in no group, or a rule matches none.
 
     Example:
         >>> import jaxsched as js
@@ -126,7 +150,7 @@ def explain(recipe: Recipe, params: Any = None) -> Explanation:
 
 
 def explain_sample(seen: Sample, params: Any = None) -> Explanation:
-    """`explain`, of what was looked at already."""
+    """`explain` of a recipe that was sampled already."""
     recipe = seen.recipe
     table = None if params is None else parameter_table(params, recipe.rules)
     rows, left_out = _rows(seen)

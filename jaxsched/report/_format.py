@@ -16,7 +16,7 @@ from jaxsched.schedules.internal import inner_clocks, number, numbers
 WIDTH = 110
 OF_THE_RUN = Clock()
 MOST_NUMBERS = 6
-"""Longer arrays are not written out."""
+"""Longer arrays are given by their length."""
 
 
 def format_schedule(

@@ -13,16 +13,19 @@ from jaxsched.report._table import columns, plural, short
 
 @dataclasses.dataclass(frozen=True)
 class ParameterRow:
-    """One parameter of a `ParameterTable`."""
+    """One parameter of a `ParameterTable`.
+
+    Attributes:
+        rule: What matched, as it is written.
+        hyperparameters: Those of its group, if the table was given any; None where the group is frozen.
+    """
 
     path: str
     shape: tuple[int, ...]
     role: str
     group: str
     rule: str
-    """What matched, as it is written."""
     hyperparameters: Mapping[str, Any] | None
-    """Those of its group, if the table was given any; None where the group is frozen."""
 
     @property
     def size(self) -> int:

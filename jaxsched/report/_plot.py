@@ -1,4 +1,4 @@
-"""Pictures of recipes, with matplotlib: the hyperparameters of each group over the steps, and what happens when."""
+"""Plots of recipes with matplotlib: the hyperparameters of each group over the steps, with milestones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
 DASHES = ("-", "--", "-.", ":")
 MOST_NAMED = len(COLORS)
-"""Curves that get a colour and a name each; more are drawn in one range of colours."""
+"""Curves with a colour and a name each; more curves share a colour map."""
 MOST_MARKS = 12
 SUFFIXES = (".png", ".svg", ".pdf")
 CURVES = ("lr", "momentum", "weight_decay")
@@ -33,13 +33,16 @@ TITLES = {
 
 
 class Line(NamedTuple):
-    """A curve, and the groups that share it."""
+    """A curve, and the groups that share it.
+
+    Attributes:
+        recipe: Which of the recipes it is of.
+    """
 
     name: str
     steps: np.ndarray
     values: np.ndarray
     recipe: int
-    """Which of the recipes it is of."""
 
 
 def plot(
@@ -48,16 +51,16 @@ def plot(
     log: bool | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """Draw lr, momentum and weight decay of each group over the steps, with epochs on a second axis.
+    """Plot the lr, momentum and weight decay of each group over the steps, with epochs on a second axis.
 
     Groups with the same curve share a line. Warm-up is shaded, milestones are lines; accumulation and the average of
     the parameters have drawn of their own. Needs the extra ``plot``.
 
     Args:
-        recipe: A recipe, or several by name, to be drawn over each other.
-        log: Whether the axis of lr is logarithmic; where left out, it is if there are milestones or if the learning
-            rates of the groups are far apart.
-        path: Where to save the picture: a .png, .svg or .pdf; None: nowhere.
+        recipe: A recipe, or several by name, which are drawn over each other.
+        log: Whether the axis of lr is logarithmic; by default it is if there are milestones or if the learning rates
+            of the groups are far apart.
+        path: File to save the figure to: a .png, .svg or .pdf.
 
     Returns:
         A ``matplotlib.figure.Figure``. Its axes have the labels ``lr``, ``momentum``, ``weight_decay``, ``accumulate``,
@@ -77,7 +80,7 @@ def plot(
     if not recipes:
         raise ValueError("plot: there is no recipe to draw")
     if path is not None and os.path.splitext(path)[1].lower() not in SUFFIXES:
-        raise ValueError(f"plot: a picture ends in {', '.join(SUFFIXES)}, got {os.fspath(path)!r}")
+        raise ValueError(f"plot: path must end in {', '.join(SUFFIXES)}, got {os.fspath(path)!r}")
     extra("matplotlib", "plot")
     from matplotlib.figure import Figure  # without pyplot: no windows, no global state
 

@@ -1,4 +1,4 @@
-"""The values of a recipe at the steps that tell all: moments and epochs, their neighbours, both ends, a grid."""
+"""The values of a recipe at a few thousand steps: at its moments and epochs, their neighbours, both ends, a grid."""
 
 from __future__ import annotations
 
@@ -12,36 +12,39 @@ from jaxsched.report._curves import shown_of, values_at
 from jaxsched.schedules import Moment, moments
 
 SIZE = 4096
-"""Steps looked at; a run that is no longer is looked at as a whole. One size, so that one compilation serves all."""
+"""Steps in a sample; a shorter run is sampled at each step. One size for all, so that they share a compilation."""
 NEAR_ENDS = 64
 UNKNOWN_LENGTH = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What a recipe does at some of its steps."""
+    """What a recipe does at some of its steps.
+
+    Attributes:
+        length: Steps of the run; where the recipe has no length, enough for all of its moments.
+        steps: Int64 [n], ascending, each once; the first is 0, the last is the run's last.
+        groups: For each group its hyperparameters as defined; None where frozen.
+        values: For each group ``lr``, ``momentum``, ``weight_decay`` at ``steps``, as `curves` gives them.
+        every: Batches to an update at ``steps``.
+        moments: For each group and each of these names its moments.
+    """
 
     recipe: Recipe
     length: int
-    """Steps of the run; where the recipe has no length, enough to see all its moments."""
     steps: np.ndarray
-    """Int64 [n], ascending, each once; the first is 0, the last is the run's last."""
     groups: dict[str, dict[str, Any] | None]
-    """For each group its hyperparameters as defined; None where frozen."""
     values: dict[str, dict[str, np.ndarray]]
-    """For each group ``lr``, ``momentum``, ``weight_decay`` at ``steps``, as `curves` gives them."""
     every: np.ndarray
-    """Batches to an update at ``steps``."""
     moments: dict[str, dict[str, list[Moment]]]
-    """For each group and each of these names its moments."""
 
     def at(self, values: np.ndarray, step: int) -> float:
-        """The value at a step that was looked at (or the last one before)."""
+        """The value at a sampled step, or at the last one before it."""
         return float(values[max(int(np.searchsorted(self.steps, step, side="right")) - 1, 0)])
 
 
 def sample(recipe: Recipe) -> Sample:
-    """Look at a recipe."""
+    """Sample a recipe."""
     groups = as_recipe(recipe).by_group()
     shown = {group: shown_of(values) for group, values in groups.items() if values is not None}
     known: dict[int, list[Moment]] = {}  # groups share schedules

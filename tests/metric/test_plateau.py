@@ -215,3 +215,15 @@ def test_a_metric_that_is_no_number_is_refused(metric):
     state = js.sgd(lr=js.plateau(0.1)).init({"w": 1.0})
     with pytest.raises(TypeError, match="the metric must be a number"):
         js.report_metric(state, metric)
+
+
+@pytest.mark.parametrize("make", [js.plateau, js.metric.greedy])
+def test_a_fresh_state_can_be_donated(make):
+    base = jnp.asarray(0.5)
+    tx = js.sgd(lr=make(base, factor=0.5))
+    params = {"kernel": jnp.ones(2)}
+    state = tx.init(params)
+    leaves = jax.tree.leaves(js.metric_state(state))
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
+    jax.jit(lambda state: tx.update(params, state, params), donate_argnums=0)(state)
+    assert float(base) == 0.5

@@ -12,19 +12,22 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "remark")
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that looks wrong (or, as a remark, that is good to know)."""
+    """One thing that looks wrong (or, as a remark, that is good to know).
+
+    Attributes:
+        code: Which rule found it, such as ``"milestone-past-end"``; docs/lint.md lists them.
+        severity: ``"error"``: this run cannot be what was meant. ``"warning"``: probably a mistake. ``"remark"``: true,
+            and often meant.
+        message: What was found, with the numbers.
+        remedy: What to change if it is not intended.
+        groups: The groups of parameters it concerns; none for the recipe as a whole.
+    """
 
     code: str
-    """Which rule found it, such as ``"milestone-past-end"``; docs/lint.md lists them."""
     severity: Severity
-    """``"error"``: this run cannot be what was meant. ``"warning"``: probably a mistake.
-    ``"remark"``: true, and often meant."""
     message: str
-    """What is the case, with the numbers."""
     remedy: str
-    """What to change if it is not meant."""
     groups: tuple[str, ...] = ()
-    """The groups of parameters it is about; none for the recipe as a whole."""
 
     def __str__(self) -> str:
         about = f" ({_few(self.groups)})" if self.groups else ""
@@ -32,17 +35,17 @@ class Finding:
 
 
 class Findings(tuple[Finding, ...]):
-    """What was found, the worst first: a tuple of `Finding` that prints, empty (and false) if there is nothing."""
+    """A tuple of `Finding`, the worst first, that prints; empty, and so false, if there is nothing."""
 
     __slots__ = ()
 
     def count(self, severity: object) -> int:
-        """How many are of a severity."""
+        """The number of findings of a severity."""
         return sum(finding.severity == severity for finding in self)
 
     @property
     def ok(self) -> bool:
-        """Whether no error is among them."""
+        """Whether there is no error."""
         return not self.count("error")
 
     def __str__(self) -> str:
@@ -52,7 +55,7 @@ class Findings(tuple[Finding, ...]):
 
 
 def merged(found: Iterable[Finding]) -> Findings:
-    """The findings, those that say the same of several groups as one; the worst first, otherwise in order."""
+    """The findings, worst first; those that say the same of several groups are one."""
     groups: dict[Finding, list[str]] = {}
     for finding in found:
         known = groups.setdefault(dataclasses.replace(finding, groups=()), [])

@@ -14,7 +14,7 @@ from jaxsched.schedules import Moment, Schedule
 from jaxsched.schedules.internal import number, numbers, parts
 
 TINY_WARMUP = 10
-"""Steps; a warm-up this short in an epoch that is much longer was probably meant in epochs."""
+"""Steps; a warm-up this short in a much longer epoch was probably meant in epochs."""
 
 
 def no_length(seen: Sample) -> Iterator[Finding]:
@@ -22,7 +22,7 @@ def no_length(seen: Sample) -> Iterator[Finding]:
         yield Finding(
             "no-length",
             "remark",
-            "the recipe has no length, so no rule on lengths can look",
+            "the recipe has no length: the rules on lengths are not checked",
             "Make it with Recipe(steps=..., steps_per_epoch=...).",
         )
 
@@ -44,7 +44,7 @@ def warmup_too_long(seen: Sample) -> Iterator[Finding]:
 
 
 def milestone_past_end(seen: Sample) -> Iterator[Finding]:
-    """And one that another part of the schedule cuts off."""
+    """Milestones after the run, and those that another part of the schedule cuts off."""
     for group, name, moment in _moments(seen):
         if moment.kind not in ("milestone", "part") or _counts_steps_as_epochs(seen, moment):
             continue
@@ -87,7 +87,7 @@ def units(seen: Sample) -> Iterator[Finding]:
                 "epochs-as-steps",
                 "warning",
                 f"{name}: {part.name} has {given} steps, of {seen.length} in {epochs(seen.length, per_epoch)} epochs: "
-                "that reads like epochs",
+                "which reads like epochs",
                 f"Count steps (x {per_epoch}), or put it in per_epoch(..., {per_epoch}).",
                 (group,),
             )
@@ -95,14 +95,14 @@ def units(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "steps-as-epochs",
                 "warning",
-                f"{name}: {part.name} has {given} epochs, of {epochs(seen.length, per_epoch)}: that reads like steps",
+                f"{name}: {part.name} has {given} epochs, of {epochs(seen.length, per_epoch)}: which reads like steps",
                 f"Count epochs (/ {per_epoch}), or take it out of per_epoch.",
                 (group,),
             )
 
 
 def length_mismatch(seen: Sample) -> Iterator[Finding]:
-    """The end of a decay and the end of training; also of one that counts updates."""
+    """Decays that do not end with training, also those that count updates."""
     if seen.recipe.steps is None:
         return
     near = max(seen.length * 0.01, seen.recipe.steps_per_epoch or 0) + 1
@@ -121,7 +121,7 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
                 "counts-updates",
                 "warning",
                 f"{name}: {moment.what} at step {end}, training after {seen.length} batches, {every} to an update: "
-                f"that reads like a count of updates ({seen.length // every})",
+                f"which reads like a count of updates ({seen.length // every})",
                 "Schedules count batches, accumulation or not: make it as long as the run.",
                 (group,),
             )
@@ -142,7 +142,7 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
                 "length-mismatch",
                 "remark" if rest < seen.length / 2 else "warning",
                 f"{name}: {moment.what} at {_at(seen, end)}; the last {_steps(seen, rest)} are flat",
-                "If that is not meant, make it as long as the run.",
+                "If this is not intended, make it as long as the run.",
                 (group,),
             )
 
@@ -228,7 +228,7 @@ def _moments(seen: Sample) -> Iterator[tuple[str, str, Moment]]:
 
 
 def _lengths(moment: Moment) -> list[float]:
-    """The lengths that someone has written into a part that a moment is of."""
+    """The lengths in the arguments of the part that a moment belongs to."""
     if moment.kind == "part":
         return []
     found: list[float] = []

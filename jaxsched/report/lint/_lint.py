@@ -22,22 +22,22 @@ RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {
     **_lint_updates.RULES,
     **_lint_cautions.RULES,
 }
-"""By code what looks at a recipe; a rule may also find what another code is for."""
+"""The rules on a recipe by code; one function may serve several codes."""
 PARAMETER_RULES: dict[str, Callable[[Sample, ParameterTable], Iterator[Finding]]] = _lint_groups.RULES
-"""By code what needs the parameters too."""
+"""The rules that need the parameters too, by code."""
 
 
 def lint(recipe: Recipe, params: Any = None) -> Findings:
-    """What looks wrong with a recipe: the mistakes that people make.
+    """Find the mistakes that people make in recipes.
 
-    A rule that has nothing to go by (the recipe has no length, say) finds nothing. docs/lint.md lists the rules.
+    A rule that lacks what it needs, such as the length of the run, finds nothing. docs/lint.md lists the rules.
 
     Args:
         recipe: The recipe.
-        params: The parameters; with them, what the groups really hold is looked at too.
+        params: The parameters: adds the rules on what the groups hold.
 
     Returns:
-        The findings, the worst first: data that print.
+        The findings, the worst first: data that prints.
 
     Example:
         >>> import jaxsched as js
@@ -50,7 +50,7 @@ def lint(recipe: Recipe, params: Any = None) -> Findings:
 
 
 def lint_sample(seen: Sample, params: Any = None) -> Findings:
-    """`lint`, of what was looked at already."""
+    """`lint` of a recipe that was sampled already."""
     found = [finding for rule in dict.fromkeys(RULES.values()) for finding in rule(seen)]
     if params is not None:
         found += _of_parameters(seen, params)
@@ -62,7 +62,7 @@ def _of_parameters(seen: Sample, params: Any) -> Iterator[Finding]:
         parameter_table(params, seen.recipe.rules)
     except ValueError as error:
         yield Finding("rules-do-not-fit", "error", str(error), "The recipe cannot be built for these parameters.")
-    # what a rule that matches nothing leaves to be looked at; a parameter in no group leaves nothing
+    # rules that match nothing leave a table to look at; a parameter in no group does not
     optional = [grouping.Rule(rule.match, rule.group, True) for rule in seen.recipe.rules]
     try:
         table = parameter_table(params, optional)

@@ -12,9 +12,9 @@ from jaxsched.report._table import plural, short
 from jaxsched.report.lint._finding import Finding
 
 FAR = 2.0
-"""A batch this many times larger or smaller than the nominal one asks for another learning rate."""
+"""A batch this many times larger or smaller than the nominal one calls for another learning rate."""
 MANY = 0.05
-"""Share of the batches whose gradients may be dropped without a warning."""
+"""Share of batches whose gradients may be dropped without a warning."""
 
 
 def nothing_trains(seen: Sample) -> Iterator[Finding]:
@@ -33,7 +33,7 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
             "accumulation-drops",
             "error",
             f"{most} batches to an update, but only {recipe.steps} batches: there is no update",
-            "Gather fewer batches, or train for longer.",
+            "Accumulate fewer batches, or train for longer.",
         )
         return
     if recipe.accumulate.drop_at_epoch_end and per_epoch:
@@ -46,7 +46,7 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "accumulation-drops",
                 "warning" if share > MANY else "remark",
-                f"what is gathered at the end of an epoch is dropped: of {per_epoch} batches in an epoch "
+                f"batches accumulated at the end of an epoch are dropped: of {per_epoch} batches in an epoch "
                 f"{lost.mean():.3g} on average ({share:.2%})",
                 f"Choose a number of batches to an update ({most}) that divides the epoch.",
             )
@@ -59,7 +59,7 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
                 "remark",
                 f"{most} batches to an update do not divide the epoch of {per_epoch}: {plural(mixed, 'update')} of "
                 f"{len(due)} {'holds' if mixed == 1 else 'hold'} batches of two epochs",
-                "If that matters, choose a number that divides it.",
+                "If this matters, choose a number that divides it.",
             )
         rest = recipe.steps - 1 - int(due[-1])
         if rest:
@@ -82,7 +82,7 @@ def batch_size(seen: Sample) -> Iterator[Finding]:
             "batch-size",
             "warning",
             f"an update sees {images} images, but the learning rates are meant for {recipe.nominal_batch_size}",
-            f"Scale them, by {short(ratio)} as is usual for SGD, or gather batches with accumulate.",
+            f"Scale them, by {short(ratio)} as is usual for SGD, or accumulate batches.",
         )
 
 

@@ -39,7 +39,7 @@ def zero_lr(seen: Sample) -> Iterator[Finding]:
                 "zero-lr",
                 "warning",
                 "lr is 0 throughout: nothing of this group is trained",
-                f'If that is meant, freeze it: groups={{"{group}": None}}.',
+                f'If this is intended, freeze it: groups={{"{group}": None}}.',
                 (group,),
             )
             continue
@@ -78,14 +78,14 @@ def rising_at_end(seen: Sample) -> Iterator[Finding]:
     for group, lr in _rates(seen):
         found = seen.moments[group]["lr"]
         if any(m.kind == "restart" or (m.kind in ("warm-up", "rise") and m.step >= seen.length) for m in found):
-            continue  # the rules on lengths speak of those
+            continue  # the rules on lengths report these
         before = seen.at(lr, seen.length - 1 - max(seen.length // 20, 1))
         if lr[-1] > before * 1.001:
             yield Finding(
                 "rising-at-end",
                 "warning",
                 f"lr rises at the end, from {short(before)} to {short(float(lr[-1]))} in the last twentieth",
-                "A run should end on a low learning rate: look at the lengths.",
+                "A run should end at a low learning rate: check the lengths.",
                 (group,),
             )
 
@@ -102,12 +102,12 @@ def jump(seen: Sample) -> Iterator[Finding]:
             if after > before and before < seen.at(lr, step - 2) and seen.at(lr, step + 1) < after:
                 continue  # a decay after a decay is a restart
             ratio = max(before, after) / min(before, after)
-            if ratio > LARGEST_JUMP * 1.001:  # stairs of 10 are common; float32 makes them 10.000001
+            if ratio > LARGEST_JUMP * 1.001:  # factors of 10 are common; in float32 they may be 10.000001
                 yield Finding(
                     "jump",
                     "warning",
                     f"lr jumps from {short(before)} to {short(after)}, {ratio:.3g} times, at step {step}",
-                    "Let the parts meet: the end of one is the start of the next.",
+                    "Make the parts meet: one ends where the next starts.",
                     (group,),
                 )
 
@@ -123,13 +123,13 @@ def never_decays(seen: Sample) -> Iterator[Finding]:
             continue
         top = int(np.argmax(lr >= lr.max() * (1 - 1e-6)))
         if lr[top] > 0 and (lr[top:] >= lr[top] * (1 - 1e-6)).all() and seen.steps[top] < seen.length // 2:
-            # a constant after a warm-up is asked for; a decay that never comes is not
+            # a constant after a warm-up is deliberate; a decay that never comes is not
             decays = any(moment.kind not in ("warm-up", "rise", "part") for moment in found)
             yield Finding(
                 "never-decays",
                 "remark" if _says_constant(schedule) and not decays else "warning",
                 f"lr stays at {short(float(lr[-1]))} from step {int(seen.steps[top])} to the end: it never falls",
-                "Add a decay; if there is one, look where its milestones are counted from.",
+                "Add a decay; if there is one, check where its milestones are counted from.",
                 (group,),
             )
 
