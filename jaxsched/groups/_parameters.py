@@ -15,12 +15,17 @@ ROLES = ("weight", "norm", "norm_bias", "bias")
 
 
 class Parameter(NamedTuple):
-    """What a rule sees of a parameter."""
+    """What a rule sees of a parameter.
+
+    Attributes:
+        path: Its names from the root, joined by ``/``.
+        role: One of `ROLES`.
+        shape: Of the array.
+        dtype: Of the array, or None.
+    """
 
     path: str
-    """Its names from the root, joined by ``/``."""
     role: str
-    """One of `ROLES`."""
     shape: tuple[int, ...]
     dtype: Any
 
@@ -39,8 +44,10 @@ def parameters(tree: Tree) -> list[Parameter]:
     - ``weight``: everything else.
 
     Raises:
-        TypeError: If an NNX Variable is no ``nnx.Param``, as the statistics of a BatchNorm are not.
+        TypeError: If the tree holds what is never trained: NNX Variables such as the statistics of a BatchNorm, or a
+            Linen collection such as ``batch_stats`` beside ``params``.
     """
+    _check_collections(tree)
     found = jax.tree_util.tree_leaves_with_path(tree)
     paths = [_names(tree, path) for path, _ in found]
     siblings: dict[tuple[str, ...], set[str]] = {}
@@ -63,7 +70,7 @@ def _names(tree: Tree, path: Sequence[Any]) -> tuple[tuple[str, ...], bool | Non
     names: list[str] = []
     for key in path:
         is_box = hasattr(node, "get_value") and _is_of_flax(type(node), "Variable")
-        if is_box and not _is_of_flax(type(node), "Param"):
+        if is_box and any(_is_of_flax(type(node), kind) for kind in _NOT_TRAINED):
             raise TypeError(
                 f"{'/'.join(names)} is an NNX {type(node).__name__}, not a parameter; pass the parameters only: "
                 "nnx.state(model, nnx.Param)"
@@ -76,6 +83,23 @@ def _names(tree: Tree, path: Sequence[Any]) -> tuple[tuple[str, ...], bool | Non
     if names and names[-1] == "value" and len(names) > 1 and isinstance(path[-1], jax.tree_util.GetAttrKey):
         names.pop()  # an NNX State flattens through its Variables, which are gone from the tree it came as
     return tuple(names), in_norm
+
+
+_NOT_TRAINED = ("BatchStat", "Cache", "Intermediate", "Perturbation", "RngState")
+"""The Variables of NNX that are no parameters; a user's own kind may be one, and is taken as one."""
+_COLLECTIONS = ("batch_stats", "cache", "intermediates", "losses", "perturbations", "spectral_stats")
+
+
+def _check_collections(tree: Tree) -> None:
+    """Linen's variables as a whole: training the running variances would let them decay."""
+    if not isinstance(tree, Mapping) or "params" not in tree:
+        return
+    others = [name for name in tree if name in _COLLECTIONS]
+    if others:
+        raise TypeError(
+            f"the tree holds {', '.join(map(repr, others))} beside 'params': of Linen's variables only "
+            "variables['params'] is trained; pass that"
+        )
 
 
 def _is_of_flax(kind: type, name: str) -> bool:

@@ -1,5 +1,6 @@
 """Arrays and numbers: what schedules and optimizers compute with. Knows jax and numpy only."""
 
+from jaxsched.numerics._abstract import takes_shapes as takes_shapes
 from jaxsched.numerics._cycle import cycle_at as cycle_at
 from jaxsched.numerics._cycle import floor_log as floor_log
 from jaxsched.numerics._cycle import passed as passed

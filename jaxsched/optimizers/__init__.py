@@ -16,6 +16,7 @@ from jaxsched.optimizers._monitor import group_norms as group_norms
 from jaxsched.optimizers._muon import muon as muon
 from jaxsched.optimizers._muon import musgd as musgd
 from jaxsched.optimizers._nadam import nadam as nadam
+from jaxsched.optimizers._override import override as override
 from jaxsched.optimizers._radam import radam as radam
 from jaxsched.optimizers._report import metric_state as metric_state
 from jaxsched.optimizers._report import report_metric as report_metric

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxsched.groups import JoinedTree, joined_like, separated
 from jaxsched.metric import internal as plateaus
-from jaxsched.optimizers._state import OptimizerState
+from jaxsched.optimizers._state import OptimizerState, states
 
 
 def carry_over(old_state: Any, new_state: Any) -> Any:
@@ -37,6 +38,11 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
         (1, Array([1., 1.], dtype=float32))
     """
 
+    if _count(new_state) != _count(old_state):
+        raise TypeError(
+            f"carry_over: old_state, a {type(old_state).__name__}, is not nested as new_state is; restore a checkpoint "
+            "with the structure of the state that was saved: checkpointer.restore(path, tx.init(params)) of orbax"
+        )
     old_state = separated(old_state)
 
     def one(new: Any, old: Any) -> Any:
@@ -45,6 +51,7 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
         return new._replace(
             count=old.count,
             bias_offset=old.bias_offset if new.slots.keys() & old.slots.keys() else -old.count,
+            overrides={name: _carried_override(row, old, new) for name, row in old.overrides.items()},
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
             slots={name: joined_like(tree, old.slots.get(name, tree)) for name, tree in new.slots.items()},
             plateau={
@@ -57,6 +64,17 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
         )
 
     return jax.tree.map(one, new_state, old_state, is_leaf=lambda x: isinstance(x, OptimizerState | JoinedTree))
+
+
+def _count(state: Any) -> int:
+    return len(states(state, OptimizerState))
+
+
+def _carried_override(row: Any, old: OptimizerState, new: OptimizerState) -> Any:
+    """By group; not set in a new one."""
+    known = sorted(old.groups)
+    order = np.asarray([known.index(group) if group in known else -1 for group in sorted(new.groups)], int)
+    return jax.tree.map(lambda x: jnp.where(order >= 0, x[order], jnp.nan), row)
 
 
 def _carried_plateau(old: Any, new: Any) -> Any:

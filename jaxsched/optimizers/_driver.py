@@ -17,10 +17,12 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxsched import groups as grouping
+from jaxsched.checks import short
 from jaxsched.metric import internal as plateaus
-from jaxsched.numerics import as_step, compute_dtype
+from jaxsched.numerics import as_step, compute_dtype, is_host_number, takes_shapes
 from jaxsched.optimizers._hyperparameters import Definition, Groups, Values
 from jaxsched.optimizers._norm import clip_by_norm
+from jaxsched.optimizers._override import overridden
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._values import evaluate, is_zero, values_of
@@ -87,6 +89,11 @@ def as_transformation(
         leaves, structure = _flatten(params)
         assigned = assignment(params)
         for leaf, path, group in zip(leaves, assigned.paths, assigned.groups, strict=True):
+            if not (hasattr(leaf, "dtype") or is_host_number(leaf)):
+                raise TypeError(
+                    f"{optimizer}: {path!r} is no array but {short(leaf)}; pass the arrays alone, of an Equinox module "
+                    "eqx.filter(model, eqx.is_inexact_array)"
+                )
             dtype = jnp.result_type(leaf)
             if group not in active:
                 continue
@@ -130,6 +137,14 @@ def as_transformation(
         slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
         numbers = evaluated(state.count if step is None else as_step(step), leaves, plateau)
+        own_options = options
+        if state.overrides:
+            _check_overrides(optimizer, rule, state, active)
+            numbers = overridden(numbers, state.overrides, len(active))
+            own_options = {
+                name: _options(rule, definition, {**values, **state.overrides}, fixed or {})
+                for name, values in active.items()
+            }
         assigned = assignment(params).groups
         if rule.max_norm is not None and numbers and numbers[rule.max_norm] is not None:
             trained = [i for i, group in enumerate(assigned) if group in active]
@@ -149,25 +164,24 @@ def as_transformation(
             if group not in active:
                 return jnp.zeros_like(leaves[i]), own
             return _update_array(
-                gradients[i], own, leaves[i], total, of_group[group], equation=rule.update, options=options[group]
+                gradients[i], own, leaves[i], total, of_group[group], equation=rule.update, options=own_options[group]
             )
 
         results = [one(i, group) for i, group in enumerate(assigned)]
         new_slots = {name: structure.unflatten([own[name] for _, own in results]) for name in slots}
         shared = {name: jnp.broadcast_to(per_step[name], (len(active),)) for name in rule.shared}
-        new_state = OptimizerState(count, state.groups, report(numbers), shared, new_slots, plateau, state.bias_offset)
+        new_state = OptimizerState(
+            count, state.groups, report(numbers), shared, new_slots, plateau, state.bias_offset, state.overrides
+        )
         return structure.unflatten([own for own, _ in results]), new_state
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(takes_shapes(init), update)
 
 
 def _check_state(optimizer: str, state: Any, groups: Values, slots: Mapping[str, SlotInit]) -> None:
     """That a state is of this optimizer: of other groups it would name the wrong ones, and without a slot not go on."""
     if not isinstance(state, OptimizerState):
-        raise TypeError(
-            f"{optimizer}: the state must be what init gave, got {type(state).__name__}; the order is "
-            "tx.update(gradients, opt_state, params)"
-        )
+        raise TypeError(f"{optimizer}: the state must be what init returned, got {_what_it_is(state)}")
     missing = [name for name in slots if name not in state.slots]
     if sorted(state.groups) != sorted(groups) or missing:
         raise ValueError(
@@ -175,6 +189,32 @@ def _check_state(optimizer: str, state: Any, groups: Values, slots: Mapping[str,
             f"{_listed(state.slots)}; here the groups are {_listed(groups)}, the slots {_listed(slots)}. "
             "To go on from it: js.carry_over(state, tx.init(params))"
         )
+    if any(jnp.shape(row) != (len(groups),) for row in jax.tree.leaves(state.hyperparams)):
+        raise ValueError(
+            f"{optimizer}: state.hyperparams was changed, but it only reports what the last update used; to set a "
+            "value from here on: js.optimizers.override(state, lr=...)"
+        )
+
+
+def _check_overrides(optimizer: str, rule: UpdateRule, state: OptimizerState, active: Mapping[str, Values]) -> None:
+    """That there is a slot for what was the number 0 when the optimizer was made, and was overridden since."""
+    for values in active.values():
+        missing = [name for name in rule.slots({**values, **state.overrides}) if name not in state.slots]
+        if missing:
+            raise ValueError(
+                f"{optimizer}: {' and '.join(state.overrides)} cannot be overridden, since the state has no slot "
+                f"{', '.join(map(repr, missing))}: make the optimizer with js.constant(0.0) in place of the number 0"
+            )
+
+
+def _what_it_is(state: Any) -> str:
+    kind = type(state).__name__
+    if isinstance(state, Mapping):
+        return (
+            f"{kind}: restore a checkpoint with the structure of the state, such as checkpointer.restore(path, "
+            "tx.init(params)) of orbax"
+        )
+    return f"{kind}; the order is tx.update(gradients, opt_state, params)"
 
 
 def _listed(names: Mapping[str, Any]) -> str:
@@ -195,7 +235,7 @@ class _Assignment:
 
     def __call__(self, params: Any) -> grouping.Grouped:
         leaves, structure = _flatten(params)
-        key = (structure, tuple(jnp.shape(leaf) for leaf in leaves))
+        key = (structure, tuple(getattr(leaf, "shape", ()) for leaf in leaves))
         if key not in self.found:
             self.found[key] = grouping.grouped(params, self.rules)
         return self.found[key]

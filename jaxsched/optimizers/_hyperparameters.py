@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jaxsched.checks import Check, check_of, did_you_mean, short
 from jaxsched.numerics import is_host_number
-from jaxsched.schedules import Schedule, Value, value_at
+from jaxsched.schedules import Schedule, Value
 
 Groups = Mapping[str, Mapping[str, Any] | None]
 """For a group's name the hyperparameters it overrides, or None to freeze it."""
@@ -25,16 +25,6 @@ Values = dict[str, Any]
 
 
 # Annotations: the range of a number, as torch asks it, is known on the host; a schedule's values are not looked at.
-
-
-def _number_at_step_0(name: str, value: Any) -> Any:
-    """What is no function of the step, such as an uncalled scheduler of a port, is found when it is given."""
-    if isinstance(value, Schedule) and value.name == "from_function":
-        try:
-            value_at(value, 0)
-        except TypeError as error:
-            raise TypeError(f"{name}: {error}") from None
-    return value
 
 
 def _within(allowed: Callable[[float], bool], words: str) -> Check:
@@ -64,7 +54,7 @@ def _whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     raise ValueError(f"{name} must be a whole number {allowed}, got {short(value)}")
 
 
-Hyperparameter = Annotated[Value, _number_at_step_0]
+Hyperparameter = Value
 """A number or a schedule: ours, or any function of the step."""
 NonNegative = Annotated[Hyperparameter, _within(lambda value: value >= 0, ">= 0")]
 NonNegativeNumber = Annotated[NonNegative, _no_schedule]
@@ -223,5 +213,5 @@ def _unchecked(name: str, value: Any) -> Any:
 def _holds_value(hint: Any) -> bool:
     """Whether an annotation is a `Hyperparameter`, or a tuple or an optional one."""
     if typing.get_origin(hint) is Annotated:
-        return _number_at_step_0 in hint.__metadata__
+        return set(Value.__metadata__) <= set(hint.__metadata__)  # type: ignore[attr-defined]
     return any(map(_holds_value, typing.get_args(hint)))

@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from jaxsched.groups import JoinedTree
-from jaxsched.numerics import as_step, replicate, reshard_like
+from jaxsched.numerics import as_step, replicate, reshard_like, takes_shapes
 from jaxsched.optimizers._hyperparameters import NonNegative, PositiveCount
 from jaxsched.optimizers._optimizer import checked_arguments
 from jaxsched.optimizers._state import OptimizerState
@@ -166,7 +166,7 @@ def lbfgs(
         new_state = state._replace(count=count, hyperparams={"lr": rate[None]}, slots=carry.memory._asdict())
         return _like(params, carry.at - start), new_state
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(takes_shapes(init), update)
 
 
 class _Memory(NamedTuple):

@@ -9,12 +9,11 @@ from jaxsched.numerics import EmaWeights, ema_step
 
 
 def second_moment(average: jax.Array, gradient: jax.Array, beta: EmaWeights) -> jax.Array:
-    """``beta * average + (1 - beta) * gradient**2``.
+    """``beta * average + (1 - beta) * gradient**2``, as far as float32 reaches.
 
-    The square of a gradient of 1.9e19 is infinite in float32. The average then stays infinite, and the parameter stays
-    where it is, as in torch: the form of `ema_step`, which is closer where a deviation is computed of it, would be
-    ``inf - inf``, NaN, at the next update.
+    The form of `ema_step` is the closer one where a deviation is computed of the average. But the square of a gradient
+    of 1.9e19 is infinite, and with it ``inf - inf``, NaN, would be all that follows. Torch's form, which scales before
+    it squares, stays finite some way further, and then infinite: the parameter stays where it is.
     """
-    square = jnp.square(gradient)
-    after = ema_step(average, square, beta)
-    return jnp.where(jnp.isnan(after), beta.old * average + beta.new * square, after)
+    after = ema_step(average, jnp.square(gradient), beta)
+    return jnp.where(jnp.isfinite(after), after, beta.old * average + beta.new * gradient * gradient)

@@ -12,7 +12,7 @@ from jaxsched.checks import short
 from jaxsched.groups import reboxed, unboxed
 from jaxsched.metric.internal import FOLLOWERS, State, States
 from jaxsched.numerics import real
-from jaxsched.optimizers._state import OptimizerState, states
+from jaxsched.optimizers._state import OptimizerState, merged, states
 
 
 def report_metric(opt_state: Any, metric: ArrayLike) -> Any:
@@ -77,6 +77,9 @@ def metric_state(opt_state: Any) -> dict[str, dict[str, State]]:
     Args:
         opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`.
 
+    Raises:
+        ValueError: If two optimizers have a group of the same name in which something follows a metric.
+
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> state = js.sgd(lr=js.plateau(0.1)).init({"kernel": jnp.ones(2)})
@@ -84,8 +87,5 @@ def metric_state(opt_state: Any) -> dict[str, dict[str, State]]:
         1
     """
 
-    found: dict[str, dict[str, State]] = {}
-    for state in states(opt_state, OptimizerState):
-        for group, by_name in state.plateau.items():
-            found.setdefault(group, {}).update({name: unboxed(value) for name, value in by_name.items()})
-    return found
+    found = states(opt_state, OptimizerState)
+    return merged("metric_state", [{group: unboxed(own) for group, own in state.plateau.items()} for state in found])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,24 +12,31 @@ from jaxsched.metric import internal as plateaus
 
 
 class OptimizerState(NamedTuple):
-    """The state of an optimizer of jaxsched. The paths of ``slots`` do not depend on the groups."""
+    """The state of an optimizer of jaxsched. The paths of ``slots`` do not depend on the groups.
+
+    Attributes:
+        count: Updates done; int32 [], saturating at 2**31 - 1. Schedules are evaluated at it, unless ``update`` is
+            given a ``step``, as by `accumulate`.
+        groups: The names of the groups, frozen ones left out, each with (). What is kept by group is in the order of
+            their sorted names.
+        hyperparams: By name, what the last update used (before the first: what it will use), for each group; float32
+            [groups]. Only a report, which `hyperparams` reads: to set a value see `override`.
+        shared: By name, what the optimizer keeps for each group; float32 [groups].
+        slots: By name, a tree like the parameters; float32 (float64 for float64 parameters).
+        plateau: By group and name, the state of those hyperparameters that follow a metric.
+        bias_offset: Added to ``count`` for bias corrections only; int32 []. Positive where the state was taken over
+            from another run, negative where the slots are younger than the count.
+        overrides: By name, what `override` set; float32 [groups], NaN where the schedule is in force.
+    """
 
     count: jax.Array  # type: ignore[assignment]
-    """Updates done; int32 [], saturating."""
     groups: dict[str, tuple[()]]
-    """The names of the groups, frozen ones left out. What is kept by group is in the order of their sorted names."""
     hyperparams: dict[str, Any]
-    """By name, what the last update used (before the first: what it will use), for each group; float32 [groups]. Only a
-    report: nothing reads it but `hyperparams`."""
     shared: dict[str, jax.Array]
-    """By name, what the optimizer keeps for each group; float32 [groups]."""
     slots: dict[str, Any]
-    """By name, a tree like the parameters; float32 (float64 for float64 parameters)."""
     plateau: dict[str, dict[str, plateaus.State]]
-    """By group and name, for those hyperparameters that are driven by a metric."""
     bias_offset: jax.Array
-    """Updates done before the first of these, where the state was taken over from another run; int32 []. Bias
-    corrections count them, schedules do not. Negative where the slots are younger than the count."""
+    overrides: dict[str, Any] = {}  # noqa: RUF012  never changed: a state is a value
 
 
 def states(tree: Any, kind: type) -> list[Any]:
@@ -60,18 +68,35 @@ def hyperparams(opt_state: Any) -> dict[str, dict[str, Any]]:
     found = states(opt_state, OptimizerState)
     if not found:
         raise ValueError(f"hyperparams: there is no optimizer state of jaxsched in {type(opt_state).__name__}")
-    merged: dict[str, dict[str, Any]] = {}
-    for state in found:
-        for i, group in enumerate(sorted(state.groups)):
-            if group in merged:
+    return merged("hyperparams", [_read(state) for state in found])
+
+
+def merged(what: str, by_group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several optimizers say of their groups, as one dict.
+
+    Raises:
+        ValueError: If two have a group of the same name.
+    """
+    found: dict[str, Any] = {}
+    for own in by_group:
+        for group, value in own.items():
+            if group in found:
                 raise ValueError(
-                    f"hyperparams: two optimizers have a group named {group!r}; ask for each of their states by itself"
+                    f"{what}: two optimizers have a group named {group!r}; ask for the state of one, such as "
+                    f"js.{what}(opt_state[0])"
                 )
-            merged[group] = {name: _entry(row, i) for name, row in state.hyperparams.items()}
-    return merged
+            found[group] = value
+    return found
+
+
+def _read(state: OptimizerState) -> dict[str, Any]:
+    return {
+        group: {name: _entry(row, i) for name, row in state.hyperparams.items()}
+        for i, group in enumerate(sorted(state.groups))
+    }
 
 
 def _entry(row: Any, i: int) -> Any:
     if isinstance(row, tuple | list):
         return tuple(_entry(item, i) for item in row)
-    return row if row is None else unboxed(row)[..., i]
+    return row if row is None else jax.lax.index_in_dim(unboxed(row), i, -1, keepdims=False)  # no index to transfer

@@ -10,6 +10,7 @@ from jaxsched.transforms._ema import ema_params as ema_params
 from jaxsched.transforms._ema import ema_update as ema_update
 from jaxsched.transforms._ema_decay import power_ramp as power_ramp
 from jaxsched.transforms._ema_decay import ratio_ramp as ratio_ramp
+from jaxsched.transforms._finite import SkipState as SkipState
 from jaxsched.transforms._finite import nonfinite_count as nonfinite_count
 from jaxsched.transforms._finite import skip_nonfinite as skip_nonfinite
 from jaxsched.transforms._flatten import FlatGroups as FlatGroups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -11,28 +12,31 @@ from jax.typing import ArrayLike
 
 from jaxsched.checks import WholeLength
 from jaxsched.groups import unboxed
-from jaxsched.numerics import as_step, compute_dtype
+from jaxsched.numerics import as_step, compute_dtype, reshard_like, takes_shapes
 from jaxsched.optimizers.internal import AtLeastOne, checked_arguments, states
 from jaxsched.schedules import value_at
 from jaxsched.transforms._flatten import check_form, flattened, unflattened
 
 
 class AccumulateState(NamedTuple):
-    """The state of `accumulate`."""
+    """The state of `accumulate`.
 
-    step: jax.Array
-    """Batches seen; int32 []."""
-    last: jax.Array
-    """The step of the last update, -1 before the first; int32 []."""
+    Attributes:
+        count: Batches seen, the step of the next one; int32 [], saturating at 2**31 - 1.
+        waited: Batches since the last update; int32 [].
+        gathered: Batches that wait in ``gradients``; int32 [].
+        applied: Whether the last call ended in an update; bool [].
+        gradients: The sum of the gathered gradients, left over where ``gathered`` is 0; a tree like the parameters, in
+            float32 for half precision.
+        inner: The state of what is wrapped.
+    """
+
+    count: jax.Array  # type: ignore[assignment]
+    waited: jax.Array
     gathered: jax.Array
-    """Batches that wait in ``gradients``; int32 []."""
     applied: jax.Array
-    """Whether the last call ended in an update; bool []."""
     gradients: Any
-    """The sum of the gathered gradients, left over where ``gathered`` is 0; a tree like the parameters, in float32 for
-    half precision."""
     inner: Any
-    """The state of what is wrapped."""
 
 
 @checked_arguments
@@ -46,9 +50,9 @@ def accumulate(
 ) -> optax.GradientTransformationExtraArgs:
     """Gather the gradients of several batches, then update once; schedules go on counting batches.
 
-    At each step the gradient is added. An update is due when ``step - last >= every``, ``last`` being the step of the
-    last update (-1 at first). Other steps return updates of zero, in the dtype of the parameters as all are. The
-    wrapped transformation receives the step, so that its schedules count batches and not updates.
+    At each step the gradient is added. An update is due when ``every`` batches have come since the last one. Other
+    steps return updates of zero, in the dtype of the parameters as all are. The wrapped transformation receives the
+    step, so that its schedules count batches and not updates.
 
     Args:
         inner: What to apply when an update is due.
@@ -83,8 +87,8 @@ def accumulate(
 
     def init(params: Any) -> AccumulateState:
         return AccumulateState(  # no array twice, so that the state can be donated
-            step=jnp.zeros((), jnp.int32),
-            last=jnp.full((), -1, jnp.int32),
+            count=jnp.zeros((), jnp.int32),
+            waited=jnp.zeros((), jnp.int32),
             gathered=jnp.zeros((), jnp.int32),
             applied=jnp.zeros((), bool),
             gradients=jax.tree.map(
@@ -96,7 +100,7 @@ def accumulate(
     def update(
         updates: Any, state: Any, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
     ) -> tuple[Any, AccumulateState]:
-        at = state.step if step is None else as_step(step)
+        at = state.count if step is None else as_step(step)
         keep = state.gathered > 0
         if steps_per_epoch is not None:
             keep &= at % steps_per_epoch != 0
@@ -105,11 +109,14 @@ def accumulate(
         kinds = jax.eval_shape(lambda: flattened(inner, like, like))
         updates = flattened(inner, updates, like)
         check_form(state.gradients, updates)
-        gradients = jax.tree.map(lambda total, g: jnp.where(keep, total, 0) + g, state.gradients, updates)
+        gradients = jax.tree.map(functools.partial(_added, keep), state.gradients, updates)
+        # Not a difference of steps: these end at 2**31 - 1, and no further update would be due.
+        waited = state.waited + (at - state.count) + 1
         wanted = value_at(every, at)
-        due = at % jnp.ceil(wanted).astype(jnp.int32) == 0 if at_multiples else at - state.last >= wanted
+        at_multiple = at % jnp.ceil(wanted).astype(jnp.int32) == 0
+        due = at_multiple if at_multiples else waited.astype(wanted.dtype) >= wanted
 
-        # The sum only goes in: out of a conditional it would be copied. The next step begins it anew.
+        # Returning the sum from the conditional would copy it, so it only goes in. The next step begins it anew.
         def apply(gradients: Any, inner_state: Any) -> Any:
             if mean:
                 gradients = jax.tree.map(lambda g: g / gathered.astype(g.dtype), gradients)
@@ -118,19 +125,25 @@ def accumulate(
 
         def wait(gradients: Any, inner_state: Any) -> Any:
             del gradients
-            return jax.tree.map(lambda x, kind: jnp.zeros_like(x, kind.dtype), updates, kinds), inner_state
+            return jax.tree.map(lambda kind: jnp.zeros_like(kind, kind.dtype), kinds), inner_state
 
         new, inner_state = jax.lax.cond(due, apply, wait, gradients, state.inner)
         return unflattened(inner, new, like), AccumulateState(
-            step=jnp.asarray(optax.safe_increment(at)),
-            last=jnp.where(due, at, state.last),
+            count=jnp.asarray(optax.safe_increment(at)),
+            waited=jnp.where(due, 0, waited),
             gathered=jnp.where(due, 0, gathered),
             applied=due,
             gradients=gradients,
             inner=inner_state,
         )
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(takes_shapes(init), update)
+
+
+def _added(keep: jax.Array, total: jax.Array, gradient: Any) -> jax.Array:
+    if jnp.result_type(gradient) == jax.dtypes.float0:  # of an integer, which is frozen
+        return total
+    return jnp.where(keep, total, 0) + reshard_like(jnp.asarray(gradient).astype(total.dtype), total)
 
 
 def did_update(opt_state: Any) -> jax.Array:

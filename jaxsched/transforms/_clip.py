@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxsched.numerics import as_step
+from jaxsched.numerics import as_step, takes_shapes
 from jaxsched.optimizers.internal import Positive, checked_arguments, clip_by_norm
 from jaxsched.schedules import value_at
 
@@ -49,4 +49,4 @@ def clip_norm(max_norm: Positive) -> optax.GradientTransformationExtraArgs:
         clipped = clip_by_norm(updates, limit, epsilon=1e-6)
         return clipped, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(takes_shapes(init), update)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import separated, unboxed
-from jaxsched.numerics import EmaWeights, compute_dtype, one_minus
+from jaxsched.numerics import EmaWeights, compute_dtype, one_minus, takes_shapes
 from jaxsched.optimizers import OptimizerState
 from jaxsched.optimizers.internal import Fraction, checked_arguments, states
 from jaxsched.schedules import value_at
@@ -65,7 +65,7 @@ def ema(decay: Fraction) -> optax.GradientTransformationExtraArgs:
         average = _average(state.average, optax.apply_updates(params, updates), shares)
         return updates, EmaState(jnp.asarray(optax.safe_increment(state.count)), shares, average)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(takes_shapes(init), update)
 
 
 def _moves(value: Any) -> bool:

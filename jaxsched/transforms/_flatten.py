@@ -17,7 +17,7 @@ import optax
 
 from jaxsched import groups as grouping
 from jaxsched.groups import Grouped, JoinedTree
-from jaxsched.numerics import replicate, reshard_like
+from jaxsched.numerics import replicate, reshard_like, takes_shapes
 from jaxsched.optimizers.internal import states
 
 MULTIPLE = 1024
@@ -237,7 +237,7 @@ def flatten_groups(
         new, state = wrapped.update(gradients, state, flat, **extra)
         return new if gradients is updates else unflattened(made, new, like), state
 
-    made = Flattening.of(init, update, layout_of)
+    made = Flattening.of(takes_shapes(init), update, layout_of)
     return made
 
 

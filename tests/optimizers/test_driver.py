@@ -275,5 +275,5 @@ def test_a_state_of_another_optimizer_is_refused(other):
 
 def test_what_is_no_state_is_refused():
     for wrong in (PARAMS, optax.sgd(0.1).init(PARAMS)):
-        with pytest.raises(TypeError, match="the state must be what init gave"):
+        with pytest.raises(TypeError, match="the state must be what init returned"):
             step(js.sgd(lr=0.1), wrong)

@@ -236,7 +236,7 @@ def test_non_finite_gradients_are_skipped_and_counted():
     chex.assert_trees_all_close(seen[-1][2], clean[-1][2], rtol=1e-6)
     assert int(js.transforms.nonfinite_count(state)) == 2
     assert int(js.hyperparams(state) is not None)
-    chex.assert_trees_all_close(state[0].inner_state.slots, clean_state.slots, rtol=1e-6)
+    chex.assert_trees_all_close(state[0].inner.slots, clean_state.slots, rtol=1e-6)
     with pytest.raises(ValueError, match="no skip_nonfinite"):
         js.transforms.nonfinite_count(clean_state)
 
