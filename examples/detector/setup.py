@@ -105,7 +105,7 @@ def set_up(options: Options) -> Run:
     steps_per_epoch = len(train) // options.batch_size
     notes = [*train.notes, *(f"validation: {note}" for note in val.notes), *left_out(hyp)]
     if shared := in_both(train, val):
-        notes.append(f"{shared} images are in training and in validation, which makes the mAP look better than it is")
+        notes.append(f"images both in training and in validation: {shared}; the mAP looks better than it is")
     if not any(map(len, val.classes)):
         notes.append("no validation image has a box: every mAP will be 0, and no checkpoint better than another")
 

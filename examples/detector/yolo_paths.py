@@ -66,14 +66,14 @@ def split_images(file: Path, content: dict[str, Any], split: str) -> tuple[list[
     for place in places:
         found = list(find_images(place)) if place.is_dir() else listed_images(place, base)
         others = sum(image.suffix.lower() not in ENDINGS for image in found)
-        notes += [f"{place}: {others} lines do not name an image and are left out"] if others else []
+        notes += [f"{place}: lines left out that name no image: {others}"] if others else []
         images += [image for image in found if image.suffix.lower() in ENDINGS]
     if not images:
         raise ValueError(
             f"{file}: {split} is {shown(content.get(split))}, which holds no images ({' '.join(ENDINGS)})."
         )
     twice = len(images) - len(set(images))
-    notes += [f"{split}: {twice} images are given twice, and count twice"] if twice else []
+    notes += [f"{split}: images given twice, which count twice: {twice}"] if twice else []
     return sorted(images, key=str), notes
 
 

@@ -101,13 +101,13 @@ def test_a_text_file_lists_images(folder, monkeypatch, lines, cwd):
         monkeypatch.chdir(folder)
     images, notes = read(folder, f"train: {place / 'some.txt'}")
     assert images == ["flat/f.png", "images/train/b.jpg"]
-    assert notes == [f"{place / 'some.txt'}: 1 lines do not name an image and are left out"]
+    assert notes == [f"{place / 'some.txt'}: lines left out that name no image: 1"]
 
 
 def test_images_that_are_given_twice_count_twice(folder):
     images, notes = read(folder, "train: [images/train, images]")
     assert images == sorted(TRAIN * 2 + ["images/val/d.png"])
-    assert notes == ["train: 2 images are given twice, and count twice"]
+    assert notes == ["train: images given twice, which count twice: 2"]
 
 
 @pytest.mark.parametrize(
