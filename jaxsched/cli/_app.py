@@ -143,6 +143,28 @@ def plot(
 
 @app.command()
 @options_for_given
+def report(
+    files: Files,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The page, .html; beside you, named like the file, where left out."),
+    ] = None,
+    *,
+    given: Given,
+) -> None:
+    """Write a page that opens offline: curves to zoom into, findings, and what show prints."""
+    with _errors():
+        from jaxsched.report import page  # here: Bokeh takes a second to import
+
+        given = dataclasses.replace(given, lenient=len(files) > 1)
+        named = {name: read([path], given) for name, path in zip(_short_names(files), files, strict=True)}
+        target = out or Path(f"{Path(files[0]).stem.strip('-') or 'recipe'}.html")
+        page(named if len(named) > 1 else next(iter(named.values())), path=target)
+    typer.echo(target)
+
+
+@app.command()
+@options_for_given
 def diff(
     a: Annotated[str, typer.Argument(metavar="FILE", help="A file with a recipe.", show_default=False)],
     b: Annotated[str, typer.Argument(metavar="FILE", help="Another.", show_default=False)],

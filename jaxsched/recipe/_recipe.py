@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import optax
 
 from jaxsched import groups as grouping
 from jaxsched import optimizers, transforms
-from jaxsched.checks import did_you_mean, short
+from jaxsched.checks import did_you_mean, positive, short
 from jaxsched.numerics import MAX_STEP, FieldKey
 from jaxsched.optimizers.internal import Definition, definition_of
 from jaxsched.recipe._json import from_json, to_json
@@ -29,6 +30,7 @@ class Accumulation:
         every: Batches to an update: a number or a schedule.
         mean: Whether the gradients are averaged rather than summed.
         drop_at_epoch_end: Whether what is gathered at the end of an epoch is dropped.
+        at_multiples: Whether an update is due at each multiple of ``every``; else so many batches after the last one.
     """
 
     every: Value
@@ -115,6 +117,7 @@ class Recipe:
             object.__setattr__(self, name, _as_value(name, getattr(self, name)))
         object.__setattr__(self, "_options", _Options.of(self))
         self.by_group()  # which checks the hyperparameters
+        self._around()
 
     def build(self, *, flatten: bool = False) -> optax.GradientTransformationExtraArgs:
         """The optax transformation: clip, optimize, average, all inside the accumulation.
@@ -128,31 +131,36 @@ class Recipe:
         Raises:
             ValueError: If a hyperparameter is not known or out of its range.
         """
-        chain: list[optax.GradientTransformation] = []
+        before, after, accumulate = self._around()
         frozen = [group for group, overrides in self.groups.items() if overrides is None]
         if frozen:  # as parameters without a gradient: they have no part in the norm that is clipped
-            chain.append(optax.masked(optax.set_to_zero(), grouping.mask(*frozen, rules=self.rules)))
-        if self.clip_value is not None:
-            chain.append(optax.clip(self.clip_value))
-        if self.clip_norm is not None:
-            chain.append(transforms.clip_norm(self.clip_norm))
+            before = [optax.masked(optax.set_to_zero(), grouping.mask(*frozen, rules=self.rules)), *before]
         make = getattr(optimizers, self.optimizer)
-        chain.append(make(**self.hyperparameters, groups=self.groups, rules=self.rules))
-        if self.ema is not None:
-            chain.append(transforms.ema(self.ema))
-        tx = optax.chain(*chain)
-        if flatten:
-            tx = transforms.flatten_groups(tx, self.rules)
-        if self.accumulate is None:
-            return tx
-        drop = self.steps_per_epoch if self.accumulate.drop_at_epoch_end else None
-        return transforms.accumulate(
-            tx,
-            self.accumulate.every,
-            mean=self.accumulate.mean,
-            steps_per_epoch=drop,
-            at_multiples=self.accumulate.at_multiples,
-        )
+        tx = optax.chain(*before, make(**self.hyperparameters, groups=self.groups, rules=self.rules), *after)
+        return accumulate(transforms.flatten_groups(tx, self.rules) if flatten else tx)
+
+    def _around(self) -> tuple[list[Any], list[Any], Callable[[Any], optax.GradientTransformationExtraArgs]]:
+        """What stands before the optimizer, after it and around all; making these checks their numbers."""
+        try:
+            before: list[Any] = [] if self.clip_value is None else [optax.clip(positive("clip_value", self.clip_value))]
+            before += [] if self.clip_norm is None else [transforms.clip_norm(self.clip_norm)]
+            after = [] if self.ema is None else [transforms.ema(self.ema)]
+            own = self.accumulate
+            if own is None:
+                return before, after, lambda tx: tx
+            if own.drop_at_epoch_end and self.steps_per_epoch is None:
+                raise ValueError("accumulate: drop_at_epoch_end needs steps_per_epoch")
+            around = functools.partial(
+                transforms.accumulate,
+                every=own.every,
+                mean=own.mean,
+                steps_per_epoch=self.steps_per_epoch if own.drop_at_epoch_end else None,
+                at_multiples=own.at_multiples,
+            )
+            around(optax.identity())
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"Recipe: {error}") from None
+        return before, after, around
 
     def by_group(self) -> dict[str, dict[str, Any] | None]:
         """For each group all its hyperparameters, defaults included; None where it is frozen."""

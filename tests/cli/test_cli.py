@@ -294,3 +294,9 @@ def test_an_argument_is_of_one_type_in_all_ports_and_documented():
         for name, option in kind.options.items():
             assert types.setdefault(name, option.type) is option.type, (kind.name, name)
             assert option.help.endswith("."), (kind.name, name)
+
+
+def test_a_page_is_written(file, tmp_path):
+    path, options = file("yolov5")
+    assert run("report", path, *options, "-o", tmp_path / "page.html").strip() == str(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import math
 import sys
 import time
 
@@ -40,7 +39,7 @@ RECIPES = {
     "metric": with_lr(js.warmup(js.plateau(0.1, patience=3, maximize=True), 10)),
     "metric, up too": with_lr(js.metric.greedy(0.1, patience=3, window=5)),
     "frozen": with_lr(0.1, groups={"norm": None, "bias": {"lr": 0.2}}),
-    "no limit": with_lr(0.1, clip_norm=math.inf, clip_value=2.0),
+    "limits": with_lr(0.1, clip_norm=1e30, clip_value=2.0),
     "accumulate": with_lr(0.1, accumulate=js.Accumulation(js.piecewise([1, 2], at=[5]), mean=True), ema=0.99),
     "rules": with_lr(
         0.1,
