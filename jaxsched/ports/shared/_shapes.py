@@ -31,7 +31,7 @@ def shifted(step: jax.Array, schedule: Value, by: Number) -> jax.Array:
 
 @schedule(
     moments=lambda a, run: [Mark(a.number("after"), "end", "hold begins")],
-    clock=lambda a, clock: {"schedule": clock.within(0.0, a.number("after"))},
+    clock=lambda a, clock: {"schedule": clock.within(0.0, a.number("after") + 1)},
 )
 def held(step: jax.Array, schedule: Value, after: Step) -> jax.Array:
     """``schedule(min(step, after))``: what it is at ``after`` stays."""

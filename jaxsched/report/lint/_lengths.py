@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Iterator
 
 from jaxsched.checks import Role, argument_roles
-from jaxsched.metric.internal import FOLLOWERS
+from jaxsched.metric.internal import FOLLOWERS, definitions
 from jaxsched.report._sample import Sample
 from jaxsched.report._table import epochs, short
 from jaxsched.report.lint._finding import Finding
 from jaxsched.schedules import Moment, Schedule
 from jaxsched.schedules.internal import number, numbers, parts
 
+MANY_MILESTONES = 10
+"""Stairs with more milestones than this may well begin during warm-up."""
 TINY_WARMUP = 10
 """Steps; a warm-up this short in a much longer epoch was probably meant in epochs."""
 
@@ -65,6 +67,39 @@ def milestone_past_end(seen: Sample) -> Iterator[Finding]:
                 "Move it before the end, train for longer, or take it out.",
                 (group,),
             )
+
+
+def milestone_in_warmup(seen: Sample) -> Iterator[Finding]:
+    for group, by_name in seen.moments.items():
+        warm = _warmup_end(seen, group)
+        found = [m for m in by_name.get("lr", []) if m.kind == "milestone" and m.happens]
+        early = [m for m in found if 0 < m.step < warm]
+        if early and len(found) <= MANY_MILESTONES:
+            yield Finding(
+                "milestone-in-warmup",
+                "warning",
+                f"lr: the milestone at {_at(seen, early[0].step)} is in the warm-up, which ends at {_at(seen, warm)}",
+                "Move the milestone after the warm-up, or shorten the warm-up.",
+                (group,),
+            )
+
+
+def peak_never_reached(seen: Sample) -> Iterator[Finding]:
+    """A warm-up that lasts beyond the middle of the decay within it, whose clock goes on."""
+    for group, name, moment in _moments(seen):
+        begun, end, warm = moment.clock.step(0), moment.step, _warmup_end(seen, group)
+        leaf = not any(isinstance(value, Schedule) for value in moment.part.arguments.values())
+        if name == "lr" and moment.kind == "end" and leaf and moment.happens and begun < warm < min(end, seen.length):
+            share = (warm - begun) / (end - begun)
+            if share > 0.5:
+                yield Finding(
+                    "peak-never-reached",
+                    "warning",
+                    f"lr: {share:.0%} of {moment.part.name} are over when the warm-up ends, at "
+                    f"{_at(seen, warm)}: the highest lr is {short(float(seen.values[group]['lr'].max()))}",
+                    "Shorten the warm-up, or delay the decay by it: js.sequential or js.schedules.delayed.",
+                    (group,),
+                )
 
 
 def units(seen: Sample) -> Iterator[Finding]:
@@ -182,6 +217,22 @@ def floor_above_lr(seen: Sample) -> Iterator[Finding]:
                 )
 
 
+def plateau_floor(seen: Sample) -> Iterator[Finding]:
+    for group, values in seen.groups.items():
+        for part in definitions({"lr": (values or {}).get("lr")}).values():
+            base, floor = _with_role(part, Role.PEAK), _with_role(part, Role.FLOOR)
+            last = float(seen.values[group]["lr"][-1])
+            if base and floor and abs(last - base) > 1e-5 * base:
+                yield Finding(
+                    "plateau-floor",
+                    "remark",
+                    f"lr: the floor of {part.name}, {short(floor)}, is that of its own value, {short(base)} at first; "
+                    f"the lr, of which other schedules are a part, may fall below it (the last is {short(last)})",
+                    "If the floor is meant for the lr, bound it: js.schedules.maximum(schedule, floor).",
+                    (group,),
+                )
+
+
 def plateau_patience(seen: Sample) -> Iterator[Finding]:
     per_epoch = seen.recipe.steps_per_epoch
     if seen.recipe.steps is None or not per_epoch:
@@ -208,12 +259,15 @@ RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {
     "momentum-warmup-too-long": warmup_too_long,
     "milestone-past-end": milestone_past_end,
     "milestone-never-reached": milestone_past_end,
+    "milestone-in-warmup": milestone_in_warmup,
+    "peak-never-reached": peak_never_reached,
     "epochs-as-steps": units,
     "steps-as-epochs": units,
     "length-mismatch": length_mismatch,
     "counts-updates": length_mismatch,
     "restart-cut": restart_cut,
     "floor-above-lr": floor_above_lr,
+    "plateau-floor": plateau_floor,
     "plateau-patience": plateau_patience,
 }
 
@@ -225,6 +279,12 @@ def _moments(seen: Sample) -> Iterator[tuple[str, str, Moment]]:
         for name, found in by_name.items():
             for moment in found:
                 yield group, name, moment
+
+
+def _warmup_end(seen: Sample, group: str) -> int:
+    """The step at which the warm-up of lr ends, or 0."""
+    found = seen.moments[group].get("lr", [])
+    return max((m.step for m in found if m.kind == "warm-up" and m.happens), default=0)
 
 
 def _lengths(moment: Moment) -> list[float]:

@@ -16,6 +16,8 @@ from jaxsched.schedules import Schedule
 from jaxsched.schedules.internal import number, parts
 
 LARGEST_JUMP = 10.0
+LARGEST_START = 100.0
+"""Times the later lr; YOLOv5 warms biases up from 10 times it."""
 
 
 def negative_lr(seen: Sample) -> Iterator[Finding]:
@@ -90,6 +92,22 @@ def rising_at_end(seen: Sample) -> Iterator[Finding]:
             )
 
 
+def warmup_from_above(seen: Sample) -> Iterator[Finding]:
+    for group, lr in _rates(seen):
+        ends = [m.step for m in seen.moments[group]["lr"] if m.kind == "warm-up" and m.happens]
+        if not ends or max(ends) >= seen.length:
+            continue
+        later = float(lr[seen.steps >= max(ends)].max())
+        if 0 < later * LARGEST_START < lr[0]:
+            yield Finding(
+                "warmup-from-above",
+                "warning",
+                f"lr warms up from {short(float(lr[0]))} down to {short(later)}, {lr[0] / later:.3g} times lower",
+                "Start the warm-up of this group at, or below, its learning rate.",
+                (group,),
+            )
+
+
 def jump(seen: Sample) -> Iterator[Finding]:
     for group, lr in _rates(seen):
         for moment in seen.moments[group]["lr"]:
@@ -147,6 +165,7 @@ RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {
     "negative-lr": negative_lr,
     "zero-lr": zero_lr,
     "rising-at-end": rising_at_end,
+    "warmup-from-above": warmup_from_above,
     "jump": jump,
     "never-decays": never_decays,
 }

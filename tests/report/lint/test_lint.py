@@ -49,6 +49,14 @@ CASES = {
         run(js.sequential([js.multi_step(0.1, at=(4000, 7000)), 0.01], at=[6000])), "warning", "step 7000 (epoch 7)",
         run(js.sequential([js.multi_step(0.1, at=(4000, 5000)), 0.01], at=[6000])),
     ),
+    "milestone-in-warmup": (
+        run(js.warmup(js.multi_step(0.1, at=(900, 8000)), 1000)), "warning", "step 900",
+        run(js.warmup(js.multi_step(0.1, at=(1000, 8000)), 1000)),
+    ),
+    "peak-never-reached": (
+        run(js.warmup(js.cosine(0.1, 12_000), 9000)), "warning", "75% of cosine are over",
+        run(js.sequential([js.linear(0.0, 0.1, 9000), js.cosine(0.1, 3000)], at=[9000])),
+    ),
     "epochs-as-steps": (
         run(js.multi_step(0.1, at=(8, 11))), "warning", "(8, 11) steps, of 12000 in 12 epochs",
         run(js.multi_step(0.1, at=(8000, 11_000))),
@@ -73,6 +81,10 @@ CASES = {
         run(js.cosine(1e-4, 12_000, floor=1e-3)), "warning", "from 0.0001 up to its floor of 0.001",
         run(js.cosine(1e-2, 12_000, floor=1e-3)),
     ),
+    "plateau-floor": (
+        run(js.cosine(1.0, 12_000, floor=0.1) * js.plateau(0.1, floor=0.05)), "remark", "the last is 0.01",
+        run(js.warmup(js.plateau(0.1, floor=0.05), 500)),
+    ),
     "plateau-patience": (
         run(js.plateau(0.1, patience=12)), "warning", "tolerates 12 bad reports",
         run(js.plateau(0.1, patience=3)),
@@ -88,6 +100,10 @@ CASES = {
     "rising-at-end": (
         run(js.exponential(0.01, 1.0001)), "warning", "last twentieth",
         run(js.linear(0.1, 0.01, 12_000)),
+    ),
+    "warmup-from-above": (
+        run(js.warmup(js.cosine(1e-4, 12_000), 1000, start=0.1)), "warning", "1.02e+03 times",
+        run(js.warmup(js.cosine(1e-2, 12_000), 1000, start=0.1)),
     ),
     "jump": (
         run(js.sequential([0.001, js.cosine(0.1, 11_000)], at=[1000])), "warning", "100 times, at step 1000",
