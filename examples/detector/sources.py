@@ -42,7 +42,7 @@ def read_data(source: str | Path, split: str, *, strict: bool = False, single_cl
         if len(files) != 1:
             raise ValueError(
                 f"--data {source} holds neither annotations/ (COCO) nor data.yaml (YOLO), and {len(files)} other YAML "
-                f"files. Give the YAML file itself, or arrange the folder so:\n{__doc__}"
+                "files. Give the YAML file itself; README.md of the detector shows both layouts."
             )
         data = read_yolo(files[0], split, **options)
     if single_class and len(data.names) > 1:
