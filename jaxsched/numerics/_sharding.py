@@ -6,11 +6,14 @@ import jax
 
 
 def replicate(x: jax.Array) -> jax.Array:
-    """Gathered, where its axes are sharded explicitly."""
-    return jax.sharding.reshard(x, jax.sharding.PartitionSpec()) if any(jax.typeof(x).sharding.spec) else x
+    """``x`` gathered on every device, where its axes are sharded explicitly."""
+    sharding = jax.typeof(x).sharding  # its mesh is named, so that no jax.set_mesh is needed
+    if not any(sharding.spec):
+        return x
+    return jax.sharding.reshard(x, jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec()))
 
 
 def reshard_like(x: jax.Array, like: jax.Array) -> jax.Array:
-    """Sharded as ``like`` is."""
+    """``x`` sharded as ``like`` is, where that is sharded explicitly."""
     sharding = jax.typeof(like).sharding
     return jax.sharding.reshard(x, sharding) if any(sharding.spec) else x

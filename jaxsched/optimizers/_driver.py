@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 from jaxsched import groups as grouping
 from jaxsched.checks import short
 from jaxsched.metric import internal as plateaus
-from jaxsched.numerics import as_step, compute_dtype, is_host_number, takes_shapes
+from jaxsched.numerics import as_step, compute_dtype, is_host_number, reshard_like, takes_shapes
 from jaxsched.optimizers._hyperparameters import Definition, Groups, Values
 from jaxsched.optimizers._norm import clip_by_norm
 from jaxsched.optimizers._override import overridden
@@ -289,7 +289,8 @@ def _update_array(
     out, compute = jnp.result_type(param), compute_dtype(param)
     values = jax.tree.map(lambda number: number.astype(jnp.finfo(compute).dtype).reshape(()), numbers)
     h = Hypers(**dict(options), **values, count=count, dtype=out)
-    gradient, at, own = jax.tree.map(_pairs, (jnp.asarray(gradient).astype(compute), param.astype(compute), slots))
+    gradient = reshard_like(jnp.asarray(gradient).astype(compute), param)  # it may be replicated beside sharded ones
+    gradient, at, own = jax.tree.map(_pairs, (gradient, param.astype(compute), slots))
     if getattr(h, "maximize", False):
         gradient = -gradient
     shrink = 0.0

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import unboxed
-from jaxsched.numerics import takes_shapes
+from jaxsched.numerics import reshard_like, takes_shapes
 from jaxsched.optimizers.internal import checked_arguments, states
 
 
@@ -67,7 +67,7 @@ def skip_nonfinite(
             return jax.tree.map(lambda x, p: x.astype(jnp.result_type(p)), new, like), after
 
         def skip(state: Any) -> Any:
-            return jax.tree.map(jnp.zeros_like, like), state
+            return jax.tree.map(lambda p: reshard_like(jnp.zeros_like(p), p), like), state
 
         if watch == "gradients":
             finite = _all_finite(updates)

@@ -295,6 +295,21 @@ for kind in (AxisType.Auto, AxisType.Explicit):
         alone, spread = (jax.jit(step)(tree, tx.init(tree))[0] for tree in trees)
         assert spread["w"].sharding.is_equivalent_to(split, 2), kind
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), alone, spread)
+# Op by op, without jax.set_mesh; and with gradients that are replicated beside parameters that are not.
+mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+spread = jax.device_put(params, NamedSharding(mesh, P("data")))
+around = dict(
+    lamb=js.lamb(), muon=js.muon(ns_dtype="float32"), flat=js.flatten_groups(js.sgd(0.1, momentum=0.9)),
+    accumulate=js.accumulate(js.adam(), 1), both=js.accumulate(js.flatten_groups(js.adam()), 1),
+    skip=js.skip_nonfinite(js.sgd(0.1)),
+)
+for name, tx in around.items():
+    expected = tx.update(params, tx.init(params), params)[0]["w"]
+    for gradients in (spread, jax.device_put(params, NamedSharding(mesh, P()))):
+        got = tx.update(gradients, tx.init(spread), spread)[0]["w"]
+        assert got.sharding.is_equivalent_to(spread["w"].sharding, 2), (name, got.sharding)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+js.group_norms(spread, spread)
 mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 tx = js.adamw(lr=js.linear(0.1, 0.0, 10))
 def local(p):
