@@ -79,7 +79,11 @@ def _with_definition(
         @functools.wraps(function)
         def make(*args: P.args, **kwargs: P.kwargs) -> R:
             own = definition()
-            return call(own, bind(own.name, signature, args, kwargs, own.other_words).arguments)
+            arguments = bind(own.name, signature, args, kwargs, own.other_words).arguments
+            made = call(own, dict(arguments))
+            if isinstance(made, optax.GradientTransformation):
+                made.init.made_by = (make, arguments)  # for reports on a chain of them
+            return made
 
         make.definition = definition  # type: ignore[attr-defined]
         return make

@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxsched.metric.internal import definitions
 from jaxsched.numerics import is_host_number
-from jaxsched.recipe._recipe import Accumulation, Recipe, as_recipe
+from jaxsched.recipe._of_parts import Reportable, as_recipe
+from jaxsched.recipe._recipe import Accumulation, Recipe
 from jaxsched.schedules import value_at
 
 Ranges = tuple[tuple[int, int], ...]
@@ -80,7 +81,7 @@ def _line(difference: Difference, groups: tuple[str | None, ...]) -> str:
     return f"{line} at step {d.at}; differs at {shown}{more}"
 
 
-def diff(a: Recipe, b: Recipe, *, rtol: float = 1e-6) -> Differences:
+def diff(a: Reportable, b: Reportable, *, rtol: float = 1e-6) -> Differences:
     """What differs between two recipes, per group and over which steps.
 
     Schedules are compared by their values, not by how they are written: two that give the same numbers do not differ.
@@ -104,7 +105,8 @@ def diff(a: Recipe, b: Recipe, *, rtol: float = 1e-6) -> Differences:
         lr (bias, norm, weight): 0.125 -> 0.3125 at step 3; differs at 1-3
         momentum (bias): 0.0 -> 0.75
     """
-    lengths = [recipe.steps for recipe in map(as_recipe, (a, b)) if recipe.steps is not None]
+    a, b = as_recipe(a), as_recipe(b)
+    lengths = [recipe.steps for recipe in (a, b) if recipe.steps is not None]
     steps = np.arange(min(lengths, default=1000))
     return Differences((*_of_fields(a, b, steps, rtol), *_of_groups(a, b, steps, rtol)))
 

@@ -266,13 +266,6 @@ def _each(change: Callable[[Any, Any], Any], groups: Any, options: Any) -> Any:
     return {n: change(v, own.get(n, ())) for n, v in groups.items()} if isinstance(groups, Mapping) else groups
 
 
-def as_recipe(value: Any) -> Recipe:
-    """``value``, which must be a recipe: a schedule or a transformation does not say enough to be reported on."""
-    if not isinstance(value, Recipe):
-        raise TypeError(f'a Recipe is needed, such as js.Recipe("sgd", dict(lr=0.1)), got {short(value)}')
-    return value
-
-
 def _as_values(values: Any) -> Any:
     """Pairs such as betas as tuples, so that equal ones are equal, and functions of the step as schedules; what is no
     mapping is left to `by_group`."""

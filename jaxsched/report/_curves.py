@@ -12,15 +12,15 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxsched.numerics import MAX_STEP
-from jaxsched.recipe import Recipe, as_recipe
+from jaxsched.recipe import Recipe, Reportable, as_recipe
 from jaxsched.schedules import Schedule, value_at
 
 
-def curves(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
+def curves(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
     """Evaluate the learning rate, momentum and weight decay of each group over the steps.
 
     Args:
-        recipe: The recipe.
+        recipe: A recipe, a schedule alone, or an optax transformation made of jaxsched's.
         steps: The steps; by default all of the recipe's.
 
     Returns:
@@ -37,6 +37,7 @@ def curves(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> d
         >>> js.curves(recipe)["weight"]["lr"].tolist()
         [1.0, 0.75, 0.5, 0.25]
     """
+    recipe = as_recipe(recipe)
     at = all_steps(recipe, steps)
     shown = {group: shown_of(values) for group, values in recipe.by_group().items() if values is not None}
     places = [(group, name) for group, values in shown.items() for name in values]
@@ -92,7 +93,7 @@ def _kind(schedule: Schedule) -> Any:
     return structure, tuple((np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves)
 
 
-def update_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+def update_steps(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
     """Tell at which steps an optimizer update is applied: all, unless the recipe accumulates.
 
     Args:
@@ -111,6 +112,7 @@ def update_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None
         >>> js.report.update_steps(recipe).tolist()
         [False, True, False, True]
     """
+    recipe = as_recipe(recipe)
     at = all_steps(recipe, steps)
     if recipe.accumulate is None:
         return np.ones(at.shape, bool)
@@ -134,7 +136,6 @@ def update_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None = None
 
 def all_steps(recipe: Recipe, steps: Sequence[int] | np.ndarray | None) -> np.ndarray:
     """``steps`` as an array, or all of the recipe's."""
-    recipe = as_recipe(recipe)
     if steps is not None:
         return np.asarray(steps, dtype=np.int64)
     if recipe.steps is None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jaxsched.recipe import Recipe
+from jaxsched.recipe import Recipe, Reportable
 from jaxsched.report._explain_text import sections
 from jaxsched.report._format import format_schedule
 from jaxsched.report._parameters import ParameterTable, parameter_table, rule_text
@@ -108,11 +108,11 @@ class Explanation:
     __repr__ = __str__
 
 
-def explain(recipe: Recipe, params: Any = None) -> Explanation:
+def explain(recipe: Reportable, params: Any = None) -> Explanation:
     """Explain what a recipe does, to which parameters, when, and where each number comes from.
 
     Args:
-        recipe: The recipe.
+        recipe: A recipe, a schedule alone, or an optax transformation made of jaxsched's, such as an ``optax.chain``.
         params: The parameters: adds a table of them and the counts of each group.
 
     Returns:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxsched.checks import extra
-from jaxsched.recipe import Recipe, diff
+from jaxsched.recipe import Reportable, diff
 from jaxsched.report._explain import explain_sample
 from jaxsched.report._plot import COLORS, TITLES, Line, panels
 from jaxsched.report._sample import Sample, sample
@@ -41,7 +41,7 @@ _TEMPLATE = """
 
 
 def page(
-    recipe: Recipe | Mapping[str, Recipe], params: Any = None, *, path: str | os.PathLike[str] | None = None
+    recipe: Reportable | Mapping[str, Reportable], params: Any = None, *, path: str | os.PathLike[str] | None = None
 ) -> str:
     """A recipe as one HTML page that opens offline: interactive curves, moments, groups, findings, notes.
 
@@ -202,7 +202,7 @@ def _explained(name: str, one: Sample, params: Any) -> str:
     return f"<h2>The recipe{of}</h2><pre>{html.escape(str(explain_sample(one, params)))}</pre>"
 
 
-def _differences(recipes: Mapping[str, Recipe]) -> Iterator[str]:
+def _differences(recipes: Mapping[str, Reportable]) -> Iterator[str]:
     (first, base), *others = recipes.items()
     for name, other in others:
         yield f"<h2>From {html.escape(first)} to {html.escape(name)}</h2>"

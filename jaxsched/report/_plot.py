@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxsched.checks import extra
-from jaxsched.recipe import Recipe
+from jaxsched.recipe import Reportable
 from jaxsched.report._curves import update_steps, values_at
 from jaxsched.report._sample import Sample, sample
 from jaxsched.report._table import epochs, short
@@ -46,7 +46,7 @@ class Line(NamedTuple):
 
 
 def plot(
-    recipe: Recipe | Mapping[str, Recipe],
+    recipe: Reportable | Mapping[str, Reportable],
     *,
     log: bool | None = None,
     path: str | os.PathLike[str] | None = None,
@@ -57,7 +57,8 @@ def plot(
     the parameters have drawn of their own. Needs the extra ``plot``.
 
     Args:
-        recipe: A recipe, or several by name, which are drawn over each other.
+        recipe: A recipe, a schedule alone, an optax transformation made of jaxsched's, or several of these by name,
+            which are drawn over each other.
         log: Whether the axis of lr is logarithmic; by default it is if there are milestones or if the learning rates
             of the groups are far apart.
         path: File to save the figure to: a .png, .svg or .pdf.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsched.recipe import Recipe, as_recipe
+from jaxsched.recipe import Recipe, Reportable, as_recipe
 from jaxsched.report._curves import shown_of, values_at
 from jaxsched.schedules import Moment, moments
 
@@ -43,9 +43,10 @@ class Sample:
         return float(values[max(int(np.searchsorted(self.steps, step, side="right")) - 1, 0)])
 
 
-def sample(recipe: Recipe) -> Sample:
+def sample(recipe: Reportable) -> Sample:
     """Sample a recipe."""
-    groups = as_recipe(recipe).by_group()
+    recipe = as_recipe(recipe)
+    groups = recipe.by_group()
     shown = {group: shown_of(values) for group, values in groups.items() if values is not None}
     known: dict[int, list[Moment]] = {}  # groups share schedules
 

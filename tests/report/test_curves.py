@@ -72,7 +72,7 @@ def test_updates_are_those_of_the_built_chain():
 @pytest.mark.parametrize(
     "report", [js.explain, js.lint, js.plot, js.curves, js.report.update_steps, lambda x: js.diff(x, js.Recipe("sgd"))]
 )
-@pytest.mark.parametrize("value", [js.cosine(0.1, 100), js.sgd(lr=0.1), "sgd"])
+@pytest.mark.parametrize("value", [0.1, "sgd"])
 def test_what_is_no_recipe_is_said_so(report, value):
     with pytest.raises(TypeError, match=r"a Recipe is needed, such as js.Recipe\(.*got "):
         report(value)

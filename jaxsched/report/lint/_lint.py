@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxsched import groups as grouping
-from jaxsched.recipe import Recipe
+from jaxsched.recipe import Reportable
 from jaxsched.report._parameters import ParameterTable, parameter_table
 from jaxsched.report._sample import Sample, sample
 from jaxsched.report.lint import _cautions as _lint_cautions
@@ -27,13 +27,13 @@ PARAMETER_RULES: dict[str, Callable[[Sample, ParameterTable], Iterator[Finding]]
 """The rules that need the parameters too, by code."""
 
 
-def lint(recipe: Recipe, params: Any = None) -> Findings:
+def lint(recipe: Reportable, params: Any = None) -> Findings:
     """Find the mistakes that people make in recipes.
 
     A rule that lacks what it needs, such as the length of the run, finds nothing. docs/lint.md lists the rules.
 
     Args:
-        recipe: The recipe.
+        recipe: A recipe, a schedule alone, or an optax transformation made of jaxsched's, such as an ``optax.chain``.
         params: The parameters: adds the rules on what the groups hold.
 
     Returns:

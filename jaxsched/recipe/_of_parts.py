@@ -1,0 +1,94 @@
+"""The recipe that a composed transformation carries out, as far as its parts are jaxsched's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import optax
+
+from jaxsched import transforms
+from jaxsched.checks import short
+from jaxsched.optimizers.internal import definition_of
+from jaxsched.recipe._recipe import Accumulation, Recipe
+from jaxsched.schedules import Schedule
+
+OF_SCHEDULE = "a schedule alone: it is shown as the lr of sgd, for a length that shows all of it"
+NOTE = "read from a transformation: members of a chain that are not jaxsched's are not shown"
+
+
+Reportable: TypeAlias = Recipe | Schedule | optax.GradientTransformation
+"""What reports take: a recipe, a schedule alone, or a transformation made of jaxsched's."""
+
+
+def as_recipe(value: Reportable) -> Recipe:
+    """A recipe from what can be reported on: a `Recipe`, a schedule, or an optax transformation made of jaxsched's."""
+    if isinstance(value, Recipe):
+        return value
+    if isinstance(value, Schedule):
+        return Recipe("sgd", dict(lr=value), rules=[("**", "all")], notes=(OF_SCHEDULE,))
+    if isinstance(value, optax.GradientTransformation):
+        return of_parts(value)
+    raise TypeError(
+        'a Recipe is needed, such as js.Recipe("sgd", dict(lr=0.1)), or a schedule, or a transformation made of '
+        f"jaxsched's; got {short(value)}"
+    )
+
+
+def of_parts(transformation: Any) -> Recipe:
+    """The recipe of an ``optax.chain`` (or of any other composition) of jaxsched's transformations.
+
+    Raises:
+        ValueError: If there is not one optimizer of jaxsched in it.
+    """
+    fields: dict[str, Any] = {"notes": (NOTE,)}
+    optimizers = []
+    for maker, arguments in _made(transformation, set()):
+        definition = definition_of(maker)
+        if definition is not None:
+            given = {name: value for name, value in arguments.items() if name not in ("groups", "rules")}
+            defaults = {name: argument.default for name, argument in definition.arguments.items()}
+            given = {name: value for name, value in given.items() if value is not defaults[name]}
+            fields |= {"optimizer": definition.name, "hyperparameters": given, "groups": arguments["groups"] or {}}
+            if arguments["rules"] is not None:
+                fields["rules"] = arguments["rules"]
+            optimizers.append(definition.name)
+        elif maker is transforms.clip_norm:
+            fields["clip_norm"] = arguments["max_norm"]
+        elif maker is transforms.ema:
+            fields["ema"] = arguments["decay"]
+        elif maker is transforms.accumulate:
+            per_epoch = arguments["steps_per_epoch"]
+            own = {name: arguments[name] for name in ("every", "mean", "at_multiples")}
+            fields["accumulate"] = Accumulation(**own, drop_at_epoch_end=per_epoch is not None)
+            fields["steps_per_epoch"] = per_epoch
+    if len(optimizers) != 1:
+        raise ValueError(
+            f"a transformation with one optimizer of jaxsched is needed, this one has {', '.join(optimizers) or 'none'}"
+        )
+    return Recipe(**fields)
+
+
+def _made(value: Any, seen: set[int]) -> Iterator[tuple[Callable[..., Any], Mapping[str, Any]]]:
+    """The makers and arguments of jaxsched's transformations among what functions hold on to."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, tuple | list):
+        held = list(value)
+    elif isinstance(value, Mapping):
+        held = list(value.values())
+    else:
+        if made := getattr(value, "made_by", None):
+            yield made
+        held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or () if _is_filled(cell)]
+    for item in held:
+        if callable(item) or isinstance(item, tuple | list | Mapping):
+            yield from _made(item, seen)
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # a variable that is not set
+        return False
