@@ -165,6 +165,7 @@ class Trainer:
             [{"params": biases}, {"params": weights, "weight_decay": 5e-4}, {"params": norms}],
             lr=0.01, momentum=0.937, nesterov=True,
         )  # fmt: skip
+        self.network = model  # torch.compile wraps `model` under other names
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
 
     def gradients(self, images, targets):
@@ -179,7 +180,7 @@ class Trainer:
         self.optimizer.zero_grad()
         decay = 0.9999 * (1 - math.exp(-self.count / 2000))
         with torch.no_grad():
-            for name, value in self.model.state_dict().items():
+            for name, value in self.network.state_dict().items():
                 if value.dtype.is_floating_point:
                     self.average[name].mul_(decay).add_(value, alpha=1 - decay)
 

@@ -133,8 +133,11 @@ def load_pt(path: Path) -> Weights:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, np.ndarray) for v in content.values()):
         raise ValueError(f"{path} holds neither a checkpoint of YOLOv5 nor a state_dict.")
-    arrays = {k: np.asarray(v, np.float32) for k, v in flax_arrays(content).items()}
-    found = Weights(describe(arrays, anchors_of(content), names, size), arrays)
+    try:
+        arrays = {k: np.asarray(v, np.float32) for k, v in flax_arrays(content).items()}
+        found = Weights(describe(arrays, anchors_of(content), names, size), arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     wanted = {name: value.shape for name, value in flat_state(found.description.abstract()).items()}
     there = {name: value.shape for name, value in arrays.items()}
     wrong = [name for name in sorted({*wanted, *there}) if wanted.get(name) != there.get(name)]
