@@ -190,6 +190,49 @@ def test_images_in_place_of_steps_per_epoch(file):
     assert shown["steps_per_epoch"] == 7393
 
 
+CASES = Path(__file__).parents[1] / "recorded" / "cases"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("swin.yaml", "is a config of Swin-Transformer: no port reads it"),
+        ("pycls.yaml", "is a config of pycls"),
+        ("lightning.yaml", "is a config of Lightning's command line"),
+        ("ds.json", "is a config of DeepSpeed"),
+        ("tfmg.yaml", "is a config of TensorFlow's model garden"),
+        ("tune_best.yaml", "is the result of an Ultralytics tune: it has no epochs"),
+    ],
+)
+def test_files_of_systems_without_a_port_are_refused_by_name(name, says):
+    for options in ([], ["-s", "10"]):
+        result = CliRunner().invoke(app, ["lint", str(CASES / name), *options])
+        assert result.exit_code == 2
+        assert says in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+LAZY = """\
+from detectron2.config import LazyCall as L
+from ..common.optim import SGD as optimizer
+lr_multiplier = L(WarmupParamScheduler)(warmup_length=0.1)
+"""
+OTHERS = {
+    "lazy.py": (LAZY, "is a LazyConfig of Detectron2"),
+    "reid.yaml": ("MODEL: {META_ARCHITECTURE: Baseline}\nSOLVER: {OPT: Adam, MAX_EPOCH: 60}", "fast-reid"),
+    "fair.yaml": ("MODEL: {META_ARCHITECTURE: GeneralizedRCNN, WEIGHT: catalog://a}\nSOLVER: {}", "maskrcnn-benchmark"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_looks_like_another_kind_is_not_taken_for_it(name, tmp_path):
+    text, says = OTHERS[name]
+    (tmp_path / name).write_text(text)
+    result = CliRunner().invoke(app, ["show", str(tmp_path / name)])
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
 TRAIN = "torchrun --nproc_per_node=8 train.py /data -b 64 --opt adamw --lr 1e-3 --sched cosine --epochs 10 --amp"
 
 

@@ -6,6 +6,7 @@ from jaxsched.ports.detectron2._kind import KINDS as KINDS
 from jaxsched.ports.detectron2._recipe import LRMultiplier as LRMultiplier
 from jaxsched.ports.detectron2._recipe import WarmupCosineLR as WarmupCosineLR
 from jaxsched.ports.detectron2._recipe import WarmupMultiStepLR as WarmupMultiStepLR
+from jaxsched.ports.detectron2._recipe import WarmupPolyLR as WarmupPolyLR
 from jaxsched.ports.detectron2._recipe import build_lr_scheduler as build_lr_scheduler
 from jaxsched.ports.detectron2._recipe import recipe as recipe
 from jaxsched.ports.detectron2._schedulers import ConstantParamScheduler as ConstantParamScheduler

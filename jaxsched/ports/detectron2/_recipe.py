@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxsched.groups import ROLES, Rule, role
 from jaxsched.ports import shared
+from jaxsched.ports.detectron2 import _projects as projects
 from jaxsched.ports.detectron2 import _solver as settings
 from jaxsched.ports.detectron2._compose import WarmupParamScheduler
 from jaxsched.ports.detectron2._schedulers import (
@@ -19,7 +20,7 @@ from jaxsched.ports.detectron2._schedulers import (
 )
 from jaxsched.ports.detectron2._solver import DEFAULTS, Config
 from jaxsched.recipe import Recipe
-from jaxsched.schedules import Schedule, cosine, multi_step, warmup
+from jaxsched.schedules import Schedule, cosine, maximum, multi_step, piecewise, polynomial, warmup
 
 _ASIDE = ("CHECKPOINT_PERIOD", "AMP")
 
@@ -57,6 +58,36 @@ def WarmupCosineLR(
     return lambda base_lr: _deprecated(cosine(base_lr, max_iters), warmup_factor, warmup_iters, warmup_method)
 
 
+def WarmupPolyLR(
+    max_iters: int,
+    warmup_factor: float = 0.001,
+    warmup_iters: int = 1000,
+    warmup_method: str = "linear",
+    power: float = 0.9,
+    constant_ending: float = 0.0,
+) -> Callable[[float], Schedule]:
+    """DeepLab's and Mask2Former's: the factor of warm-up times ``base_lr * (1 - t / max_iters) ** power``.
+
+    After warm-up the value is at least ``constant_ending * base_lr``; after ``max_iters`` the last value is held.
+
+    Example:
+        >>> from jaxsched.ports import detectron2
+        >>> lr = detectron2.WarmupPolyLR(max_iters=100, warmup_iters=10, power=1.0, constant_ending=0.1)(1.0)
+        >>> [round(float(lr(step)), 4) for step in (0, 5, 10, 50, 95)]
+        [0.001, 0.4755, 0.9, 0.5, 0.1]
+    """
+
+    def schedule(base_lr: float) -> Schedule:
+        fall = polynomial(base_lr, 0.0, max_iters, power)
+        warm = _deprecated(fall, warmup_factor, warmup_iters, warmup_method)
+        if not constant_ending:
+            return warm
+        ending = maximum(fall, constant_ending * base_lr)
+        return piecewise([warm, ending], at=[warmup_iters]) if warmup_iters else ending
+
+    return schedule
+
+
 def _deprecated(schedule: Schedule, factor: float, iters: int, method: str) -> Schedule:
     if method not in ("linear", "constant"):
         raise ValueError(f"warmup_method must be 'linear' or 'constant', got {method!r}")
@@ -87,9 +118,19 @@ def build_lr_scheduler(cfg: shared.File | str | os.PathLike[str] | Config) -> Ca
 
 def _lr_scheduler(where: str, solver: Config) -> Callable[[float], Schedule]:
     max_iter = solver["MAX_ITER"]
-    length = min(solver["WARMUP_ITERS"] / max_iter, 1.0)
-    scheduler = settings.choice(where, solver, "LR_SCHEDULER_NAME", _FACTORS)(where, solver)
     method = settings.choice(where, solver, "WARMUP_METHOD", {"linear": "linear", "constant": "constant"})
+    if solver["LR_SCHEDULER_NAME"] == "WarmupPolyLR":
+        return WarmupPolyLR(
+            max_iter,
+            solver["WARMUP_FACTOR"],
+            solver["WARMUP_ITERS"],
+            method,
+            power=solver["POLY_LR_POWER"],
+            constant_ending=solver["POLY_LR_CONSTANT_ENDING"],
+        )
+    length = min(solver["WARMUP_ITERS"] / max_iter, 1.0)
+    names = {**_FACTORS, "WarmupPolyLR": None}
+    scheduler = settings.choice(where, solver, "LR_SCHEDULER_NAME", names)(where, solver)
     return LRMultiplier(
         WarmupParamScheduler(scheduler, solver["WARMUP_FACTOR"], length, method, solver["RESCALE_INTERVAL"]), max_iter
     )
@@ -140,6 +181,12 @@ def recipe(
     WEIGHT_DECAY_BIAS if given), ``norm`` (WEIGHT_DECAY_NORM) and ``norm_bias`` (as ``norm``, but for what is said of
     biases, which comes later and wins).
 
+    Projects that build on Detectron2 bring optimizers of their own, which MODEL.META_ARCHITECTURE, OPTIMIZER or
+    USE_CUSTOM_SOLVER ask for: SGD or AdamW, with the lr of the backbone times BACKBONE_MULTIPLIER and all gradients
+    clipped together by CLIP_TYPE ``full_model``. In MaskFormer, Mask2Former and MaskDINO norms decay by
+    WEIGHT_DECAY_NORM, embeddings by WEIGHT_DECAY_EMBED and position biases not at all; in Sparse R-CNN, DiffusionDet
+    and Detic's custom solver all parameters decay alike. Which it is, is a caution in ``notes`` where it is not known.
+
     Args:
         cfg: The config as a dict, with SOLVER in it or SOLVER itself, or the path to a YAML file, whose ``_BASE_`` is
             followed. Texts such as ``"(60000, 80000)"`` are read as the numbers they spell, as yacs does; nothing is
@@ -167,28 +214,24 @@ def recipe(
     where, solver = settings.solver_of(cfg, root)
     solver, scaled = _scaled(solver, world_size)
     lr = _lr_scheduler(where, solver)
-    base, factor = solver["BASE_LR"], solver["BIAS_LR_FACTOR"]
-    bias: dict[str, Any] = {} if factor == 1.0 else {"lr": lr(base * factor)}
-    bias |= {} if solver["WEIGHT_DECAY_BIAS"] is None else {"weight_decay": solver["WEIGHT_DECAY_BIAS"]}
-    norm = {"weight_decay": solver["WEIGHT_DECAY_NORM"]}
+    base = solver["BASE_LR"]
+    project = projects.project_of(solver)
+    optimizer, hyperparameters = _optimizer(solver, project)
+    rules, groups = projects.groups_of(project, solver, lr) if project else _groups(solver, lr)
     dropped = [step for step in solver["STEPS"] if step > solver["MAX_ITER"]]
     aside = [name for name in _ASIDE if solver[name] != DEFAULTS[name]]
     notes = [
         *scaled,
         *([f"STEPS after MAX_ITER are never reached: {dropped}"] if dropped else []),
         *([f"not part of a recipe: {', '.join(aside)}"] if aside else []),
+        *(projects.cautions_of(where, project) if project else []),
     ]
     return Recipe(
-        optimizer="sgd",
-        hyperparameters={
-            "lr": lr(base),
-            "momentum": solver["MOMENTUM"],
-            "nesterov": solver["NESTEROV"],
-            "weight_decay": solver["WEIGHT_DECAY"],
-        },
-        groups={"bias": bias, "norm": norm, "norm_bias": {**norm, **bias}},
-        rules=tuple(Rule(role(name), name, optional=True) for name in ROLES),
-        clip_value=_clip_value(where, solver),
+        optimizer=optimizer,
+        hyperparameters={"lr": lr(base), **hyperparameters},
+        groups=groups,
+        rules=rules,
+        **_clip(where, solver),
         steps=solver["MAX_ITER"],
         steps_per_epoch=None if steps_per_epoch is None else shared.as_count("steps_per_epoch", steps_per_epoch),
         batch_size=solver["IMS_PER_BATCH"],
@@ -196,10 +239,28 @@ def recipe(
         origin={
             "lr": f"{where}: BASE_LR, {solver['LR_SCHEDULER_NAME']}, WARMUP_METHOD {solver['WARMUP_METHOD']} "
             f"({solver['WARMUP_ITERS']} iterations)",
-            "bias.lr": f"{where}: BASE_LR x BIAS_LR_FACTOR {factor}",
+            "bias.lr": f"{where}: BASE_LR x BIAS_LR_FACTOR {solver['BIAS_LR_FACTOR']}",
             "norm.weight_decay": f"{where}: WEIGHT_DECAY_NORM",
         },
     )
+
+
+def _optimizer(solver: Config, project: projects.Project | None) -> tuple[str, dict[str, Any]]:
+    name = solver["OPTIMIZER"] or (project.optimizer if project else "SGD")
+    if name == "ADAMW":
+        return projects.OPTIMIZERS[name], {"weight_decay": solver["WEIGHT_DECAY"]}
+    nesterov = solver["NESTEROV"] and (project is None or bool(solver["USE_CUSTOM_SOLVER"]))
+    values = {"momentum": solver["MOMENTUM"], "nesterov": nesterov, "weight_decay": solver["WEIGHT_DECAY"]}
+    return projects.OPTIMIZERS[name], values
+
+
+def _groups(solver: Config, lr: Callable[[float], Schedule]) -> tuple[tuple[Rule, ...], dict[str, dict[str, Any]]]:
+    factor = solver["BIAS_LR_FACTOR"]
+    bias: dict[str, Any] = {} if factor == 1.0 else {"lr": lr(solver["BASE_LR"] * factor)}
+    bias |= {} if solver["WEIGHT_DECAY_BIAS"] is None else {"weight_decay": solver["WEIGHT_DECAY_BIAS"]}
+    norm = {"weight_decay": solver["WEIGHT_DECAY_NORM"]}
+    rules = tuple(Rule(role(name), name, optional=True) for name in ROLES)
+    return rules, {"bias": bias, "norm": norm, "norm_bias": {**norm, **bias}}
 
 
 def _scaled(solver: dict[str, Any], world_size: int | None) -> tuple[dict[str, Any], list[str]]:
@@ -222,14 +283,18 @@ def _scaled(solver: dict[str, Any], world_size: int | None) -> tuple[dict[str, A
     return {**solver, **changes}, [f"scaled from {reference} to {world_size} workers: {text}"]
 
 
-def _clip_value(where: str, solver: Config) -> float | None:
+def _clip(where: str, solver: Config) -> dict[str, float]:
     clip = solver["CLIP_GRADIENTS"]
     if not clip["ENABLED"]:
-        return None
-    kind = settings.choice(f"{where}: CLIP_GRADIENTS", clip, "CLIP_TYPE", {"value": "value", "norm": "norm"})
-    if kind == "norm":
+        return {}
+    kind = settings.choice(f"{where}: CLIP_GRADIENTS", clip, "CLIP_TYPE", dict(_CLIPS))
+    if kind is None:
         raise ValueError(
             f"{where}: CLIP_GRADIENTS.CLIP_TYPE 'norm' clips each parameter by a norm of its own, which a Recipe does "
             "not have; set ENABLED to False, and CLIP_VALUE as recipe.replace(clip_norm=...) to clip all together"
         )
-    return clip["CLIP_VALUE"]
+    return {kind: clip["CLIP_VALUE"]}
+
+
+_CLIPS = {"value": "clip_value", "norm": None, "full_model": "clip_norm"}
+"""By CLIP_TYPE what a recipe clips by; ``full_model`` is of projects such as Mask2Former."""

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from jaxsched.checks import number, positive, short
 from jaxsched.ports.detectron2 import _shapes as shapes
 from jaxsched.schedules import Schedule, constant, cosine, delayed, linear, piecewise, polynomial
 
@@ -79,11 +80,14 @@ class ParamScheduler:
 
 def ConstantParamScheduler(value: float) -> ParamScheduler:
     """``value`` throughout."""
+    value = number("ConstantParamScheduler: value", value)
     return ParamScheduler(lambda where: value, lambda window: constant(value))
 
 
 def CosineParamScheduler(start_value: float, end_value: float) -> ParamScheduler:
     """Half a cosine from ``start_value`` to ``end_value``."""
+    start_value = number("CosineParamScheduler: start_value", start_value)
+    end_value = number("CosineParamScheduler: end_value", end_value)
 
     def value(where: float) -> float:
         return end_value + 0.5 * (start_value - end_value) * (1 + math.cos(math.pi * where))
@@ -98,6 +102,8 @@ def CosineParamScheduler(start_value: float, end_value: float) -> ParamScheduler
 
 def LinearParamScheduler(start_value: float, end_value: float) -> ParamScheduler:
     """A line from ``start_value`` to ``end_value``."""
+    start_value = number("LinearParamScheduler: start_value", start_value)
+    end_value = number("LinearParamScheduler: end_value", end_value)
 
     def value(where: float) -> float:
         return end_value * where + start_value * (1 - where)
@@ -112,6 +118,8 @@ def LinearParamScheduler(start_value: float, end_value: float) -> ParamScheduler
 
 def ExponentialParamScheduler(start_value: float, decay: float) -> ParamScheduler:
     """``start_value * decay ** where``."""
+    start_value = number("ExponentialParamScheduler: start_value", start_value)
+    decay = number("ExponentialParamScheduler: decay", decay)
 
     def over(window: Window) -> Schedule:
         whole = math.floor(window.begin)
@@ -122,6 +130,8 @@ def ExponentialParamScheduler(start_value: float, decay: float) -> ParamSchedule
 
 def PolynomialDecayParamScheduler(base_value: float, power: float) -> ParamScheduler:
     """``base_value * (1 - where) ** power``; ``power`` > 0."""
+    base_value = number("PolynomialDecayParamScheduler: base_value", base_value)
+    power = positive("PolynomialDecayParamScheduler: power", power)
     return ParamScheduler(
         lambda where: base_value * (1 - where) ** power,
         lambda window: window.on(
@@ -144,7 +154,7 @@ def MultiStepParamScheduler(
         ValueError: If both are left out, their number does not fit the values, or the milestones do not ascend between
             0 and ``num_updates``.
     """
-    values = list(values)
+    values = _numbers("MultiStepParamScheduler: values", values)
     if num_updates is None and milestones is None:
         raise ValueError("MultiStepParamScheduler: give num_updates, milestones or both")
     if milestones is None:
@@ -171,9 +181,8 @@ def StepParamScheduler(num_updates: float, values: Sequence[float]) -> ParamSche
 
     (fvcore raises IndexError at progress 1; here the last value is held.)
     """
-    if num_updates <= 0:
-        raise ValueError(f"StepParamScheduler: num_updates must be positive, got {num_updates!r}")
-    values = list(values)
+    positive("StepParamScheduler: num_updates", num_updates)
+    values = _numbers("StepParamScheduler: values", values)
     if not values:
         raise ValueError("StepParamScheduler: values must hold at least one")
     return _stairs(values, lambda where: min(int((where + WHERE_EPSILON) * len(values)), len(values) - 1))
@@ -183,9 +192,8 @@ def StepWithFixedGammaParamScheduler(
     base_value: float, num_decays: int, gamma: float, num_updates: int
 ) -> ParamScheduler:
     """``num_decays`` decays by ``gamma`` at equal distances, from ``base_value`` on."""
-    for name, number in (("base_value", base_value), ("gamma", gamma)):
-        if not number > 0:
-            raise ValueError(f"StepWithFixedGammaParamScheduler: {name} must be positive, got {number!r}")
+    base_value = positive("StepWithFixedGammaParamScheduler: base_value", base_value)
+    gamma = positive("StepWithFixedGammaParamScheduler: gamma", gamma)
     for name, count in (("num_decays", num_decays), ("num_updates", num_updates)):
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"StepWithFixedGammaParamScheduler: {name} must be a whole number >= 1, got {count!r}")
@@ -195,6 +203,12 @@ def StepWithFixedGammaParamScheduler(
     for _ in range(num_decays):
         values.append(values[-1] * gamma)
     return StepParamScheduler(num_updates, values)
+
+
+def _numbers(name: str, values: Sequence[float]) -> list[float]:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"{name} must be a list of numbers, got {short(values)}")
+    return [number(f"{name}[{i}]", value) for i, value in enumerate(values)]
 
 
 def reaches(stair: Callable[[float], int], k: int) -> Callable[[float], bool]:

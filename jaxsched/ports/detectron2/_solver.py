@@ -10,6 +10,7 @@ from typing import Any
 
 from jaxsched.checks import short
 from jaxsched.ports import shared
+from jaxsched.ports.detectron2._projects import OPTIMIZERS
 
 Config = Mapping[str, Any]
 
@@ -36,8 +37,16 @@ DEFAULTS: Mapping[str, Any] = {
     "WEIGHT_DECAY_BIAS": None,
     "CLIP_GRADIENTS": {"ENABLED": False, "CLIP_TYPE": "value", "CLIP_VALUE": 1.0, "NORM_TYPE": 2.0},
     "AMP": {"ENABLED": False},
+    "OPTIMIZER": None,
+    "BACKBONE_MULTIPLIER": None,
+    "WEIGHT_DECAY_EMBED": None,
+    "POLY_LR_POWER": 0.9,
+    "POLY_LR_CONSTANT_ENDING": 0.0,
+    "USE_CUSTOM_SOLVER": None,
+    "CUSTOM_MULTIPLIER": 1.0,
+    "CUSTOM_MULTIPLIER_NAME": (),
 }
-"""What Detectron2's SOLVER has where a config says nothing."""
+"""What SOLVER has where a config says nothing; the last eight are of projects that build on it."""
 LONGEST_STRING = 10_000
 """Characters of a string that is read as a Python literal."""
 
@@ -50,16 +59,19 @@ class Solver(shared.Settings):
 
 
 def solver_of(cfg: shared.File | str | os.PathLike[str] | Config, root: Any = None) -> tuple[str, dict[str, Any]]:
-    """What to call it in errors, and SOLVER with its defaults, checked."""
+    """What to call it in errors, and SOLVER with its defaults, checked; under ARCHITECTURE what MODEL is."""
     if isinstance(cfg, Mapping):
-        where, given = "SOLVER", cfg.get("SOLVER", {} if cfg.keys() & {"MODEL", "DATASETS"} else cfg)
+        is_whole = bool(cfg.keys() & {"SOLVER", "MODEL", "DATASETS"})
+        where, given = "SOLVER", cfg.get("SOLVER", {}) if is_whole else cfg
+        architecture = _architecture(cfg if is_whole else {})
     elif isinstance(cfg, shared.File | str | os.PathLike):
         file = cfg if isinstance(cfg, shared.File) else shared.File.read(cfg)
         files = shared.Files(_root(file.path) if root is None else Path(root), (".yaml", ".yml"))
-        where, given = f"{file.name}: SOLVER", _merged_solver(file, files)
+        merged = _merged_sections(file, files)
+        where, given, architecture = f"{file.name}: SOLVER", merged["SOLVER"], _architecture(merged)
     else:
         raise TypeError(f"expected a path to a YAML file or a dict, got {short(cfg)}")
-    return where, _checked(Solver(where, given, DEFAULTS))
+    return where, {**_checked(Solver(where, given, DEFAULTS)), "ARCHITECTURE": architecture}
 
 
 def _root(path: Path) -> Path:
@@ -69,17 +81,27 @@ def _root(path: Path) -> Path:
     return holding[-1] if holding else folders[min(1, max(len(folders) - 2, 0))]
 
 
-def _merged_solver(file: shared.File, files: shared.Files) -> dict[str, Any]:
-    """SOLVER of a file, over that of the files it is based on."""
+def _merged_sections(file: shared.File, files: shared.Files) -> dict[str, dict[str, Any]]:
+    """SOLVER and MODEL of a file, over those of the files it is based on."""
     with files.following(file):
         bases = file.content.get("_BASE_", [])
-        merged: dict[str, Any] = {}
+        merged: dict[str, dict[str, Any]] = {"SOLVER": {}, "MODEL": {}}
         for base in bases if isinstance(bases, list) else [bases]:
-            merged = _merged(merged, _merged_solver(files.base(base, file), files))
-    solver = file.content.get("SOLVER") or {}
-    if not isinstance(solver, dict):
-        raise TypeError(f"{file.name}: SOLVER must hold names and values, got {short(solver)}")
-    return _merged(merged, solver)
+            sections = _merged_sections(files.base(base, file), files)
+            merged = {name: _merged(merged[name], sections[name]) for name in merged}
+    for name in merged:
+        section = file.content.get(name) or {}
+        if isinstance(section, dict):
+            merged[name] = _merged(merged[name], section)
+        elif name == "SOLVER":
+            raise TypeError(f"{file.name}: SOLVER must hold names and values, got {short(section)}")
+    return merged
+
+
+def _architecture(cfg: Config) -> str:
+    model = cfg.get("MODEL")
+    name = model.get("META_ARCHITECTURE") if isinstance(model, Mapping) else None
+    return name if isinstance(name, str) else ""
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -122,10 +144,24 @@ def _checked(solver: Solver) -> dict[str, Any]:
             **{name: clip.positive(name) for name in ("CLIP_VALUE", "NORM_TYPE")},
         },
         "AMP": {"ENABLED": amp.flag("ENABLED")},
+        "POLY_LR_POWER": solver.positive("POLY_LR_POWER"),
+        "POLY_LR_CONSTANT_ENDING": solver.number("POLY_LR_CONSTANT_ENDING", low=0.0, high=1.0),
+        "CUSTOM_MULTIPLIER_NAME": _texts(solver, "CUSTOM_MULTIPLIER_NAME"),
+        **{name: solver.number(name, low=0.0) for name in ("BACKBONE_MULTIPLIER", "WEIGHT_DECAY_EMBED")},
+        "OPTIMIZER": solver.choice("OPTIMIZER", (None, *OPTIMIZERS)),
+        "USE_CUSTOM_SOLVER": solver.choice("USE_CUSTOM_SOLVER", (None, True, False)),
+        "CUSTOM_MULTIPLIER": solver.number("CUSTOM_MULTIPLIER", low=0.0),
     }
     for section in (clip, amp, solver):
         section.finish()
     return checked
+
+
+def _texts(solver: Solver, name: str) -> tuple[str, ...]:
+    value = solver.take(name)
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{solver.at(name)} must be a list of strings, got {short(value)}")
+    return tuple(value)
 
 
 def _at_most_1(solver: Solver, name: str) -> float:

@@ -14,6 +14,7 @@ _MARKS = {
     "num_train_epochs",
     "lr_scheduler_type",
     "gradient_accumulation_steps",
+    "micro_batch_size",
 }
 
 

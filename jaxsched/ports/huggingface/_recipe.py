@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxsched.checks import short
@@ -12,7 +13,7 @@ from jaxsched.groups import Rule, contains, role
 from jaxsched.ports import shared
 from jaxsched.ports.huggingface._schedules import get_scheduler
 from jaxsched.ports.shared import batches_to_an_update, by_update
-from jaxsched.recipe import Accumulation, Recipe
+from jaxsched.recipe import Accumulation, Recipe, caution
 from jaxsched.schedules import Schedule
 
 DEFAULTS: Mapping[str, Any] = {
@@ -63,13 +64,44 @@ _OTHERS_TEXT = """
 _OTHERS = frozenset(_OTHERS_TEXT.split())
 """Arguments of data, precision, evaluation, saving and logging, of this version and of earlier ones."""
 
-_OPTIMIZERS = {
+_EXACT = {
     "adamw_torch": "adamw",
     "adamw_torch_fused": "adamw",
+    "adamw_torch_xla": "adamw",
+    "adamw_torch_npu_fused": "adamw",
+    "adamw_apex_fused": "adamw",
     "sgd": "sgd",
     "adagrad": "adagrad",
     "rmsprop": "rmsprop",
 }
+_IN_FEWER_BITS = (
+    "adamw_8bit adamw_bnb_8bit paged_adamw paged_adamw_32bit paged_adamw_8bit adamw_torch_4bit adamw_torch_8bit "
+    "adamw_anyprecision"
+)
+_HF_EPS = "adamw_hf adds adam_epsilon before the bias correction, and decays after the update; here it is adamw_torch"
+_PLAIN = {
+    **{
+        name: ("adamw", f"optim={name} keeps its state in another precision or place; here it is adamw_torch")
+        for name in _IN_FEWER_BITS.split()
+    },
+    **{
+        name: ("rmsprop", f"optim={name} keeps its state in fewer bits; here it is rmsprop")
+        for name in ("rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit")
+    },
+    "adamw_hf": ("adamw", _HF_EPS),
+}
+"""Optimizers that are another's plain self but for rounding: ours, and the note."""
+_OPTIMIZERS = {**_EXACT, **{name: ours for name, (ours, _) in _PLAIN.items()}, "adafactor": "adafactor"}
+
+_AXOLOTL = {
+    "micro_batch_size": "per_device_train_batch_size",
+    "num_epochs": "num_train_epochs",
+    "optimizer": "optim",
+    "lr_scheduler": "lr_scheduler_type",
+    "adam_eps": "adam_epsilon",
+}
+"""axolotl's names for them, in its YAML files."""
+_OLD_BATCH_SIZE = "per_gpu_train_batch_size"
 
 
 def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None = None, world_size: int = 1) -> Recipe:
@@ -116,7 +148,7 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
     schedule = _scheduler(a, kind, warmup, updates)(peak)
     lr: Schedule = by_update(schedule, every, nb) if every > 1 else schedule
     epochs, rest = divmod(updates, updates_per_epoch)
-    optimizer, options = _optimizer(a)
+    optimizer, options, notes = _optimizer(a)
     norm = a.number("max_grad_norm", low=0.0, or_none=True)
     return Recipe(
         optimizer=optimizer,
@@ -131,7 +163,7 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
         steps=epochs * nb + min(rest * every, nb),
         steps_per_epoch=nb,
         batch_size=batch_size,
-        notes=tuple(a.rest(aside=_OTHERS)),
+        notes=(*notes, *a.rest(aside=_OTHERS)),
         origin={
             "lr": f"{where}: learning_rate, {kind}, warm-up {warmup} of {updates} updates",
             "decay.weight_decay": f"{where}: weight_decay",
@@ -144,7 +176,14 @@ def _read(args: Any) -> tuple[str, dict[str, Any]]:
         fields = {field.name: getattr(args, field.name) for field in dataclasses.fields(args) if field.init}
         known = {*DEFAULTS, *_OTHERS}
         return type(args).__name__, {name: value for name, value in fields.items() if name in known}
-    return shared.read(args, "args")
+    where, given = shared.read(args, "args")
+    if "micro_batch_size" in given:
+        given = {_AXOLOTL.get(name, name): value for name, value in {"lr_scheduler": "cosine", **given}.items()}
+        if not given.keys() & {"warmup_steps", "warmup_ratio"}:
+            raise ValueError(f"{where}: axolotl chooses the warm-up where it is left out; set warmup_steps")
+    if given.get(_OLD_BATCH_SIZE) is not None and given.get("per_device_train_batch_size") is None:
+        given["per_device_train_batch_size"] = given.pop(_OLD_BATCH_SIZE)
+    return where, given
 
 
 def _text(value: Any) -> str:
@@ -172,6 +211,8 @@ def _warmup(a: shared.Settings, updates: int) -> int:
 
 def _scheduler(a: shared.Settings, kind: str, warmup: int, updates: int) -> Any:
     kwargs = a.take("lr_scheduler_kwargs") or {}
+    if isinstance(kwargs, str):  # on a command line it is JSON
+        kwargs = shared.File(Path(f"{a.at('lr_scheduler_kwargs')}.json"), kwargs).content
     if not isinstance(kwargs, Mapping):
         raise TypeError(f"{a.at('lr_scheduler_kwargs')} must be a dict, got {short(kwargs)}")
     try:
@@ -180,12 +221,21 @@ def _scheduler(a: shared.Settings, kind: str, warmup: int, updates: int) -> Any:
         raise type(error)(f"{a.at('lr_scheduler_type')}: {error}") from None
 
 
-def _optimizer(a: shared.Settings) -> tuple[str, dict[str, Any]]:
+def _optimizer(a: shared.Settings) -> tuple[str, dict[str, Any], list[str]]:
     name, more = _text(a.take("optim")), a.take("optim_args")
     betas, eps = tuple(a.beta(name) for name in ("adam_beta1", "adam_beta2")), a.number("adam_epsilon", low=0.0)
-    if name not in _OPTIMIZERS or a.take("adafactor", False):
+    if a.take("adafactor", False):  # how earlier versions asked for it
+        name = "adafactor"
+    if name not in _OPTIMIZERS:
         raise ValueError(f"{a.at('optim')} must be one of {', '.join(_OPTIMIZERS)}, got {short(name)}")
     if more:
         raise ValueError(f"{a.where}: optim_args={short(more)} is not ported; leave it out and change the recipe")
     ours = _OPTIMIZERS[name]
-    return ours, {"betas": betas, "eps": eps} if ours == "adamw" else {}
+    notes = [_PLAIN[name][1]] if name in _PLAIN else []
+    if ours == "adafactor":
+        text = (
+            "the Trainer's adafactor steps by lr itself; here it is torch's, which steps by lr times the parameter's "
+            "root mean square, and by at most 1 / sqrt(updates)"
+        )
+        notes.append(caution("other-optimizer", f"{a.at('optim')}: {text}"))
+    return ours, {"betas": betas, "eps": eps} if ours == "adamw" else {}, notes

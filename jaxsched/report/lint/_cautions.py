@@ -11,6 +11,11 @@ from jaxsched.report.lint._finding import Finding, Severity
 _CODES: dict[str, tuple[Severity, str]] = {
     "misspelt-key": ("warning", "Correct its name if it is meant for the other; else remove it."),
     "version-open": ("warning", "Say which release trained: version=..., or --version."),
+    "unknown-project": (
+        "warning",
+        "Give the project's groups by recipe.replace(rules=..., groups=...).",
+    ),
+    "other-optimizer": ("warning", "Compare the first updates with the original's, or take another optimizer."),
     "unknown-key": ("remark", "Make sure that they do not change the schedule."),
 }
 """For each code of a `caution` how severe it is, and the remedy."""

@@ -188,6 +188,80 @@ def test_bad_settings(solver, message):
         detectron2.recipe(solver)
 
 
+CASES = Path(__file__).parents[2] / "recorded" / "cases"
+PROJECT = {
+    "backbone": {"kernel": jnp.ones((2, 2)), "norm": {"scale": jnp.ones(2), "bias": jnp.ones(2)}},
+    "head": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "query": {"embedding": jnp.ones((3, 2))}},
+}
+
+
+def lr_and_decay(recipe, tree):
+    curves = js.curves(recipe, [20])
+    own = {group: (float(c["lr"][0]), float(c["weight_decay"][0])) for group, c in curves.items()}
+    return jax.tree.map(lambda group: own[group], js.groups.labels(tree, recipe.rules))
+
+
+def test_mask2former():
+    recipe = detectron2.recipe(CASES / "mask2former.yaml")
+    assert (recipe.optimizer, recipe.clip_norm, recipe.steps, recipe.batch_size) == ("adamw", 0.01, 368750, 16)
+    lr = js.curves(recipe, [0, 10, 327777, 327778, 355092])["weight"]["lr"]
+    np.testing.assert_allclose(lr, [1e-4, 1e-4, 1e-4, 1e-5, 1e-6], rtol=1e-6)
+    found = lr_and_decay(recipe, PROJECT)
+    near = pytest.approx
+    assert found["backbone"]["kernel"] == (near(1e-5), near(0.05))
+    assert found["backbone"]["norm"]["scale"] == found["backbone"]["norm"]["bias"] == (near(1e-5), 0)
+    assert found["head"]["kernel"] == found["head"]["bias"] == (near(1e-4), near(0.05))
+    assert found["head"]["query"]["embedding"] == (near(1e-4), 0)
+    assert recipe.notes == ()
+    tx = recipe.build()
+    tx.update(PROJECT, tx.init(PROJECT), PROJECT)
+
+
+def test_projects_by_what_makes_them():
+    sparse = detectron2.recipe(dict(MODEL=dict(META_ARCHITECTURE="SparseRCNN"), SOLVER=dict(WEIGHT_DECAY=0.1)))
+    assert sparse.optimizer == "adamw"
+    assert {
+        decay for _, decay in jax.tree.leaves(lr_and_decay(sparse, PROJECT), is_leaf=lambda x: type(x) is tuple)
+    } == {pytest.approx(0.1)}
+    detic = dict(USE_CUSTOM_SOLVER=True, OPTIMIZER="ADAMW", CUSTOM_MULTIPLIER=10.0, CUSTOM_MULTIPLIER_NAME=["head"])
+    found = lr_and_decay(detectron2.recipe(dict(SOLVER=dict(BASE_LR=1e-4, WARMUP_ITERS=0, **detic))), PROJECT)
+    assert found["head"]["bias"] == (pytest.approx(1e-3), pytest.approx(1e-4))
+    assert found["backbone"]["kernel"] == (pytest.approx(1e-4), pytest.approx(1e-4))
+    own = detectron2.recipe(dict(USE_CUSTOM_SOLVER=False, OPTIMIZER="ADAMW"))  # Detic's dump of Detectron2's own
+    assert (own.optimizer, own.notes) == ("sgd", ())
+    (note,) = detectron2.recipe(dict(OPTIMIZER="ADAMW")).notes
+    assert note.startswith("caution unknown-project: SOLVER: OPTIMIZER is of a project")
+
+
+def test_warmup_poly():
+    recipe = detectron2.recipe(CASES / "d2poly.yaml")
+    steps = np.arange(1000)
+    warm = 0.001 * (1 - steps / 1000) + steps / 1000
+    expected = 0.001 * warm * (1 - steps / 1000) ** 0.9
+    np.testing.assert_allclose(js.curves(recipe, steps)["weight"]["lr"], expected, rtol=2e-6)
+    assert recipe.optimizer == "sgd"
+
+
+def test_tags_of_python_are_not_executed():
+    recipe = detectron2.recipe(CASES / "d2_unsafe.yaml")
+    np.testing.assert_allclose(js.curves(recipe, [60000, 80000])["weight"]["lr"], [1e-3, 1e-4], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: detectron2.StepWithFixedGammaParamScheduler(1, 3, [2], 12), "gamma must be a number"),
+        (lambda: detectron2.CosineParamScheduler("1", 0), "start_value must be a number"),
+        (lambda: detectron2.PolynomialDecayParamScheduler(1.0, -1), "power must be positive"),
+        (lambda: detectron2.StepParamScheduler(3, 2), "values must be a list of numbers"),
+        (lambda: detectron2.MultiStepParamScheduler([1, None], 10, [5]), r"values\[1\] must be a number"),
+    ],
+)
+def test_an_argument_that_is_no_number_is_named(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
 def test_what_is_left_out_is_said():
     recipe = detectron2.recipe(dict(STEPS=[10, 50], MAX_ITER=20, WARMUP_ITERS=5))
     assert "[50]" in str(recipe.notes)

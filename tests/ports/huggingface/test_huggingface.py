@@ -1,6 +1,7 @@
 """TrainingArguments as a recipe: worked by hand, and what it refuses. The schedules are compared in tests/parity."""
 
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +58,43 @@ def test_from_a_file(tmp_path):
     recipe = huggingface.recipe(path, steps_per_epoch=4)
     assert recipe.notes == ("not part of a recipe: output_dir, bf16",)
     assert not js.diff(recipe, huggingface.recipe({**ARGS, "lr_scheduler_type": "cosine"}, steps_per_epoch=4))
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "says"),
+    [
+        ("adamw_torch_fused", "adamw", None),
+        ("adamw_hf", "adamw", "before the bias correction"),
+        ("adamw_bnb_8bit", "adamw", "in another precision"),
+        ("paged_adamw_32bit", "adamw", "in another precision or place"),
+        ("rmsprop_bnb", "rmsprop", "in fewer bits"),
+        ("adafactor", "adafactor", "caution other-optimizer"),
+    ],
+)
+def test_optimizers_by_their_names(name, ours, says):
+    recipe = huggingface.recipe({**ARGS, "optim": name, "weight_decay": 0.01}, steps_per_epoch=4)
+    assert recipe.optimizer == ours
+    assert says in recipe.notes[0] if says else recipe.notes == ()
+    recipe.build()
+
+
+def test_yaml_as_others_keep_it(tmp_path):
+    case = Path(__file__).parents[2] / "recorded" / "cases" / "hf.yaml"
+    recipe = huggingface.recipe(case, images=1600)
+    assert (recipe.steps, recipe.steps_per_epoch, recipe.batch_size) == (100, 100, 16)
+    np.testing.assert_allclose(js.curves(recipe, [0, 10, 55])["decay"]["lr"], [0, 2e-5, 1e-5], rtol=1e-6, atol=1e-12)
+    axolotl = dict(micro_batch_size=2, num_epochs=3, optimizer="adamw_bnb_8bit", learning_rate=2e-4, warmup_steps=10)
+    recipe = huggingface.recipe({**axolotl, "base_model": "x"}, steps_per_epoch=100)
+    assert (recipe.steps, recipe.batch_size) == (300, 2)
+    assert "cosine" in recipe.origin["lr"]
+    assert recipe.notes[-1] == "caution unknown-key: args: not known, and left out: base_model"
+    with pytest.raises(ValueError, match="set warmup_steps"):
+        huggingface.recipe(dict(micro_batch_size=2, num_epochs=3), steps_per_epoch=4)
+
+
+def test_schedule_arguments_as_a_command_line_gives_them():
+    args = {**ARGS, "lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": '{"min_lr": 0.1}'}
+    assert js.curves(huggingface.recipe(args, steps_per_epoch=4), [7])["decay"]["lr"][0] > 0.1
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", "[" * 100_000, '{"a":' * 100_000, "1" * 10_000])

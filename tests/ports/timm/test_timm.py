@@ -1,5 +1,7 @@
 """timm's arguments as a recipe: worked by hand, and what it refuses. The schedulers are compared in tests/parity."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -59,6 +61,22 @@ def test_lr_from_the_batch_size(args, expected):
     assert js.curves(recipe, [0])["decay"]["lr"] == pytest.approx(expected)
     assert recipe.batch_size == 256
     assert "1024 / " in recipe.origin["lr"]
+
+
+def test_a_file_of_a_run():
+    case = Path(__file__).parents[2] / "recorded" / "cases" / "timm_args.yaml"
+    recipe = timm.recipe(case, images=12_900)  # 100 batches of 128; the rest is dropped
+    assert (recipe.optimizer, recipe.steps, recipe.steps_per_epoch) == ("adamw", 10_000, 100)
+    lr = js.curves(recipe, [0, 500, 5000, 9999])["decay"]["lr"]
+    expected = [1e-5, *(0.5e-3 * (1 + np.cos(np.pi * epoch / 100)) for epoch in (5, 50, 99))]
+    np.testing.assert_allclose(lr, expected, rtol=1e-5)
+    assert js.curves(recipe, [0])["no_decay"]["weight_decay"] == 0
+
+
+@pytest.mark.parametrize("name", ["None", "none", None])
+def test_no_schedule_by_its_names(name):
+    recipe = timm.recipe({**ADAMW, "sched": name}, steps_per_epoch=4)
+    assert np.ptp(js.curves(recipe)["decay"]["lr"]) == 0
 
 
 def test_layers():

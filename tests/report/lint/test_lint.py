@@ -149,6 +149,12 @@ CASES = {
         run(notes=[caution("version-open", "read as 7.0; as 6.1: lr differs at 39 of 40 steps")]), "warning", "as 6.1",
         run(notes=["by its keys it is of 6.1"]),
     ),
+    "unknown-project": (
+        run(notes=[caution("unknown-project", "OPTIMIZER is of a project")]), "warning", "a project", run(),
+    ),
+    "other-optimizer": (
+        run(notes=[caution("other-optimizer", "here it is torch's adafactor")]), "warning", "adafactor", run(),
+    ),
     "unknown-key": (
         run(notes=[caution("unknown-key", "not known, and left out: paste_in")]), "remark", "paste_in",
         run(notes=["not part of a recipe: paste_in"]),
