@@ -14,6 +14,7 @@ from jaxsched.checks import short
 from jaxsched.numerics import EmaWeights, is_host_number, one_minus
 from jaxsched.optimizers._hyperparameters import Values
 from jaxsched.schedules import Schedule, value_at
+from jaxsched.schedules.internal import kind_of, together, values_together
 
 
 def evaluate(
@@ -74,10 +75,7 @@ def _kind(cell: Any) -> Any:
     """Equal for what can be evaluated together."""
     if is_host_number(cell):
         return "number"
-    if not isinstance(cell, Schedule):
-        return id(cell)
-    leaves, structure = jax.tree.flatten(cell)
-    return structure, tuple((np.shape(leaf), isinstance(leaf, int)) for leaf in leaves)
+    return kind_of(cell) if isinstance(cell, Schedule) else id(cell)
 
 
 def _together(name: str, cells: Sequence[Any], step: ArrayLike, dtype: Any) -> jax.Array:
@@ -85,25 +83,14 @@ def _together(name: str, cells: Sequence[Any], step: ArrayLike, dtype: Any) -> j
     if is_host_number(cells[0]):
         return jnp.asarray(np.asarray(cells, dtype))
     if len(cells) == 1:
-        return _one_number(name, cells[0], step).astype(dtype)[None]
-    leaves = [jax.tree.leaves(cell) for cell in cells]
-    columns = [
-        np.asarray(column) if all(map(is_host_number, column)) else jnp.stack([jnp.asarray(x) for x in column])
-        for column in zip(*leaves, strict=True)
-    ]
-    structure = jax.tree.structure(cells[0])
-
-    def one(*leaves: Any) -> jax.Array:
-        return _one_number(name, jax.tree.unflatten(structure, leaves), step)
-
-    return jax.vmap(one)(*columns).astype(dtype)
-
-
-def _one_number(name: str, cell: Any, step: ArrayLike) -> jax.Array:
-    value = value_at(cell, step)
-    if value.shape != ():
-        raise ValueError(f"{name} must be one number at each step, got an array of shape {value.shape}: {short(cell)}")
-    return value
+        found = value_at(cells[0], step)[None]
+    else:
+        found = values_together(together(cells), step, len(cells))
+    if found.shape != (len(cells),):
+        raise ValueError(
+            f"{name} must be one number at each step, got an array of shape {found.shape[1:]}: {short(cells[0])}"
+        )
+    return found.astype(dtype)
 
 
 def is_zero(value: Any) -> bool:

@@ -115,8 +115,8 @@ class Recipe:
         object.__setattr__(self, "notes", tuple(self.notes))
         for name in ("clip_norm", "ema"):
             object.__setattr__(self, name, _as_value(name, getattr(self, name)))
-        object.__setattr__(self, "_options", _Options.of(self))
         self.by_group()  # which checks the hyperparameters
+        object.__setattr__(self, "_options", _Options.of(self))
         self._around()
 
     def build(self, *, flatten: bool = False) -> optax.GradientTransformationExtraArgs:
@@ -233,16 +233,20 @@ class Recipe:
 
 
 class _Options(NamedTuple):
-    """The hyperparameters of a recipe that are no numbers: strings and bools."""
+    """The options among the hyperparameters of a recipe, which are no numbers by the signature of its optimizer."""
 
     hyperparameters: Any
     groups: Any
 
     @classmethod
     def of(cls, recipe: Recipe) -> _Options:
+        definition = _definition(recipe.optimizer)
+        arguments = definition.arguments if definition else {}
+        names = {name for name, argument in arguments.items() if argument.is_option}
+
         def options(values: Any) -> Any:
             found = values.items() if isinstance(values, Mapping) else ()
-            return frozenset((name, value) for name, value in found if isinstance(value, bool | str))
+            return frozenset((name, value) for name, value in found if name in names and value is not None)
 
         return cls(
             options(recipe.hyperparameters), frozenset((name, options(own)) for name, own in recipe.groups.items())

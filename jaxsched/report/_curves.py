@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxsched.numerics import MAX_STEP
 from jaxsched.recipe import Recipe, Reportable, as_recipe
 from jaxsched.schedules import Schedule, value_at
+from jaxsched.schedules.internal import kind_of, together, values_together
 
 
 def curves(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
@@ -59,10 +59,7 @@ def momentum_of(values: dict[str, Any]) -> Any:
     return values.get("momentum", values.get("betas", (None,))[0])
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _together(schedules: Schedule, steps: jax.Array, count: int) -> jax.Array:
-    """The values of ``count`` schedules of one kind, whose leaves have a leading axis: [count, *steps]."""
-    return jax.vmap(lambda schedule: schedule(steps), axis_size=count)(schedules)
+_evaluated = jax.jit(values_together, static_argnums=2)
 
 
 def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
@@ -74,11 +71,11 @@ def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
     kinds: dict[Any, dict[Any, Schedule]] = {}
     for value in values:
         if isinstance(value, Schedule):
-            kinds.setdefault(_kind(value), {})[id(value)] = value
+            kinds.setdefault(kind_of(value), {})[id(value)] = value
     found: dict[int, np.ndarray] = {}
     for alike in kinds.values():
-        stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *alike.values())
-        found.update(zip(alike, np.asarray(_together(stacked, steps, len(alike))), strict=True))
+        values_of_kind = np.asarray(_evaluated(together([*alike.values()]), steps, len(alike)))
+        found.update(zip(alike, values_of_kind, strict=True))
 
     def one(value: ArrayLike | Any) -> np.ndarray:
         if id(value) in found:
@@ -86,11 +83,6 @@ def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
         return np.asarray(jax.jit(value)(steps) if callable(value) else value_at(value, steps))
 
     return [np.broadcast_to(one(value), steps.shape) for value in values]
-
-
-def _kind(schedule: Schedule) -> Any:
-    leaves, structure = jax.tree.flatten(schedule)
-    return structure, tuple((np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves)
 
 
 def update_steps(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = None) -> np.ndarray:

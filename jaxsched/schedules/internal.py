@@ -1,4 +1,4 @@
-"""What reports and ports use of schedules beside the makers."""
+"""What optimizers, reports and ports use of schedules beside the makers."""
 
 from jaxsched.schedules._declarations import MOST as MOST
 from jaxsched.schedules._declarations import Kind as Kind
@@ -7,3 +7,6 @@ from jaxsched.schedules._declarations import numbers as numbers
 from jaxsched.schedules._moments import inner_clocks as inner_clocks
 from jaxsched.schedules._moments import parts as parts
 from jaxsched.schedules._schedule import check_value as check_value
+from jaxsched.schedules._together import kind_of as kind_of
+from jaxsched.schedules._together import together as together
+from jaxsched.schedules._together import values_together as values_together

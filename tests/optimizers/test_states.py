@@ -288,10 +288,13 @@ def test_an_update_that_is_not_finite_is_skipped_where_updates_are_watched():
         ("adafactor", dict(eps=(None, 1e-3))),
         ("lamb", dict(max_grad_norm=2.0)),
         ("adagrad", dict(initial_accumulator_value=0.1)),
+        ("muon", dict(ns_steps=4, adjust_lr_fn=None, rules=[("conv/**", "a"), ("**", "b")], groups={"b": None})),
     ],
 )
 def test_a_recipe_that_builds_also_builds_from_its_traced_and_written_self(optimizer, hyperparameters):
-    recipe = js.Recipe(optimizer, {"lr": 0.1, **hyperparameters})
+    own = dict(hyperparameters)
+    around = {name: own.pop(name) for name in ("rules", "groups") if name in own}
+    recipe = js.Recipe(optimizer, {"lr": 0.1, **own}, **around)
 
     def first(recipe):
         tx = recipe.build()

@@ -26,9 +26,9 @@ def test_evaluated_together_is_as_each_by_itself(values):
 
 
 def test_one_compilation_for_many_groups_and_for_other_numbers():
-    from jaxsched.report._curves import _together
+    from jaxsched.report._curves import _evaluated
 
-    _together.clear_cache()
+    _evaluated.clear_cache()
     for scale in (1.0, 2.0):
         js.curves(
             js.Recipe(
@@ -39,7 +39,7 @@ def test_one_compilation_for_many_groups_and_for_other_numbers():
                 steps=50,
             )
         )
-    assert _together._cache_size() == 1
+    assert _evaluated._cache_size() == 1
 
 
 @pytest.mark.parametrize("every", [1, 3, 2.5, js.piecewise([1, 2, 3, 5], at=[4, 10, 31]), js.linear(1.0, 9.0, 50)])
