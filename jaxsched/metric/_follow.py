@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxsched.checks import short
 from jaxsched.groups import unboxed
 from jaxsched.metric import _greedy, _plateau
 from jaxsched.schedules import Schedule
@@ -56,8 +57,9 @@ def definitions(values: Mapping[str, Any]) -> dict[str, Schedule]:
     for name, value in values.items():
         here = [leaf for leaf in jax.tree.leaves(value, is_leaf=_is_driven) if _is_driven(leaf)]
         if len(here) > 1:
-            kinds = "plateaus" if {leaf.name for leaf in here} == {"plateau"} else "schedules driven by a metric"
-            raise ValueError(f"{name} holds {len(here)} {kinds}, {here!r}; a hyperparameter may hold one")
+            raise ValueError(
+                f"{name} holds {len(here)} schedules that follow a metric, {short(here)}; a hyperparameter may hold one"
+            )
         if here:
             found[name] = here[0]
     return found

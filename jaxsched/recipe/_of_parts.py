@@ -9,6 +9,7 @@ import optax
 
 from jaxsched import transforms
 from jaxsched.checks import short
+from jaxsched.groups import as_rules
 from jaxsched.optimizers.internal import definition_of
 from jaxsched.recipe._recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule
@@ -26,7 +27,7 @@ def as_recipe(value: Reportable) -> Recipe:
     if isinstance(value, Recipe):
         return value
     if isinstance(value, Schedule):
-        return Recipe("sgd", dict(lr=value), rules=[("**", "all")], notes=(OF_SCHEDULE,))
+        return Recipe("sgd", dict(lr=value), rules=as_rules([("**", "all")]), notes=(OF_SCHEDULE,))
     if isinstance(value, optax.GradientTransformation):
         return of_parts(value)
     raise TypeError(

@@ -177,7 +177,7 @@ def test_the_state_of_torchs_plateau_is_not_read_into_it():
             lambda: js.metric.greedy(0.1, window=jnp.asarray(3)),
             "greedy: window must be a positive whole number that is no ar",
         ),
-        (lambda: js.sgd(lr=js.metric.greedy(1.0) * js.plateau(0.1)), "lr holds 2 schedules driven by a metric"),
+        (lambda: js.sgd(lr=js.metric.greedy(1.0) * js.plateau(0.1)), "lr holds 2 schedules that follow a metric"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -199,7 +199,7 @@ def test_a_restored_state_goes_on_with_the_settings_of_the_definition():
         (lambda: js.plateau(0.1, factor=1.0), "plateau: factor must be below 1, got 1.0"),
         (lambda: js.plateau(0.1, patience=-1), "plateau: patience must be a whole number >= 0, got -1"),
         (lambda: js.plateau(0.1, cooldown=1.5), "plateau: cooldown must be a whole number >= 0, got 1.5"),
-        (lambda: js.sgd(lr=js.plateau(1.0) * js.plateau(0.1)), "lr holds 2 plateaus"),
+        (lambda: js.sgd(lr=js.plateau(1.0) * js.plateau(0.1)), "lr holds 2 schedules that follow a metric"),
         (lambda: js.report_metric(js.sgd(lr=0.1).init(PARAMS), 1.0), "no hyperparameter in OptimizerState is a plat"),
         (lambda: js.report_metric(js.sgd(lr=js.plateau(0.1)).init(PARAMS), [1.0, 2.0]), "must be one number"),
         (lambda: js.sgd(lr=js.plateau(0.1)).update(PARAMS, js.sgd(lr=0.1).init(PARAMS), PARAMS), "made by another"),

@@ -1,5 +1,6 @@
 """Every public schedule, by one table, through all that a schedule promises. A new one is a new row."""
 
+import ast
 import importlib
 import inspect
 import math
@@ -7,6 +8,7 @@ import operator
 import pickle
 import re
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -162,6 +164,22 @@ PORTS = [maker for room in ROOMS for maker in getattr(room, "SCHEDULES", ())]
 def test_it_says_where_it_ends_or_that_it_does_not(maker):
     """By a declaration, those of ports too; what is composed of others says it through them."""
     assert getattr(maker, "moments", "composed") is not None
+
+
+def strings(path):
+    """The string constants of a module, docstrings apart."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs)
+    return {node.value for node in found if isinstance(node.value, str)}
+
+
+def test_reports_recipes_and_the_command_line_know_no_schedule_by_name():
+    names = {maker.__name__ for maker in (*MAKERS.values(), js.plateau, js.metric.greedy, *PORTS)}
+    package = Path(js.__file__).parent
+    files = [path for room in ("report", "recipe", "cli") for path in sorted((package / room).rglob("*.py"))]
+    found = {(path.name, name) for path in files for name in strings(path) & names}
+    assert found <= {("_page.py", "linear")}  # a scale of an axis
 
 
 @every_case
