@@ -1,4 +1,4 @@
-"""An explanation as a text for a terminal."""
+"""An explanation as text for a terminal."""
 
 from __future__ import annotations
 

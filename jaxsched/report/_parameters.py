@@ -1,4 +1,4 @@
-"""The table of every parameter: what it is, its group, the rule that put it there, its hyperparameters."""
+"""The table of all parameters: shape, role, group, the rule that matched, hyperparameters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ParameterRow:
 
     @property
     def size(self) -> int:
-        """Numbers in it."""
+        """The number of its entries."""
         return math.prod(self.shape)
 
 
@@ -39,7 +39,7 @@ class ParameterTable(tuple[ParameterRow, ...]):
     __slots__ = ()
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """For each group how many parameters it has, and how many numbers are in them."""
+        """For each group the number of parameters and the number of their entries."""
         result: dict[str, tuple[int, int]] = {}
         for row in self:
             arrays, entries = result.get(row.group, (0, 0))
@@ -105,7 +105,7 @@ def parameter_table(
 
 
 def rule_text(match: grouping.Match) -> str:
-    """What a rule matches, in words: a glob as it is, ``role bias or norm_bias``, the name of a function."""
+    """What a rule matches, in words: a glob itself, ``role bias or norm_bias``, the name of a function."""
     if not isinstance(match, grouping.Condition):
         return match if isinstance(match, str) else getattr(match, "__name__", repr(match))
     if match.kind in ("all", "any"):

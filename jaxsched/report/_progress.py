@@ -1,4 +1,4 @@
-"""While training: what the last step used, short enough for a progress bar."""
+"""For progress bars: what the last update used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain text: numbers that read well, and columns."""
+"""Plain text: numbers and columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def short(value: Any) -> str:
-    """A number as a person writes it: six digits, no noise from float32."""
+    """A number in six digits, without the noise of float32."""
     if value is None:
         return "-"
     if isinstance(value, bool | str):
@@ -20,7 +20,7 @@ def short(value: Any) -> str:
 
 
 def epochs(steps: float, steps_per_epoch: int | None) -> str:
-    """A length in epochs, such as ``"3"`` or ``"0.07"``; nothing where the epoch is not known."""
+    """A length in epochs, such as ``"3"`` or ``"0.07"``; empty where the length of an epoch is not known."""
     if not steps_per_epoch or not math.isfinite(steps):
         return ""
     return f"{steps / steps_per_epoch:.4g}"
@@ -34,7 +34,7 @@ def plural(count: float, one: str) -> str:
 def columns(
     header: Sequence[str], rows: Sequence[Sequence[Any]], *, numeric: Sequence[int] = (), indent: int = 2
 ) -> str:
-    """Rows below a header; the ``numeric`` columns stand to the right."""
+    """Rows below a header; the ``numeric`` columns are right-aligned."""
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     width = [max(len(row[i]) for row in cells) for i in range(len(header))]
 

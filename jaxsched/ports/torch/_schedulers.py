@@ -260,6 +260,8 @@ class ReduceLROnPlateau(Scheduler):
     """`plateau` by torch's names: called with a learning rate it gives the value for ``lr=`` of an optimizer.
 
     Metrics are reported with ``js.report_metric(opt_state, metric)``. ``min_lr`` may be a list, one for each group.
+    Where it is multiplied by another schedule, ``min_lr`` and ``eps`` act on its own value; in torch they act on the
+    learning rate. js.lint says so.
 
     Example:
         >>> import jaxsched as js

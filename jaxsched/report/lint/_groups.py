@@ -1,4 +1,4 @@
-"""Rules on groups and what they hold."""
+"""Rules on groups and their parameters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def empty_group(seen: Sample, table: ParameterTable) -> Iterator[Finding]:
 
 
 def lonely_rule(seen: Sample, table: ParameterTable) -> Iterator[Finding]:
-    """``head/*`` takes one, where ``head/**`` would take many."""
+    """Rules such as ``head/*`` that match at most one parameter where ``head/**`` would match many."""
     for rule in seen.recipe.rules:
         pattern = rule.match if isinstance(rule.match, str) else None
         if isinstance(rule.match, grouping.Condition) and rule.match.kind == "glob":
