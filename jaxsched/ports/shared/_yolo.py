@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from jaxsched.schedules import Schedule, cosine, delayed, linear, per_epoch, pie
 
 MOST_BATCHES = 4096
 """Batches to an update, at most: each number of them on the way is a comparison at every step."""
-MOST_COMPARED = 2**17
+MOST_COMPARED = 2**14
 """Steps at which two releases are compared; of a longer run, so many at equal distances."""
 
 
@@ -88,26 +89,40 @@ class Loop(NamedTuple):
         return Accumulation(stairs, drop_at_epoch_end=self.drops, at_multiples=self.at_multiples)
 
 
-def compared(recipe: Recipe, other: Recipe) -> str:
-    """How another release's run differs: ``"lr differs at 1,049 of 5,000 steps, ..."``; empty if it does not."""
+def compared(recipe: Recipe, others: Mapping[str, Recipe]) -> dict[str, str]:
+    """How the runs of other releases differ from one: ``{"6.1": "lr differs at 1,049 of 5,000 steps, ..."}``.
+
+    Those that do not differ, or as another does, are left out.
+    """
     steps = recipe.steps or 0
-    at = np.arange(steps) if steps <= MOST_COMPARED else np.linspace(0, steps - 1, MOST_COMPARED).astype(np.int64)
-    a, b = _rates(recipe), _rates(other)
-    differs = np.zeros(len(at), bool)
-    for group in {**a, **b}:
-        x, y = (np.asarray(value_at(rates.get(group, rates[""]), at)) for rates in (a, b))
-        differs |= ~np.isclose(x, y, rtol=1e-5, atol=0.0)
-    parts = []
-    if count := int(differs.sum()):
-        looked = "" if len(at) == steps else " looked at"
-        parts.append(f"lr differs at {count:,} of {len(at):,} steps{looked}")
-    if recipe.accumulate != other.accumulate:
-        parts.append("updates come at other steps")
-    if recipe.clip_norm != other.clip_norm:
-        parts.append("gradients are clipped" if other.clip_norm else "gradients are not clipped")
-    if recipe.optimizer != other.optimizer:
-        parts.append(f"the optimizer is {other.optimizer}")
-    return ", ".join(parts)
+    looked = min(steps, MOST_COMPARED)
+    at = np.linspace(0, steps - 1, looked).astype(np.int64)
+    padded = np.pad(at, (0, MOST_COMPARED - looked), mode="edge")  # one shape, so that one compilation serves all
+
+    @functools.cache
+    def values(lr: Schedule) -> np.ndarray:
+        return np.asarray(value_at(lr, padded))[:looked]
+
+    base, found = _rates(recipe), {}
+    for name, other in others.items():
+        own = _rates(other)
+        pairs = [[rates.get(group, rates[""]) for rates in (base, own)] for group in {**base, **own}]
+        differs = np.zeros(looked, bool)
+        for a, b in pairs:
+            if a != b:  # many releases differ in updates alone
+                differs |= ~np.isclose(values(a), values(b), rtol=1e-5, atol=0.0)
+        parts = []
+        if count := int(differs.sum()):
+            parts.append(f"lr differs at {count:,} of {looked:,} steps{'' if looked == steps else ' looked at'}")
+        if recipe.accumulate != other.accumulate:
+            parts.append("updates come at other steps")
+        if recipe.clip_norm != other.clip_norm:
+            parts.append("gradients are clipped" if other.clip_norm else "gradients are not clipped")
+        if recipe.optimizer != other.optimizer:
+            parts.append(f"the optimizer is {other.optimizer}")
+        if parts and (text := ", ".join(parts)) not in found.values():
+            found[name] = text
+    return found
 
 
 def _rates(recipe: Recipe) -> Mapping[str, Any]:

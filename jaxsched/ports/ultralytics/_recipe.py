@@ -144,14 +144,13 @@ def recipe(
     of = dict(where=where, a=a, steps_per_epoch=steps_per_epoch, images=images, classes=classes)
     newest, *older = distinct(low, high)
     made = _made(release(newest), **of, boosted=boosted, outputs=outputs)
-    doubts: dict[str, str] = {}
+    others, unknown = {}, {}
     for other in older:
         try:
-            difference = shared.compared(made, _made(release(other), **of, boosted=boosted, outputs=outputs or "last"))
+            others[written(other)] = _made(release(other), **of, boosted=boosted, outputs=outputs or "last")
         except ValueError as error:
-            difference = f"not known: {error}"
-        if difference and difference not in doubts.values():
-            doubts[written(other)] = difference
+            unknown[written(other)] = f"not known: {error}"
+    doubts = shared.compared(made, others) | unknown
     notes = settings.rest(aside=_OTHERS)
     if doubts:
         listed = "; ".join(f"as {name} or earlier: {difference}" for name, difference in doubts.items())

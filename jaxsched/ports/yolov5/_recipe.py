@@ -107,13 +107,12 @@ def recipe(
     of = dict(where=where, n=number, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size)
     made = _made(VERSIONS[name], **of, optimizer=optimizer, cos=cos)
     notes = [] if version is not None or len(possible) > 1 else [f"by its keys it is of YOLOv5 {name}"]
-    doubts = []
-    for other in possible[-2::-1]:
-        if VERSIONS[other] not in [VERSIONS[one] for one in (name, *(o for o, _ in doubts))]:
-            difference = shared.compared(made, _made(VERSIONS[other], **of, optimizer=optimizer, cos=cos))
-            doubts += [(other, difference)] if difference else []
+    others = {other: VERSIONS[other] for other in possible[-2::-1] if VERSIONS[other] != VERSIONS[name]}
+    doubts = shared.compared(
+        made, {other: _made(loop, **of, optimizer=optimizer, cos=cos) for other, loop in others.items()}
+    )
     if doubts:
-        listed = "; ".join(f"as {other}: {difference}" for other, difference in doubts)
+        listed = "; ".join(f"as {other}: {difference}" for other, difference in doubts.items())
         notes.append(caution("version-open", f"{where} is read as YOLOv5 {name}, which its keys leave open; {listed}"))
     return made.replace(notes=(*settings.rest(aside={*_LOSS, *_AUGMENTATION, *_OF_FORKS}), *notes))
 
