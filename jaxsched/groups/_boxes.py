@@ -1,4 +1,4 @@
-"""Arrays inside NNX Variables: unboxed to compute with, boxed again to return."""
+"""Arrays in NNX Variables: taken out to compute with, and put back."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def _is_variable(node: Any) -> bool:
 
 
 def unboxed(tree: Any) -> Any:
-    """A tree with its arrays out of the NNX Variables that may hold them."""
+    """The tree with the arrays of its NNX Variables in place of these."""
     return jax.tree.map(lambda x: x.get_value() if _is_variable(x) else x, tree, is_leaf=_is_variable)
 
 
 def reboxed(old: Any, new: Any) -> Any:
-    """``new``, a tree like ``old``; where ``old`` has NNX Variables these, written in place."""
+    """``new``, a tree like ``old``; the NNX Variables of ``old`` are kept, with their arrays replaced in place."""
 
     def one(box: Any, value: jax.Array) -> Any:
         if not _is_variable(box):

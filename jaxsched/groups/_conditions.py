@@ -13,7 +13,12 @@ from jaxsched.groups._parameters import ROLES, Parameter
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """A test of a `Parameter` that can be printed, compared, pickled, written to JSON; ``&``, ``|``, ``~`` combine."""
+    """A test of a `Parameter` that can be printed, compared, pickled and written to JSON; ``&``, ``|``, ``~`` combine.
+
+    Attributes:
+        kind: Which test: "role", "glob", "contains", "ndim", "all", "any" or "not".
+        arguments: Of the test.
+    """
 
     kind: str
     arguments: tuple[Any, ...]
@@ -44,14 +49,14 @@ def role(*names: str) -> Condition:
     """
     for name in names:
         if name not in ROLES:
-            raise ValueError(f"role: {short(name)} is no role; the roles are {', '.join(ROLES)}")
+            raise ValueError(f"role: {short(name)} is not a role; the roles are {', '.join(ROLES)}")
     return Condition("role", names)
 
 
 def glob(pattern: str) -> Condition:
     """The parameters whose path matches: ``*`` within a name, ``**`` for any number of names, ``?`` one character.
 
-    A text in place of a condition means this.
+    A string in place of a condition is taken as a glob.
 
     Example:
         >>> import jaxsched as js
@@ -60,12 +65,12 @@ def glob(pattern: str) -> Condition:
         {'body': {'w': 'slow'}, 'head': {'w': 'fast'}}
     """
     if not isinstance(pattern, str) or not pattern:
-        raise TypeError(f"glob: a pattern is a text such as 'head/**', got {short(pattern)}")
+        raise TypeError(f"glob: the pattern must be a string such as 'head/**', got {short(pattern)}")
     return Condition("glob", (pattern,))
 
 
 def contains(text: str) -> Condition:
-    """The parameters whose path holds ``text`` anywhere, as in MMDetection's ``custom_keys``."""
+    """The parameters whose path contains ``text``, as in MMDetection's ``custom_keys``."""
     return Condition("contains", (text,))
 
 

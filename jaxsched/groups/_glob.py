@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a path matches, in a time that grows as the product of the lengths: rules may come from anyone's file."""
+    """Whether a path matches. The time is bounded by the product of the lengths, since rules may come from any file."""
     return fits(pattern.split("/"), path.split("/"), "**", _is_name)
 
 
 def fits(pattern: Sequence[str], items: Sequence[str], star: str, is_one: Callable[[str, str], bool]) -> bool:
-    """Whether items fit a pattern in which a ``star`` stands for any number of them, and all else for one.
+    """Whether items match a pattern in which a ``star`` stands for any number of items and anything else for one.
 
-    When something does not fit, only the last star need take one item more: what came before it fits, and leaves the
-    most to what follows.
+    Greedy, without recursion: after a mismatch only the last star has to take one item more. What was matched before
+    that star used as few items as possible, so no other way of matching it can help.
     """
     at = i = 0
     after_star, taken = None, 0

@@ -11,7 +11,7 @@ import jax
 Tree = Any
 
 ROLES = ("weight", "norm", "norm_bias", "bias")
-"""What a parameter is for: a weight, the scale of a normalisation, its bias, or any other bias."""
+"""The roles of parameters: a weight, the scale of a normalisation, its bias, or any other bias."""
 
 
 class Parameter(NamedTuple):

@@ -75,7 +75,7 @@ def _few(paths: Sequence[str]) -> str:
 
 
 def as_rules(rules: Rules | None) -> tuple[Rule, ...]:
-    """The rules in their full form; the ones by role where none are given.
+    """The rules as `Rule` values; those by role if None.
 
     Raises:
         TypeError: If a rule is not a pair of a match and a group name.
@@ -131,14 +131,14 @@ def labels(tree: Tree, rules: Rules | None = None) -> Tree:
 
 
 def mask(*names: str, rules: Rules | None = None) -> Callable[[Tree], Tree]:
-    """A mask of the named groups, for ``optax.masked`` and its like: a function from parameters to a tree of bools.
+    """A mask of the named groups, for ``optax.masked`` and similar: a function from parameters to a tree of bools.
 
     Args:
-        names: The groups to be True.
+        names: The groups whose parameters are True.
         rules: As in `labels`.
 
     Raises:
-        ValueError: If a name is no group of the rules.
+        ValueError: If a name is not a group of the rules.
 
     Example:
         >>> import jaxsched as js, optax
@@ -149,5 +149,5 @@ def mask(*names: str, rules: Rules | None = None) -> Callable[[Tree], Tree]:
     groups = list(dict.fromkeys(rule.group for rule in as_rules(rules)))
     for name in names:
         if name not in groups:
-            raise ValueError(f"mask: {name!r} is no group; the groups are {', '.join(groups)}")
+            raise ValueError(f"mask: {name!r} is not a group; the groups are {', '.join(groups)}")
     return lambda tree: jax.tree.map(lambda label: label in names, labels(tree, rules))

@@ -14,18 +14,23 @@ from jaxsched.optimizers._state import OptimizerState, states
 
 
 def carry_over(old_state: Any, new_state: Any) -> Any:
-    """The state with which a changed optimizer goes on: what ``old_state`` gathered, in the form of ``new_state``.
+    """Take the contents of ``old_state`` over into the form of ``new_state``, the state of a changed optimizer.
 
-    For a resume with other groups, rules, schedules or numbers, or with `flatten_groups` or without. The count and the
-    slots are those of ``old_state``; a slot that it does not have (of a momentum that is new) is that of ``new_state``.
-    Where no slot is left, as with another optimizer, schedules go on and bias corrections begin anew. What is kept by
-    group goes by name; a group that is new takes it over where all old groups agree.
+    For a resume with other groups, rules, schedules or numbers, or with or without `flatten_groups`. The count, the
+    slots and the overrides are those of ``old_state``; a slot that it does not have (of a momentum that is new) is that
+    of ``new_state``. Where the two have no slot in common, as with another optimizer, schedules go on and bias
+    corrections start again. What is kept by group is matched by name; a new group takes it over if all old groups
+    agree.
 
     Args:
-        old_state: The state so far, such as one restored from a checkpoint.
-        new_state: What ``init`` of the changed optimizer made, nested in the same way.
+        old_state: The state so far, such as one restored from a checkpoint with its structure.
+        new_state: What ``init`` of the changed optimizer returned, nested in the same way.
+
+    Returns:
+        A state for the changed optimizer.
 
     Raises:
+        TypeError: If ``old_state`` is not nested as ``new_state`` is, such as a checkpoint restored as plain dicts.
         ValueError: If a group is new and the old ones differ in what it should take over.
 
     Example:

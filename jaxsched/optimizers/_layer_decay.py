@@ -1,4 +1,4 @@
-"""Layer-wise decay of the learning rate: the nearer to the input, the smaller."""
+"""Layer-wise decay of the learning rate: smaller for layers nearer to the input."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from jaxsched.optimizers._hyperparameters import Hyperparameter
 def layer_decay(
     layers: Sequence[Match], lr: Hyperparameter, decay: float, *, undecayed: Match | None = None
 ) -> dict[str, Any]:
-    """The ``rules`` and ``groups`` with which the i-th of n layers has ``lr * decay ** (n - 1 - i)``.
+    """``rules`` and ``groups`` that give layer i of n, from 0, the learning rate ``lr * decay**(n - 1 - i)``.
 
     Args:
-        layers: From the input to the head, what matches each layer's parameters: a glob or a `Condition`; the first
-            match wins. Together they must cover all parameters.
-        lr: The learning rate of the last.
-        decay: What it is multiplied by from a layer to the one before it, > 0.
-        undecayed: The parameters without weight decay, such as ``js.role("bias", "norm", "norm_bias")``: in each layer
-            a group of their own.
+        layers: From the input to the head, a match for the parameters of each layer: a glob or a `Condition`. The first
+            match wins, and together they must cover all parameters.
+        lr: The learning rate of the last layer.
+        decay: The factor from a layer to the one before it, > 0.
+        undecayed: A match for the parameters without weight decay, such as ``js.role("bias", "norm", "norm_bias")``:
+            they form a group of their own in each layer.
 
     Returns:
-        ``{"rules": ..., "groups": ...}``, for any optimizer: ``js.adamw(lr, **js.layer_decay(...))``. The groups are
+        ``{"rules": ..., "groups": ...}`` for any optimizer: ``js.adamw(lr, **js.layer_decay(...))``. The groups are
         named ``layer 0``, ``layer 1`` and so on, and ``layer 0 undecayed``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What one watches when groups train at different rates: norms by group, and a flat dict for a logger."""
+"""Norms by group, and a flat dict for a logger."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched import groups as grouping
+from jaxsched.numerics import compute_dtype, replicate
 
 
 def group_norms(
     params: Any, gradients: Any = None, updates: Any = None, rules: grouping.Rules | None = None
 ) -> dict[str, dict[str, jax.Array]]:
-    """For each group the norms of its parameters, gradients and updates, and how far an update moves it.
+    """The norms of the parameters, gradients and updates of each group, and the ratio of update to parameters.
 
-    Inside the jitted step it costs one more pass over each of the arrays.
+    Inside a jitted step it costs one more pass over each array.
 
     Args:
         params: The parameters, before the update.
@@ -25,8 +26,8 @@ def group_norms(
         rules: The rules of the groups, as for the optimizer; by role where left out.
 
     Returns:
-        ``{group: {"param_norm", "gradient_norm", "update_norm", "update_ratio"}}``, float32 scalars, of what is given.
-        ``update_ratio`` is ``update_norm / param_norm``, 0 where no parameter differs from 0.
+        ``{group: {"param_norm", "gradient_norm", "update_norm", "update_ratio"}}``, float32 scalars, for what is given.
+        ``update_ratio`` is ``update_norm / param_norm``, and 0 where all parameters are 0.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -52,32 +53,33 @@ def group_norms(
 
 
 SMALL = 4096
-"""Arrays of fewer numbers are joined before they are summed: many, such as biases, cost more to start than to sum."""
+"""Arrays of fewer numbers are joined before they are summed: a kernel for each of many biases costs more to launch than
+to run."""
 
 
 def _sum_of_squares(leaves: list[Any]) -> jax.Array:
     real = [part for leaf in map(jnp.asarray, leaves) for part in (_real(leaf) if leaf.size else ())]
-    small = [part.ravel() for part in real if part.size < SMALL]
+    small = [replicate(part).ravel() for part in real if part.size < SMALL]
     joined = [jnp.concatenate(small)] if small else []
     parts = [part for part in real if part.size >= SMALL] + joined
     return jnp.asarray(sum(jnp.sum(jnp.square(part)) for part in parts))
 
 
 def _real(x: jax.Array) -> tuple[jax.Array, ...]:
-    """In float32 at least; a complex array as its two parts."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    """In float32 at least; a complex array as its real and imaginary parts."""
+    wide = x.astype(compute_dtype(x))
     return (wide.real, wide.imag) if jnp.iscomplexobj(wide) else (wide,)
 
 
 def flatten_dict(*values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with keys joined by ``/``: what loggers take.
+    """Merge nested dicts into one flat dict, with keys joined by ``/``, as loggers take it.
 
     Args:
-        values: Such as `hyperparams` and `group_norms` return; tuples become ``/0``, ``/1``.
-        prefix: What all keys begin with.
+        values: Nested dicts such as those of `hyperparams` and `group_norms`. Items of tuples become ``/0``, ``/1``.
+        prefix: Put before every key.
 
     Raises:
-        ValueError: If two have a key in common.
+        ValueError: If two values get the same key.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js

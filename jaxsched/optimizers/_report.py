@@ -1,4 +1,4 @@
-"""Metrics reported to an optimizer's state, and what has become of the values that follow them."""
+"""Metrics reported to the state of an optimizer, and the state of the hyperparameters that follow them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from jaxsched.optimizers._state import OptimizerState, merged, states
 
 
 def report_metric(opt_state: Any, metric: ArrayLike) -> Any:
-    """The state after a metric was reported to each `plateau` and `greedy` in it.
+    """Report a metric to each `plateau` and `greedy` in a state.
 
     Args:
         opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`. The Variables of an
-            ``nnx.Optimizer`` are written in place, as its own ``update`` does; all else is left as it was.
-        metric: A number, such as the validation loss. In float32 (float64 under ``jax_enable_x64``).
+            ``nnx.Optimizer`` are written in place, as by its own ``update``; nothing else is changed.
+        metric: A number, such as the validation loss; float32 (float64 under ``jax_enable_x64``).
 
     Returns:
-        ``opt_state`` with these moved on.
+        ``opt_state`` after the report.
 
     Raises:
         ValueError: If no hyperparameter is a `plateau` or `greedy`, or ``metric`` is an array of several.
@@ -70,9 +70,9 @@ def _reported(by_group: Mapping[str, States], metric: jax.Array) -> dict[str, di
 
 
 def metric_state(opt_state: Any) -> dict[str, dict[str, State]]:
-    """The state of each hyperparameter that follows a metric, by group: its value, the best metric, counts.
+    """The state of each hyperparameter that follows a metric, by group and name: its value, the best metric, counts.
 
-    That of a `plateau` is a `PlateauState`, that of a `greedy` a `GreedyState`.
+    It is a `PlateauState` for a `plateau` and a `GreedyState` for a `greedy`.
 
     Args:
         opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`.

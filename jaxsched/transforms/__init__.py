@@ -1,4 +1,4 @@
-"""What optax lacks around an optimizer: accumulation inside the clock, torch's clipping, averages that follow."""
+"""Transformations around an optimizer: accumulation inside the clock, torch's clipping, averages, flattening."""
 
 from jaxsched.transforms._accumulate import AccumulateState as AccumulateState
 from jaxsched.transforms._accumulate import accumulate as accumulate

@@ -1,4 +1,4 @@
-"""Averages of parameters and of other state, as they train."""
+"""Exponential moving averages of the parameters and of other state."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from jaxsched.transforms._accumulate import did_update
 
 
 class EmaState(NamedTuple):
-    """The state of `ema`."""
+    """The state of `ema`.
+
+    Attributes:
+        count: Updates averaged; int32 [].
+        shares: The weights, in the last update, of the average (the decay) and of the parameters; float32 [].
+        average: A tree like the parameters; float32 for half precision.
+    """
 
     count: jax.Array  # type: ignore[assignment]
-    """Updates averaged; int32 []."""
     shares: EmaWeights
-    """What the last update kept of the average, the decay, and took of the parameters; float32 []."""
     average: Any
-    """A tree like the parameters; float32 for half precision."""
 
 
 @checked_arguments

@@ -82,9 +82,9 @@ class Layout:
 
 @jax.tree_util.register_pytree_with_keys_class
 class FlatGroups(JoinedTree):
-    """A tree like the parameters as one vector for each group; ``tree`` is the tree itself.
+    """A tree like the parameters, kept as one vector for each group: the form of such trees in `flatten_groups`.
 
-    What `flatten_groups` keeps in place of such trees. To ``jax.tree`` its leaves are the vectors.
+    To ``jax.tree`` its leaves are the vectors; ``tree`` is the tree that it stands for.
     """
 
     def __init__(self, vectors: Sequence[Any], layout: Layout):
@@ -124,14 +124,15 @@ class FlatGroups(JoinedTree):
 
 
 def unflatten_groups(tree: Any) -> Any:
-    """What `flatten_groups` keeps as it would be without it: each `FlatGroups` as a tree like the parameters.
+    """Replace each `FlatGroups` in a state by the tree like the parameters that it stands for.
 
-    For reading a state by path, and for saving one that shall not depend on groups or on flattening, or by what knows
-    no `FlatGroups`, such as ``flax.serialization``. The way back is ``js.carry_over(saved, tx.init(params))``.
+    For reading a state by path, and for saving a state that does not depend on groups or flattening, or with a tool
+    that does not know `FlatGroups`, such as ``flax.serialization``. The way back is
+    ``js.carry_over(saved, tx.init(params))``.
 
     Args:
-        tree: A state of `flatten_groups`, or anything that holds one. In a state of many runs (of ``jax.vmap``) their
-            axis stays in front.
+        tree: A state of `flatten_groups`, or anything that holds one. The axis of many runs (of ``jax.vmap``) stays in
+            front.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -157,10 +158,13 @@ def _vector(parts: list[jax.Array]) -> jax.Array:
 
 
 class Flattening(optax.GradientTransformationExtraArgs):
-    """What `flatten_groups` returns. ``update`` also takes flattened gradients, and then gives flattened updates."""
+    """What `flatten_groups` returns. ``update`` also takes flattened gradients, and then returns flattened updates.
+
+    Attributes:
+        layout_of: From the parameters to how they are flattened.
+    """
 
     layout_of: Callable[[Any], Layout]
-    """From the parameters to how they are flattened."""
 
     @staticmethod
     def of(init: Any, update: Any, layout_of: Callable[[Any], Layout]) -> Flattening:
@@ -172,31 +176,30 @@ class Flattening(optax.GradientTransformationExtraArgs):
 def flatten_groups(
     inner: optax.GradientTransformation, rules: grouping.Rules | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """Join the parameters of each group (and dtype) to one vector, and give those to ``inner``: ``optax.flatten`` by
-    group.
+    """Join the parameters of each group (and dtype) to one vector, and pass the vectors to ``inner``: ``optax.flatten``
+    by group.
 
-    The same numbers in few large kernels, where each small array had several (the addition to each parameter stays),
-    and a state of few arrays, which a jitted step takes and gives back sooner. All inside sees vectors; outside,
-    parameters, gradients and updates stay trees. It is to be around all but `accumulate`, which then gathers in vectors
-    too, and leaves the parameters as they are until an update is due. Sums over all numbers, as in `clip_norm`, are
-    added in another order.
+    The run is the same; its arithmetic is done in a few large kernels instead of several for each small array (adding
+    the update to each parameter remains), and the state is a few arrays, which a jitted step receives and returns
+    faster. ``inner`` sees vectors; parameters, gradients and updates outside stay trees. Put `flatten_groups` around
+    everything but `accumulate`, which then gathers in vectors too and leaves the parameters as they are until an update
+    is due. Sums over all numbers, as in `clip_norm`, are added in another order.
 
-    That copies gradients and parameters. It pays where arrays are many and small, and most where they are gathered
-    or averaged as well; with few large arrays that are updated at each step it costs more than it saves. Measure both:
-    the run is the same.
+    Gradients and parameters are copied. It pays off if arrays are many and small, most of all if they are gathered or
+    averaged as well; with a few large arrays that are updated at each step it costs more than it saves. Measure both.
 
-    What looks at an array as a whole cannot be inside: of the optimizers `adafactor`, `lamb`, `muon`, `musgd` and
-    `sparse_adam` say so; of optax such as ``adaptive_grad_clip`` do not. Parameters that are sharded over devices are
-    gathered at each step; let the state be sharded instead, whose vectors are a multiple of 1024 long.
+    What looks at whole arrays cannot be inside: of the optimizers, `adafactor`, `lamb`, `muon`, `musgd` and
+    `sparse_adam` raise an error; transformations of optax such as ``adaptive_grad_clip`` do not. Parameters that are
+    sharded over devices are gathered at each step. Shard the state instead: its vectors are a multiple of 1024 long.
 
     Args:
         inner: A transformation of jaxsched or of optax, such as a chain.
         rules: The rules of the groups of ``inner``; by role where left out.
 
     Returns:
-        A transformation. Its state holds `FlatGroups` where that of ``inner`` has trees like the parameters;
-        `unflatten_groups` gives the trees, and ``carry_over(state, tx.init(params))`` turns a state without them into
-        one with them. `hyperparams`, `ema_params`, `ema_update` and `did_update` read it as any other.
+        A transformation. Its state holds `FlatGroups` where the state of ``inner`` has trees like the parameters.
+        `unflatten_groups` returns the trees, and ``carry_over(state, tx.init(params))`` takes a state without
+        flattening over into one with it. `hyperparams`, `ema_params`, `ema_update` and `did_update` read both.
 
     Raises:
         ValueError: By ``init``, if a parameter is covered by no rule, or an optimizer inside looks at whole arrays. By
@@ -215,7 +218,8 @@ def flatten_groups(
     wrapped = optax.with_extra_args_support(inner)
     layouts: dict[Any, Layout] = {}
 
-    def layout_of(tree: Any) -> Layout:  # found once, as paths take longer to walk than vectors to trace
+    # Found once for each structure: walking the paths of a model takes longer than tracing the vectors.
+    def layout_of(tree: Any) -> Layout:
         leaves, structure = jax.tree.flatten(tree)
         key = (structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves))
         if key not in layouts:
@@ -230,7 +234,7 @@ def flatten_groups(
         gradients = updates if isinstance(updates, FlatGroups) else layout_of(like).flatten(updates)
         held = states(state, FlatGroups)
         if not held and _keeps_some(wrapped, gradients):
-            held = [None]  # as arrays by themselves
+            held = [None]  # a state that was made without flattening
         for own in held:
             check_form(own, gradients)
         flat = None if params is None else layout_of(params).flatten(params)

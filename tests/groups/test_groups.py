@@ -262,9 +262,9 @@ def test_malformed_rules(rules):
 
 
 def test_unknown_role_and_unknown_group():
-    with pytest.raises(ValueError, match="'biases' is no role"):
+    with pytest.raises(ValueError, match="'biases' is not a role"):
         js.role("biases")
-    with pytest.raises(ValueError, match="'biases' is no group"):
+    with pytest.raises(ValueError, match="'biases' is not a group"):
         js.mask("biases")
 
 

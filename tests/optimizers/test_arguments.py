@@ -1,9 +1,12 @@
 """What an optimizer refuses: the field, the value, the remedy."""
 
+import inspect
+
 import jax.numpy as jnp
 import pytest
 
 import jaxsched as js
+from jaxsched.optimizers.internal import definition_of
 
 
 @pytest.mark.parametrize(
@@ -102,3 +105,55 @@ def test_arrays_of_a_frozen_group_may_be_anything(bias):
     updates, _ = tx.update(params, tx.init(params), params)
     assert updates["bias"].dtype == bias.dtype
     assert not updates["bias"].any()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: js.sgd(momentun=0.9), r"sgd: there is no argument 'momentun'; did you mean 'momentum'"),
+        (lambda: js.adamw(learning_rate=0.1), r"adamw: there is no argument 'learning_rate'; did you mean 'lr'"),
+        (lambda: js.adamw(b1=0.9), r"adamw: there is no argument 'b1'; did you mean 'betas'"),
+        (lambda: js.rmsprop(decay=0.9), r"rmsprop: there is no argument 'decay'; did you mean 'alpha'"),
+        (lambda: js.adadelta(decay=0.9), r"adadelta: there is no argument 'decay'; did you mean 'rho'"),
+        (lambda: js.adam(epsilon=0.9), r"adam: there is no argument 'epsilon'; did you mean 'eps'"),
+        (lambda: js.lbfgs(memory_size=5), r"lbfgs: there is no argument 'memory_size'; did you mean 'history_size'"),
+        (lambda: js.sgd(groups={"bias": dict(learning_rate=1.0)}), r"groups\['bias'\]: 'learning_rate' .*mean 'lr'"),
+        (lambda: js.Recipe("sgd", dict(momentun=0.9)), r"sgd: 'momentun' is not known.*did you mean 'momentum'"),
+        (lambda: js.Recipe("adamw", dict(b2=0.9)), r"adamw: 'b2' is not known.*did you mean 'betas'"),
+        (lambda: js.Recipe("sgd", groups={"norm": dict(nestrov=True)}), r"did you mean 'nesterov'"),
+        (lambda: js.Recipe("sgd", dict(lr=-1.0)), r"sgd: lr must be >= 0, got -1.0"),
+        (lambda: js.adamw(weight_decay=-1), r"^adamw: weight_decay must be >= 0, got -1$"),
+        (
+            lambda: js.lamb(groups={"bias": dict(max_grad_norm=1.0)}),
+            r"'max_grad_norm', which is the same for all",
+        ),
+        (
+            lambda: js.muon(0.1, 0.95),
+            r"muon: too many positional arguments. It is called as muon\(lr=0.001, \*, weight",
+        ),
+    ],
+)
+def test_a_name_that_is_not_known(make, message):
+    """At construction, of a recipe too; optax's words are the likeliest mistakes."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+DEFINITIONS = {name: definition for name, maker in vars(js.optimizers).items() if (definition := definition_of(maker))}
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_the_signature_is_the_definition(name):
+    """Each argument is documented, its default passes its own check, and the equation reads in a terminal."""
+    definition, maker = DEFINITIONS[name], getattr(js.optimizers, name)
+    assert definition.name == name
+    assert list(inspect.signature(maker).parameters) == [*definition.arguments, "groups", "rules"]
+    for argument, own in definition.arguments.items():
+        assert own.check(argument, own.default) == own.default
+        if own.default is not None and argument != "ns_steps":  # a whole number that is an option
+            assert own.is_option == isinstance(own.default, bool | str), argument
+    assert ":math:" not in maker.__doc__
+    if name != "adamw":  # which refers to adam
+        assert all(
+            f"\n        {argument}: " in maker.__doc__ for argument in [*definition.arguments, "groups", "rules"]
+        )
