@@ -145,7 +145,7 @@ def test_pictures(file, tmp_path):
     ("arguments", "message"),
     [
         (["show", "no_such.yaml"], "error: no_such.yaml: No such file or directory"),
-        (["show", "hyp.yaml"], "hyp.yaml does not say epochs: give it (epochs=..., or --epochs)"),
+        (["show", "hyp.yaml"], "hyp.yaml: it has no epochs and no batch_size; give --epochs and --batch-size"),
         (["show", "hyp.yaml", "-e", "3", "-b", "16"], "give --steps-per-epoch or --images"),
         (["show", "retinanet.py"], "give --steps-per-epoch"),
         (["show", "retinanet.py", "-s", "10", "--epochs", "3"], "--epochs has no meaning for an OpenMMLab config"),

@@ -1,131 +1,197 @@
-"""The training loop of YOLOv5, its forks and Ultralytics; a release is a few numbers and switches of it."""
+"""The training loop that YOLOv5, its forks and Ultralytics share: one description, with what differs as fields."""
 
 from __future__ import annotations
 
 import bisect
-import functools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any, Literal
 
 import numpy as np
 
-from jaxsched.recipe import Accumulation, Recipe
-from jaxsched.schedules import Schedule, cosine, delayed, linear, per_epoch, piecewise, value_at, warmup
+from jaxsched.recipe import Accumulation
+from jaxsched.schedules import Schedule, constant, cosine, delayed, linear, per_epoch, piecewise, warmup
 
+Curve = Literal["line", "short line", "cosine", "flat cosine", "flat"]
 MOST_BATCHES = 4096
 """Batches to an update, at most: each number of them on the way is a comparison at every step."""
-MOST_COMPARED = 2**14
-"""Steps at which two releases are compared; of a longer run, so many at equal distances."""
 
 
-class Loop(NamedTuple):
-    """What the training loop of a release does.
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """How lr, momentum and accumulation follow from the epoch and the iteration.
+
+    With ``e`` the epoch and ``lf(e)`` the curve, the lr is ``peak * lf(e)``. Warm-up goes from a start to that value in
+    a line, over the iterations up to ``warmup_steps``, this one included.
+
+    The fields of lengths may be arrays where only `lr_at` is called: many lengths are then tried at once.
 
     Attributes:
-        shortest_warmup: Iterations that warm-up takes at least.
-        cosine: Whether lr falls along half a cosine where the run does not say; else along a line.
-        line_ends_early: Whether the line reaches its end in the last epoch (over ``epochs - 1``); else one later.
-        one_epoch_late: Whether lr after warm-up is that of the epoch before, as the scheduler steps at its end.
-        at_multiples: Whether an update is due at each multiple of the number of batches; else so many batches after
-            the last one.
-        drops: Whether what is gathered at the end of an epoch is dropped.
-        clip_norm: The norm at which all gradients together are clipped; None: they are not.
+        epochs: Epochs of the run, ``E``.
+        steps_per_epoch: Batches in an epoch.
+        batch_size: Images in a batch.
+        nominal_batch: Images to an update.
+        curve: ``lf(e)``, from 1 to ``floor``: a line or half a cosine over ``E``; ``"short line"`` is over ``E - 1``;
+            ``"flat cosine"`` stays at 1 for half the epochs; ``"flat"`` is 1.
+        floor: The end of the curve.
+        warmup_steps: Length of warm-up in iterations; 0: none.
+        late: The lr after warm-up is that of the epoch before: ``lf(e - 1)``; the epoch in which warm-up ends keeps
+            ``lf(e)``.
+        aligned: An update is at the iterations that ``accumulate`` divides; else ``accumulate`` after the last.
+        drop: What is gathered and not used by the end of an epoch is dropped.
+        rounded: Accumulation climbs to the rounded number of batches, ``round(nominal_batch / batch_size)``; else to
+            ``nominal_batch / batch_size`` itself, rounded on the way.
+        capped: Accumulation is at most the batches of the run.
     """
 
-    shortest_warmup: int = 100
-    cosine: bool = False
-    line_ends_early: bool = False
-    one_epoch_late: bool = True
-    at_multiples: bool = False
-    drops: bool = True
-    clip_norm: float | None = 10.0
+    epochs: Any
+    steps_per_epoch: Any
+    batch_size: int
+    nominal_batch: int = 64
+    curve: Curve = "line"
+    floor: float = 0.01
+    warmup_steps: Any = 0
+    late: bool = False
+    aligned: bool = False
+    drop: bool = False
+    rounded: bool = False
+    capped: bool = False
 
-    def decay(self, peak: float, final: float, epochs: int, cos: bool) -> Schedule:
-        """The lr of each epoch, from ``peak`` towards ``final``."""
-        if cos:
-            return cosine(peak, epochs, final)
-        if self.line_ends_early and epochs == 1:
-            raise ValueError("a line over epochs - 1 needs at least 2 epochs")
-        return linear(peak, final, epochs - self.line_ends_early)
+    @property
+    def gathered(self) -> int:
+        """Batches to an update, by which decay is scaled too."""
+        return max(round(self.nominal_batch / self.batch_size), 1)
 
-    def lr(self, by_epoch: Schedule, start: float, warmup_steps: int, steps_per_epoch: int, epochs: int) -> Schedule:
-        """The lr of each step: warm-up from ``start`` to that of the *current* epoch, then that of its epoch.
+    def scaled_decay(self, decay: float) -> float:
+        """The weight decay, in proportion to the images that an update really has."""
+        return decay * self.batch_size * self.gathered / self.nominal_batch
 
-        One epoch late, the epoch in which warm-up ends keeps the value it reached, and the next repeats it.
-        """
-        on_time = per_epoch(by_epoch, steps_per_epoch)
-        warm = warmup(on_time, warmup_steps, start) if warmup_steps else on_time
-        if not self.one_epoch_late:
-            return warm
-        late = per_epoch(delayed(by_epoch, by=1), steps_per_epoch)
-        if not warmup_steps:
+    def lr(self, peak: float, start: float) -> Schedule:
+        """The lr of a group whose warm-up begins at ``start``."""
+        by_epoch = _by_epoch(self.curve, peak, self.epochs, peak * self.floor)
+        on_time = per_epoch(by_epoch, self.steps_per_epoch)
+        late = per_epoch(delayed(by_epoch, by=1), self.steps_per_epoch) if self.late else on_time
+        if not self.warmup_steps:
             return late
-        turn = warmup_steps // steps_per_epoch + 1
-        return warm if turn >= epochs else piecewise([warm, late], at=[turn * steps_per_epoch])
+        warm = warmup(on_time, self.warmup_steps, start)
+        last = self.warmup_steps // self.steps_per_epoch
+        if not self.late or last + 1 >= self.epochs:
+            return warm
+        return piecewise([warm, late], at=[(last + 1) * self.steps_per_epoch])
 
-    def accumulation(self, warmup_steps: int, batches: float, steps: int) -> Accumulation | None:
-        """Batches to an update: from 1 at first to ``batches`` at the end of warm-up, rounded, halves to even.
+    def lr_at(self, step: Any, start: Any = 0.0, peak: Any = 1.0) -> np.ndarray:
+        """`lr` in float64 on the host; the arguments and the lengths are arrays that broadcast."""
+        epoch = step // self.steps_per_epoch
+        target = peak * self.factor(epoch)
+        after = target
+        if self.late:
+            before = peak * self.factor(np.maximum(epoch - 1, 0))
+            after = np.where(
+                (epoch <= self.warmup_steps // self.steps_per_epoch) & (self.warmup_steps > 0), target, before
+            )
+        slope = (target - start) / np.maximum(self.warmup_steps, 1)
+        return np.where((step <= self.warmup_steps) & (self.warmup_steps > 0), slope * step + start, after)
 
-        Args:
-            warmup_steps: Iterations of warm-up; 0: none.
-            batches: The nominal batch divided by the batch, or what a release makes of it.
-            steps: Steps of the run, which more batches than that never make an update of.
+    def factor(self, epoch: Any) -> np.ndarray:
+        """``lf(e)`` in float64."""
+        epoch, epochs = np.asarray(epoch, float), self.epochs
+        if self.curve == "line":
+            return (1 - epoch / epochs) * (1.0 - self.floor) + self.floor
+        if self.curve == "short line":
+            return (1 - epoch / np.maximum(epochs - 1, 1)) * (1.0 - self.floor) + self.floor
+        if self.curve == "cosine":
+            return (1 - np.cos(epoch * np.pi / epochs)) / 2 * (self.floor - 1) + 1
+        if self.curve == "flat cosine":
+            half = np.maximum(epochs // 2, 1)
+            return (1 - np.cos(np.maximum(epoch - epochs // 2, 0) * np.pi / half)) / 2 * (self.floor - 1) + 1
+        return np.ones_like(epoch)
 
-        Raises:
-            ValueError: If there are more than `MOST_BATCHES`.
-        """
-        most = min(max(round(batches), 1), steps)
-        if most > MOST_BATCHES:
-            raise ValueError(f"the nominal batch must be at most {MOST_BATCHES} batches, got {batches:g}")
-        if most == 1:
+    def warmed(self, start: float, value: float) -> Any:
+        """The momentum of an optimizer whose momentum is warmed up."""
+        return warmup(constant(value), self.warmup_steps, start) if self.warmup_steps else value
+
+    def accumulation(self) -> Accumulation | None:
+        """How many batches make an update."""
+        stairs = self._stairs()
+        if stairs == [(0, 1)]:
             return None
+        at = [step for step, _ in stairs[1:]]
+        every = piecewise([batches for _, batches in stairs], at) if at else stairs[0][1]
+        return Accumulation(every, drop_at_epoch_end=self.drop, at_multiples=self.aligned)
 
-        def every(step: int) -> int:
-            return int(np.interp(step, [0, warmup_steps], [1, batches]).round())
+    def updates(self) -> int:
+        """How many updates the run has."""
+        stairs, total = self._stairs(), self.epochs * self.steps_per_epoch
+        ends = [min(step, total) for step, _ in stairs[1:]] + [total]
+        count, last = 0, -1
+        for (begin, every), end in zip(stairs, ends, strict=True):
+            first = -(-begin // every) * every if self.aligned else max(begin, last + every)
+            if first < end:
+                more = (end - 1 - first) // every
+                count, last = count + 1 + more, first + more * every
+        return count
 
-        span = range(warmup_steps + 1)
-        at = [bisect.bisect_left(span, k, key=every) for k in range(2, most + 1)] if warmup_steps else []
-        stairs = piecewise(list(range(1, most + 1)), at) if at else most
-        return Accumulation(stairs, drop_at_epoch_end=self.drops, at_multiples=self.at_multiples)
+    def _stairs(self) -> list[tuple[int, int]]:
+        """From which step on ``accumulate`` has which value; halves are rounded to even in float64, as there."""
+        most = min(self.gathered, self.steps_per_epoch * self.epochs) if self.capped else self.gathered
+        if not self.warmup_steps:
+            return [(0, most)]
+        target = most if self.rounded else self.nominal_batch / self.batch_size
+
+        def climb(step: int) -> int:
+            return max(1, int(np.interp(step, [0, self.warmup_steps], [1, target]).round()))
+
+        values = range(2, climb(self.warmup_steps) + 1)
+        steps = range(self.warmup_steps + 1)
+        return [(0, 1), *((bisect.bisect_left(steps, value, key=climb), value) for value in values)]
 
 
-def compared(recipe: Recipe, others: Mapping[str, Recipe]) -> dict[str, str]:
-    """How the runs of other releases differ from one: ``{"6.1": "lr differs at 1,049 of 5,000 steps, ..."}``.
+def _by_epoch(curve: Curve, peak: float, epochs: int, floor: float) -> Schedule:
+    if curve == "line":
+        return linear(peak, floor, epochs)
+    if curve == "short line":
+        return linear(peak, floor, max(epochs - 1, 1))
+    if curve == "cosine":
+        return cosine(peak, epochs, floor)
+    if curve == "flat cosine":
+        return delayed(cosine(peak, max(epochs // 2, 1), floor), by=epochs // 2)
+    return constant(peak)
 
-    Those that do not differ, or as another does, are left out.
+
+def what_differs(ours: Loop, other: Loop, starts: tuple[float, ...], others: tuple[float, ...] | None = None) -> str:
+    """How the lr and the updates of another loop differ, in words; empty where they do not.
+
+    Args:
+        ours: A loop.
+        other: Another of the same lengths.
+        starts: Where warm-up begins, for each group, relative to the peak.
+        others: The same in the other loop, if different.
     """
-    steps = recipe.steps or 0
-    looked = min(steps, MOST_COMPARED)
-    at = np.linspace(0, steps - 1, looked).astype(np.int64)
-    padded = np.pad(at, (0, MOST_COMPARED - looked), mode="edge")  # one shape, so that one compilation serves all
-
-    @functools.cache
-    def values(lr: Schedule) -> np.ndarray:
-        return np.asarray(value_at(lr, padded))[:looked]
-
-    base, found = _rates(recipe), {}
-    for name, other in others.items():
-        own = _rates(other)
-        pairs = [[rates.get(group, rates[""]) for rates in (base, own)] for group in {**base, **own}]
-        differs = np.zeros(looked, bool)
-        for a, b in pairs:
-            if a != b:  # many releases differ in updates alone
-                differs |= ~np.isclose(values(a), values(b), rtol=1e-5, atol=0.0)
-        parts = []
-        if count := int(differs.sum()):
-            parts.append(f"lr differs at {count:,} of {looked:,} steps{'' if looked == steps else ' looked at'}")
-        if recipe.accumulate != other.accumulate:
-            parts.append("updates come at other steps")
-        if recipe.clip_norm != other.clip_norm:
-            parts.append("gradients are clipped" if other.clip_norm else "gradients are not clipped")
-        if recipe.optimizer != other.optimizer:
-            parts.append(f"the optimizer is {other.optimizer}")
-        if parts and (text := ", ".join(parts)) not in found.values():
-            found[name] = text
-    return found
+    total = ours.epochs * ours.steps_per_epoch
+    nb = ours.steps_per_epoch
+    longest = max(ours.warmup_steps, other.warmup_steps)
+    warm = min(total, (longest // nb + 2) * nb)  # beyond it the lr is one number an epoch
+    stride = -(-warm // _MOST_COMPARED)
+    steps = np.arange(0, warm, stride)
+    pairs = list(zip(starts, others or starts, strict=True))
+    within = [_unequal(ours.lr_at(steps, a), other.lr_at(steps, b)) for a, b in pairs]
+    later = np.arange(warm // nb, ours.epochs) * nb
+    beyond = _unequal(ours.lr_at(later), other.lr_at(later))
+    count = int(np.logical_or.reduce(within).sum()) * stride + int(beyond.sum()) * nb
+    texts = []
+    if count:
+        texts.append(f"lr differs at {'about ' if stride > 1 else ''}{min(count, total):,} of {total:,} steps")
+    ours_, others_ = ours.updates(), other.updates()
+    if ours_ != others_:
+        texts.append(f"{others_:,} updates instead of {ours_:,}")
+    elif (ours._stairs(), ours.aligned) != (other._stairs(), other.aligned) and ours.gathered > 1:
+        texts.append("updates at other steps")
+    if ours.drop != other.drop and (ours.gathered > 1):
+        texts.append(f"what is gathered at an epoch's end is {'dropped' if other.drop else 'kept'}")
+    return ", ".join(texts)
 
 
-def _rates(recipe: Recipe) -> Mapping[str, Any]:
-    groups = {group: (own or {}).get("lr") for group, own in recipe.groups.items()}
-    base = recipe.hyperparameters["lr"]
-    return {"": base, **{group: base if lr is None else lr for group, lr in groups.items()}}
+_MOST_COMPARED = 2**20
+
+
+def _unequal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return ~np.isclose(a, b, rtol=1e-7, atol=1e-12)

@@ -1,5 +1,6 @@
-"""Ultralytics' optimizer and schedule, from its args.yaml, for each release."""
+"""Ultralytics' optimizer and schedule: every release from 8.0 on."""
 
+from jaxsched.ports.ultralytics._kind import KINDS as KINDS
 from jaxsched.ports.ultralytics._recipe import DEFAULTS as DEFAULTS
-from jaxsched.ports.ultralytics._recipe import KINDS as KINDS
 from jaxsched.ports.ultralytics._recipe import recipe as recipe
+from jaxsched.ports.ultralytics._releases import CHANGES as CHANGES

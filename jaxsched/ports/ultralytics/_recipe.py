@@ -1,4 +1,4 @@
-"""Ultralytics' optimizer and schedule, from its args.yaml for each release (written from its behaviour)."""
+"""The recipe in an args.yaml of Ultralytics (up to 8.4.190; written from its behaviour)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from jaxsched.checks import short
 from jaxsched.groups import Condition, Match, Rule, as_condition, contains, ndim, role
 from jaxsched.ports import shared
-from jaxsched.ports.ultralytics._versions import Release, distinct, parse, release, span, written
+from jaxsched.ports.ultralytics._releases import Rules, candidates, parse, rules_of
 from jaxsched.recipe import Recipe, caution
-from jaxsched.schedules import Schedule, constant, exponential_ramp, warmup
+from jaxsched.schedules import exponential_ramp
 
+LARGEST_NORM = 10.0
+"""The norm at which all gradients together are clipped."""
 BOOST = 3.0
 """What the lr of the class branch is multiplied by, with MuSGD."""
-
 DEFAULTS: Mapping[str, Any] = {
     "optimizer": "auto",
     "epochs": 100,
@@ -35,15 +36,15 @@ DEFAULTS: Mapping[str, Any] = {
 """What Ultralytics' arguments that a recipe is made of are where args.yaml says nothing."""
 
 _OTHERS_TEXT = """
-    task mode model data patience imgsz save save_period cache device workers project name exist_ok pretrained
-    cls_remap verbose seed deterministic single_cls rect close_mosaic resume amp fraction profile freeze multi_scale
+    task mode model data patience v5loader line_thickness hide_labels hide_conf boxes image_weights fl_gamma
+    min_memory end2end imgsz save save_period cache device workers project name exist_ok pretrained
+    cls_remap verbose seed deterministic single_cls rect close_mosaic resume amp fraction profile multi_scale
     compile channels_last overlap_mask mask_ratio dropout val split save_json save_hybrid conf iou max_det half
     quantize dnn plots nms source vid_stride stream_buffer visualize augment augmentations agnostic_nms classes
     retina_masks embed show save_frames save_txt save_conf save_crop show_labels show_conf show_boxes line_width
     format keras int8 optimize dynamic simplify opset workspace distill_model dis box cls cls_pw dfl pose kobj rle
     angle dlog dgrad dlam label_smoothing hsv_h hsv_s hsv_v degrees translate scale shear perspective flipud fliplr
     bgr mosaic mixup cutmix copy_paste copy_paste_mode auto_augment erasing crop_fraction cfg tracker save_dir
-    v5loader image_weights line_thickness hide_labels hide_conf fl_gamma min_memory boxes end2end
 """
 _OTHERS = tuple(_OTHERS_TEXT.split())
 """Arguments of data, loss, validation, prediction and export."""
@@ -92,14 +93,16 @@ def recipe(
       end of an epoch goes into the next (YOLOv5 drops it). Decay is scaled by ``batch * that / nbs``.
     - Gradients are clipped at norm 10; the average of the parameters decays by ``0.9999 * (1 - exp(-k / 2000))``.
 
+    Up to 8.4.102 warm-up takes at least 100 iterations; up to 8.1.41 the lr is one epoch late; up to 8.2.6 what is left
+    at the end of an epoch is dropped; up to 8.4.182 accumulation climbs to ``nbs / batch`` unrounded;
+    ``optimizer=auto`` comes to SGD, not MuSGD, up to 8.3; in 8.4.0 to 8.4.2 the weights have the warm-up of the biases.
+    The release is found from the keys of an args.yaml, which holds all that its release knows. Where they leave it
+    open and the numbers depend on it, the latest is taken, and a note of the recipe says what the others would do.
+
     ``optimizer=auto`` is a decision, which ``notes`` tells: in a run of more than 10,000 updates (``ceil(images /
     max(batch, nbs)) * epochs``) MuSGD with lr 0.01, else AdamW with lr ``0.01 / (4 + classes)`` (6 decimals) and first
     beta 0.9; ``lr0`` is ignored and biases warm up from 0. MuSGD's momentum is said to be 0.9, but warm-up leads it to
     ``momentum``, where it stays, as in the original.
-
-    That is the newest release. Before 8.4.103 warm-up takes at least 100 iterations; up to 8.2.6 what is left at the
-    end of an epoch is dropped; up to 8.1.41 the lr after warm-up is one epoch late, as YOLOv5's; from 8.4.0 to 8.4.2 it
-    is the group ``weight`` that warms up from ``warmup_bias_lr``; ``optimizer=auto`` changed five times.
 
     Args:
         args: Path to an args.yaml, or its contents as a dict; defaults where it says nothing.
@@ -114,121 +117,174 @@ def recipe(
             of the head (``cv3``, ``one2one_cv3``). None: none.
         outputs: With MuSGD which axis of a kernel is the outputs: ``"last"`` for Flax and Haiku, ``"first"`` for
             Equinox.
-        version: The release that trained, such as ``"8.3.40"``. Where left out, the newest that the arguments in the
-            file allow; if older ones are possible and differ, ``notes`` says at how many steps, and `lint` warns.
+        version: The release of Ultralytics, such as ``"8.3.40"``; found from the keys where left out.
 
     Returns:
         A recipe; ``notes`` lists the arguments that are not part of it.
 
     Raises:
         TypeError: If a value is of the wrong type.
-        ValueError: If ``version`` is no release from 8.0.100 on, an argument is not known or out of its range, ``time``
-            is set or ``batch`` left to Ultralytics (lengths are then not known beforehand), or what a choice needs is
-            missing.
+        ValueError: If an argument is not known or out of its range, ``time`` is set or ``batch`` left to Ultralytics
+            (lengths are then not known beforehand), or what a choice needs is missing.
 
     Example:
         >>> import jaxsched as js
         >>> args = dict(optimizer="SGD", epochs=100, batch=16)
-        >>> recipe = js.ports.ultralytics.recipe(args, steps_per_epoch=500)
+        >>> recipe = js.ports.ultralytics.recipe(args, steps_per_epoch=500, version="8.4.190")
         >>> curves = js.curves(recipe, [0, 1500, 49999])
         >>> [round(float(lr), 6) for lr in curves["weight"]["lr"]]
         [0.0, 0.009703, 0.000199]
     """
     where, given = shared.read(args, "args")
-    low, high = (parse(version), parse(version)) if version is not None else span(given)
     over = {"epochs": epochs, "batch": batch_size, "optimizer": optimizer, "cos_lr": cos_lr}
     given |= {name: value for name, value in over.items() if value is not None}
     settings = shared.Settings(where, given, DEFAULTS)
+    notes = _frozen(where, settings)
     a = _checked(settings)
-    steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, a["batch"])
-    of = dict(where=where, a=a, steps_per_epoch=steps_per_epoch, images=images, classes=classes)
-    newest, *older = distinct(low, high)
-    made = _made(release(newest), **of, boosted=boosted, outputs=outputs)
-    others, unknown = {}, {}
-    for other in older:
-        try:
-            others[written(other)] = _made(release(other), **of, boosted=boosted, outputs=outputs or "last")
-        except ValueError as error:
-            unknown[written(other)] = f"not known: {error}"
-    doubts = shared.compared(made, others) | unknown
-    notes = settings.rest(aside=_OTHERS)
-    if doubts:
-        listed = "; ".join(f"as {name} or earlier: {difference}" for name, difference in doubts.items())
-        text = f"{where} is read as Ultralytics {written(newest)}, which its arguments leave open; {listed}"
-        notes.append(caution("version-open", text))
-    return made.replace(notes=(*made.notes, *notes))
+    epochs, batch = a["epochs"], a["batch"]
+    steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, batch)
+    possible = _possible(given, a["optimizer"], version)
+    chosen, rules = possible[-1], rules_of(possible[-1])
+    loop = _loop(where, a, rules, steps_per_epoch)
+    updates = _updates(a, images, steps_per_epoch)
+    choice = _choose(where, a, rules, updates, classes)
+    others = {}
+    for other in possible[:-1]:
+        others[other] = _differs(where, a, (loop, rules, choice), rules_of(other), updates, classes)
+    starts = _starts(rules, choice)
 
-
-def _made(
-    rules: Release,
-    *,
-    where: str,
-    a: dict[str, Any],
-    steps_per_epoch: int,
-    images: int | None,
-    classes: int | None,
-    boosted: Match | None,
-    outputs: str | None,
-) -> Recipe:
-    """The recipe under the rules of one release."""
-    loop, epochs, batch, nbs = rules.loop, a["epochs"], a["batch"], a["nbs"]
-    nominal = max(round(nbs / batch), 1)
-    decay = a["weight_decay"] * batch * nominal / nbs
-    steps = epochs * steps_per_epoch
-    warm_epochs = min(a["warmup_epochs"], epochs - 1) if rules.caps_warmup else a["warmup_epochs"]
-    warmup_steps = max(round(warm_epochs * steps_per_epoch), loop.shortest_warmup)
-    if rules.skips_warmup and a["warmup_epochs"] <= 0:
-        warmup_steps = 0
-    choice = _choose(where, rules, a, images, classes)
-
-    def lr(peak: float, group: str) -> Schedule:
-        start = choice.warmup_bias_lr if group == rules.warms_down else 0.0
-        by_epoch = loop.decay(peak, peak * a["lrf"], epochs, a["cos_lr"])
-        return loop.lr(by_epoch, start, warmup_steps, steps_per_epoch, epochs)
-
-    momentum: Any = choice.momentum
-    if warmup_steps:
-        momentum = warmup(constant(a["momentum"]), warmup_steps, a["warmup_momentum"])
-    hyperparameters: dict[str, Any] = {"lr": lr(choice.lr, ""), "weight_decay": 0.0}
-    hyperparameters |= _options(choice, rules, momentum, outputs)
+    momentum = loop.warmed(a["warmup_momentum"], a["momentum"]) if loop.warmup_steps else choice.momentum
+    decay = loop.scaled_decay(a["weight_decay"])
+    hyperparameters: dict[str, Any] = {"lr": loop.lr(choice.lr, 0.0), "weight_decay": 0.0}
+    hyperparameters |= _options(where, choice, rules, momentum, outputs, updates)
     use_muon = choice.name == "MuSGD"
     groups: dict[str, dict[str, Any]] = {"weight": {"weight_decay": decay}, "bias": {}}
-    groups[rules.warms_down]["lr"] = lr(choice.lr, rules.warms_down)
+    for name, start in starts.items():
+        groups[name]["lr"] = loop.lr(choice.lr, start)
     conditions = {"bias": contains("bias") | role("bias", "norm_bias"), "bn": role("norm") | contains("logit_scale")}
     if use_muon:
-        conditions = {"muon": ndim(2) | ndim(4), **conditions}
+        kernels = ndim(2) | ndim(4)
+        conditions = {"muon": kernels | ndim(3) | ndim(5) if rules.flat else kernels, **conditions}
         groups["muon"] = {"weight_decay": decay, "use_muon": True}
-    rules_of = [(condition, name) for name, condition in conditions.items()] + [(Condition("all", ()), "weight")]
-    notes = [choice.why] if choice.why else []
+    rows = [(condition, name) for name, condition in conditions.items()] + [(Condition("all", ()), "weight")]
+    notes += [choice.why] if choice.why else []
     if use_muon and boosted is not None:
-        for _, name in rules_of:
-            groups[_boosted(name)] = {**groups.get(name, {}), "lr": lr(BOOST * choice.lr, name)}
+        for _, name in rows:
+            boost = loop.lr(BOOST * choice.lr, starts.get(name, 0.0))
+            groups[_boosted(name)] = {**groups.get(name, {}), "lr": boost}
         few = as_condition(boosted)
-        rules_of = [
-            pair for condition, name in rules_of for pair in ((condition & few, _boosted(name)), (condition, name))
-        ]
+        rows = [pair for condition, name in rows for pair in ((condition & few, _boosted(name)), (condition, name))]
     elif use_muon:
         notes.append("no parameter has three times the lr, as the head's class branch has there: boosted=...")
+    notes += settings.rest(aside=_OTHERS)
     return Recipe(
         optimizer=choice.name.lower(),
         hyperparameters=hyperparameters,
         groups=groups,
-        rules=tuple(Rule(condition, name, optional=True) for condition, name in rules_of),
-        clip_norm=loop.clip_norm,
-        accumulate=loop.accumulation(warmup_steps, nominal if rules.rounds_batches else nbs / batch, steps),
+        rules=tuple(Rule(condition, name, optional=True) for condition, name in rows),
+        clip_norm=LARGEST_NORM,
+        accumulate=loop.accumulation(),
         ema=exponential_ramp(0.9999, 2000),
-        steps=steps,
+        steps=epochs * steps_per_epoch,
         steps_per_epoch=steps_per_epoch,
         batch_size=batch,
-        nominal_batch_size=nbs,
-        notes=tuple(notes),
+        nominal_batch_size=a["nbs"],
+        notes=(*notes, *shared.open_version(where, chosen, others)),
         origin={
             "optimizer": f"{where}: optimizer={a['optimizer']}",
-            "lr": f"{where}: lr0 {choice.lr}, lrf, warmup_epochs ({warmup_steps} iterations)",
-            "bias.lr": f"{where}: warmup_bias_lr {choice.warmup_bias_lr}, then as the others",
-            "weight.weight_decay": f"{where}: weight_decay {a['weight_decay']} x {batch} x {nominal} / {nbs}",
+            "lr": f"{where}: lr0 {choice.lr}, lrf, warmup_epochs ({loop.warmup_steps} iterations)",
+            **{f"{name}.lr": f"{where}: warmup_bias_lr {start}, then as the others" for name, start in starts.items()},
+            "weight.weight_decay": f"{where}: weight_decay {a['weight_decay']} x {batch} x {loop.gathered} / "
+            f"{a['nbs']}",
         },
     )
+
+
+def _possible(given: Mapping[str, Any], optimizer: str, version: Any) -> list[str]:
+    """The releases that the settings may be of, the latest last."""
+    if version is not None:
+        return [".".join(map(str, parse(version)))]
+    found = candidates(set(given))
+    if optimizer == "auto" and "optimizer" in given:
+        found = [release for release in found if rules_of(release).auto] or found
+    if optimizer == "MuSGD":
+        found = [release for release in found if rules_of(release).muon] or found
+    return found
+
+
+def _loop(where: str, a: Mapping[str, Any], rules: Rules, steps_per_epoch: int) -> shared.Loop:
+    epochs, warmup_epochs = a["epochs"], a["warmup_epochs"]
+    if rules.shortest == 0:
+        warm_epochs = min(warmup_epochs, epochs - 1)
+        warmup_steps = round(warm_epochs * steps_per_epoch) if warm_epochs > 0 else 0
+    elif warmup_epochs > 0 or not rules.optional:
+        warmup_steps = max(round(warmup_epochs * steps_per_epoch), rules.shortest)
+    else:
+        warmup_steps = 0
+    loop = shared.Loop(
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        batch_size=a["batch"],
+        nominal_batch=a["nbs"],
+        curve="cosine" if a["cos_lr"] else "line",
+        floor=a["lrf"],
+        warmup_steps=warmup_steps,
+        late=rules.late,
+        drop=rules.drop,
+        rounded=rules.rounded,
+        capped=rules.capped,
+    )
+    if min(loop.gathered, epochs * steps_per_epoch) > shared.MOST_BATCHES:
+        raise ValueError(f"{where}: nbs / batch must be at most {shared.MOST_BATCHES}, got {a['nbs']} / {a['batch']}")
+    return loop
+
+
+def _starts(rules: Rules, choice: _Choice) -> dict[str, float]:
+    """Where warm-up begins, for the groups in which it is not at 0."""
+    return {"bias": 0.0, rules.warmed: choice.warmup_bias_lr}
+
+
+def _differs(
+    where: str,
+    a: Mapping[str, Any],
+    ours: tuple[shared.Loop, Rules, _Choice],
+    rules: Rules,
+    updates: range,
+    classes: Any,
+) -> str:
+    """In words what other rules would do otherwise."""
+    loop, our_rules, choice = ours
+    other = _loop(where, a, rules, loop.steps_per_epoch)
+    try:
+        their = _choose(where, a, rules, updates, classes)
+    except shared.MissingError:
+        return "optimizer=auto comes to another optimizer"
+    if (their.name, their.lr) != (choice.name, choice.lr):
+        return f"the optimizer is {their.name} with lr {their.lr:g}"
+    groups = ("bias", "bn", "weight")
+    ratio = [
+        tuple(_starts(r, c).get(group, 0.0) / (c.lr or 1.0) for group in groups)
+        for r, c in ((our_rules, choice), (rules, their))
+    ]
+    text = shared.what_differs(loop, other, *ratio)
+    if choice.name == "MuSGD" and our_rules.muon != rules.muon:
+        text = ", ".join(filter(None, [text, "MuSGD weighs its two parts otherwise"]))
+    return text
+
+
+def _frozen(where: str, settings: shared.Settings) -> list[str]:
+    """A caution where layers are frozen: which parameters these are, the file does not say."""
+    value = settings.take("freeze", None)
+    if value is None or value == 0 or value == []:
+        return []
+    said = f"layers {short(value)}" if isinstance(value, list) else f"the first {short(value)} layers"
+    return [
+        caution(
+            "freeze",
+            f"{where}: freeze freezes {said} there and nothing here; put rules for them first, "
+            "('backbone/**', 'frozen'), and groups={'frozen': None}",
+        )
+    ]
 
 
 def _boosted(name: str) -> str:
@@ -247,9 +303,7 @@ def _checked(settings: shared.Settings) -> dict[str, Any]:
         )
     batch = settings.number("batch")
     if batch < 1:
-        raise ValueError(
-            f"{settings.where}: batch={batch!r} leaves it to Ultralytics; set the batch size that it chose"
-        )
+        raise shared.MissingError(settings.where, f"batch={batch!r} leaves it to Ultralytics", ["batch_size"])
     return {
         "optimizer": _OPTIMIZERS[name],
         "cos_lr": settings.flag("cos_lr"),
@@ -263,55 +317,58 @@ def _checked(settings: shared.Settings) -> dict[str, Any]:
     }
 
 
-def _choose(where: str, rules: Release, a: dict[str, Any], images: int | None, classes: int | None) -> _Choice:
-    """What ``optimizer=`` comes to; ``auto`` by the length of the run and the number of classes."""
-    if a["optimizer"] != "auto":
-        return _Choice(a["optimizer"], a["lr0"], a["momentum"], a["warmup_bias_lr"])
-    if rules.auto is None:
-        raise ValueError(f"{where}: optimizer=auto is of 8.0.113 and later")
-    if images is None:
-        raise ValueError(f"{where}: optimizer=auto depends on the length of the run: give images=...")
-    updates = math.ceil(shared.as_count("images", images) / max(a["batch"], a["nbs"])) * a["epochs"]
-    is_long = updates > rules.auto_after
-    name = rules.auto[0 if is_long else 1]
-    lr, formula = 0.01, ""
-    if name == "NAdam":
-        lr = 0.001
-    elif not is_long:
-        if classes is None:
-            raise ValueError(
-                f"{where}: optimizer=auto: {updates} updates, so {name}, whose lr depends on the number of classes: "
-                "give classes=..."
-            )
-        lr, formula = round(0.002 * 5 / (4 + shared.as_count("classes", classes)), 6), f"0.01 / (4 + {classes}) = "
-    why = (
-        f"optimizer=auto: {updates} updates, {'' if is_long else 'not '}more than {rules.auto_after}, so {name} with "
-        f"lr {formula}{lr} and {'first beta' if name in ('AdamW', 'NAdam') else 'momentum'} 0.9; lr0 and momentum are "
-        "ignored, biases warm up from 0"
-    )
-    return _Choice(name, lr, 0.9, 0.0, why)
+def _updates(a: Mapping[str, Any], images: int | None, steps_per_epoch: int) -> range:
+    """How many updates Ultralytics expects of the run, from the fewest to the most that the images may be."""
+    images = None if images is None else shared.as_count("images", images)
+    fewest = images or (steps_per_epoch - 1) * a["batch"] + 1
+    most = images or steps_per_epoch * a["batch"]
+    each = max(a["batch"], a["nbs"])
+    return range(math.ceil(fewest / each) * a["epochs"], math.ceil(most / each) * a["epochs"] + 1)
 
 
-def _options(choice: _Choice, rules: Release, momentum: Any, outputs: str | None) -> dict[str, Any]:
+def _are_many(where: str, why: str, updates: range, many: int) -> bool:
+    if updates[0] <= many < updates[-1]:
+        raise shared.MissingError(where, f"{why} depends on the length of the run", ["images"])
+    return updates[0] > many
+
+
+def _choose(where: str, a: Mapping[str, Any], rules: Rules, updates: range, classes: int | None) -> _Choice:
+    name = a["optimizer"]
+    if name == "auto" and rules.auto is None:
+        name = "SGD"
+    if name != "auto":
+        return _Choice(name, a["lr0"], a["momentum"], a["warmup_bias_lr"])
+    auto = rules.auto
+    assert auto
+    long = _are_many(where, "optimizer=auto", updates, auto.many)
+    part, name = ("long", auto.long) if long else ("short", auto.short)
+    said = f"optimizer=auto: {'' if long else 'not '}more than {auto.many} updates, so {name}"
+    ignored = "lr0 is ignored, biases warm up from 0"
+    if part not in auto.fitted:
+        lr = 0.001 if name == "NAdam" else 0.01
+        return _Choice(name, lr, 0.9, 0.0, f"{said} with lr {lr}; {ignored}")
+    if classes is None:
+        raise shared.MissingError(where, f"{said}, whose lr depends on the number of classes", ["classes"])
+    lr = round(0.002 * 5 / (4 + shared.as_count("classes", classes)), 6)
+    return _Choice(name, lr, 0.9, 0.0, f"{said} with lr 0.01 / (4 + {classes}) = {lr} and first beta 0.9; {ignored}")
+
+
+def _options(
+    where: str, choice: _Choice, rules: Rules, momentum: Any, outputs: str | None, updates: range
+) -> dict[str, Any]:
     if choice.name == "SGD":
         return {"momentum": momentum, "nesterov": True}
     if choice.name == "MuSGD":
-        if not rules.has_musgd:
-            raise ValueError("MuSGD before 8.4.8 had other coefficients, which are not covered")
         if outputs is None:
             raise ValueError(
                 "MuSGD needs to know which axis of a kernel is the outputs: outputs='last' (Flax, Haiku) or 'first' "
                 "(Equinox)"
             )
-        return {"momentum": momentum, "nesterov": True, "muon": 0.2, "sgd": 1.0, "outputs": outputs}
+        if rules.muon is None:
+            raise ValueError(f"{where}: MuSGD is in Ultralytics from 8.4.0 on")
+        long, few = rules.muon
+        muon, sgd = long if long == few or _are_many(where, "MuSGD", updates, 10_000) else few
+        return {"momentum": momentum, "nesterov": True, "muon": muon, "sgd": sgd, "outputs": outputs}
     if choice.name == "RMSprop":
         return {"momentum": momentum}
     return {"betas": (choice.momentum, 0.999)}
-
-
-def _is_args(file: shared.File) -> bool:
-    marks = {"task", "mode"} <= file.names or bool({"imgsz", "nbs", "batch", "close_mosaic"} & file.names)
-    return marks and bool({"epochs", "lr0", "batch", "nbs"} & file.names) and "hyp" not in file.names
-
-
-KINDS = (shared.Kind("ultralytics", "an args.yaml of Ultralytics", _is_args, recipe, ("args.yaml",)),)

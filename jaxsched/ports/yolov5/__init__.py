@@ -1,7 +1,5 @@
-"""YOLOv5's optimizer and schedule, from a hyp.yaml, an opt.yaml or a run's folder, by release and fork."""
+"""YOLOv5's optimizer and schedule, and those of its forks: every release from 3.0 on."""
 
-from jaxsched.ports.yolov5._recipe import KINDS as KINDS
-from jaxsched.ports.yolov5._recipe import NOMINAL_BATCH as NOMINAL_BATCH
+from jaxsched.ports.yolov5._kind import KINDS as KINDS
 from jaxsched.ports.yolov5._recipe import recipe as recipe
-from jaxsched.ports.yolov5._versions import FORKS as FORKS
-from jaxsched.ports.yolov5._versions import RELEASES as RELEASES
+from jaxsched.ports.yolov5._versions import VERSIONS as VERSIONS

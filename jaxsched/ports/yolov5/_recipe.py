@@ -1,46 +1,55 @@
-"""YOLOv5's optimizer and schedule, from its hyp.yaml or a run's folder (recorded from its own train.py, 5081342f)."""
+"""The recipe in the files of a YOLOv5 run (written from its behaviour; recorded from its own train.py)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxsched.checks import short
 from jaxsched.ports import shared
-from jaxsched.ports.yolov5._run import Run
-from jaxsched.ports.yolov5._versions import VERSIONS, candidates, release
+from jaxsched.ports.yolov5._versions import VERSIONS, Rules, candidates, known
 from jaxsched.recipe import Recipe, caution
-from jaxsched.schedules import constant, exponential_ramp, warmup
+from jaxsched.schedules import exponential_ramp
 
 NOMINAL_BATCH = 64
 """The batch size that the hyperparameters are written for; smaller batches are gathered up to it."""
 
 _SCHEDULE = ("lr0", "lrf", "momentum", "weight_decay", "warmup_epochs", "warmup_momentum", "warmup_bias_lr")
-_LOSS = ("box", "cls", "cls_pw", "obj", "obj_pw", "iou_t", "anchor_t", "fl_gamma", "label_smoothing", "anchors")
-_AUGMENTATION = ("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective") + (
-    "flipud",
-    "fliplr",
-    "mosaic",
-    "mixup",
-    "copy_paste",
-)
-_OF_FORKS = ("giou", "paste_in", "loss_ota", "theta", "landmark", "kpt", "dfl")
+_ASIDE_TEXT = """
+    box cls cls_pw obj obj_pw iou_t anchor_t anchors fl_gamma label_smoothing giou dfl theta theta_pw cls_theta
+    csl_radius landmark kpt paste_in loss_ota hsv_h hsv_s hsv_v degrees translate scale shear perspective flipud fliplr
+    mosaic mixup copy_paste
+"""
+_ASIDE = tuple(_ASIDE_TEXT.split())
+"""Hyperparameters of the loss and of augmentation."""
+_OPTIONS_TEXT = """
+    weights cfg data img_size imgsz img rect resume resume_evolve nosave notest noval noautoanchor noplots evolve
+    evolve_population bucket cache cache_images image_weights device multi_scale single_cls sync_bn workers project
+    name exist_ok quad save_period seed local_rank entity upload_dataset bbox_interval artifact_alias logdir log_imgs
+    log_artifacts patience label_smoothing save_dir world_size global_rank v5_metric close_mosaic min_items
+    ndjson_console ndjson_file
+"""
+_OPTIONS = tuple(_OPTIONS_TEXT.split())
+"""Options of ``train.py`` that are no part of a recipe."""
+_CURVES = ("linear_lr", "cos_lr", "flat_cos_lr", "fixed_lr")
+"""Options that ask for a curve."""
 _OPTIMIZERS = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw"}
 
 
 def recipe(
-    hyp: str | os.PathLike[str] | shared.File | Mapping[str, Any],
+    hyp: shared.File | str | Path | Mapping[str, Any],
     *,
+    epochs: int | None = None,
     steps_per_epoch: int | None = None,
     images: int | None = None,
-    epochs: int | None = None,
     batch_size: int | None = None,
     optimizer: str | None = None,
     cos_lr: bool | None = None,
     version: str | None = None,
 ) -> Recipe:
-    """The recipe that YOLOv5's ``train.py`` follows.
+    """The recipe that YOLOv5's ``train.py`` follows, or that of a fork.
 
     Three groups: ``bias`` (of norms too), ``norm`` (their scales), ``weight`` (all else, the only one with decay).
     With ``e`` the epoch, ``E`` the epochs and ``lf(e)`` falling from 1 to ``lrf`` (a line, or half a cosine):
@@ -55,25 +64,27 @@ def recipe(
     - Gradients are clipped at norm 10, and the average of the parameters decays by ``0.9999 * (1 - exp(-k / 2000))`` at
       update ``k = 1, 2, ...``.
 
-    Releases differ: up to 6.1 warm-up takes at least 1000 iterations and nothing is clipped; up to 6.0 the decay is a
-    cosine, and a line ends in the last epoch; up to 5.0 an update is due where ``iteration % accumulate == 0``.
+    Up to 6.1 warm-up takes at least 1000 iterations and nothing is clipped; up to 6.0 ``lf`` is a cosine unless
+    ``linear_lr`` is set (a line over ``E - 1``); up to 5.0 an update is at each iteration that ``accumulate`` divides;
+    in 3.0 ``lrf`` is 0.2. The version is found from the keys of the files. Where they leave it open and the numbers
+    depend on it, the latest is taken, and a note of the recipe says what the others would do.
 
     Not kept: after a resume YOLOv5 takes its first step at once, on one batch; here a resumed run goes on as if
     it had not stopped.
 
     Args:
-        hyp: Path to a hyp.yaml, to a run's opt.yaml or to the folder of both; or the contents of either as a dict.
-            Numbers may be strings such as ``"5e-4"``.
+        hyp: Path to the folder of a run, its opt.yaml or a hyp.yaml, or the contents of one of these as a dict. Numbers
+            may be strings such as ``"5e-4"``.
+        epochs: Epochs of the run, > 0; from opt.yaml where left out.
         steps_per_epoch: Batches in an epoch, a last smaller one included, > 0.
         images: Images of the training set, in place of ``steps_per_epoch``.
-        epochs: Epochs of the run, > 0; where left out, what opt.yaml says. The next three likewise.
-        batch_size: Images in a batch (of all devices together), as given to ``--batch-size``, > 0.
-        optimizer: ``"SGD"`` (Nesterov; the default), ``"Adam"`` (decay added to the gradient) or ``"AdamW"``; their
-            first beta is ``momentum``.
-        cos_lr: Whether lr falls along half a cosine (the default up to 6.0) or a line (from 6.1).
-        version: The release that trained, such as ``"6.1"``, or a fork: ``"yolov5-face"``, ``"yolov5_obb"``,
-            ``"yolor"``, ``"yolov7"``, ``"yolov9"``. Where left out, the newest that the keys of the files allow; if
-            older ones are possible and differ, ``notes`` says at how many steps, and `lint` warns.
+        batch_size: Images in a batch (of all devices together), as given to ``--batch-size``, > 0; from opt.yaml where
+            left out.
+        optimizer: ``"SGD"`` (Nesterov), ``"Adam"`` (decay added to the gradient) or ``"AdamW"``; their first beta is
+            ``momentum``. From opt.yaml where left out, else SGD.
+        cos_lr: Half a cosine instead of a line, from 6.1 on; from opt.yaml where left out.
+        version: The release of YOLOv5, ``"3.0"`` to ``"7.0"``, or a fork: ``"yolov7"``, ``"yolov9"``, ``"yolor"``,
+            ``"yolov5-face"``, ``"yolov5_obb"``. Found from the keys where left out.
 
     Returns:
         A recipe. Keys of the loss and of augmentation are not part of it; ``notes`` lists them.
@@ -87,92 +98,172 @@ def recipe(
         >>> import jaxsched as js
         >>> hyp = dict(lr0=0.01, lrf=0.01, momentum=0.937, weight_decay=5e-4, warmup_epochs=3.0,
         ...            warmup_momentum=0.8, warmup_bias_lr=0.1)
-        >>> recipe = js.ports.yolov5.recipe(hyp, epochs=300, steps_per_epoch=200, batch_size=16)
+        >>> recipe = js.ports.yolov5.recipe(hyp, epochs=300, steps_per_epoch=200, batch_size=16, version="7.0")
         >>> {group: float(values["lr"][0]) for group, values in js.curves(recipe, [0]).items()}
         {'bias': 0.10000000149011612, 'norm': 0.0, 'weight': 0.0}
     """
-    run = Run.read(hyp)
-    where = run.where
-    settings = shared.Settings(where, run.hyp)
-    epochs = shared.as_count("epochs", run.given("epochs", epochs))
-    batch_size = shared.as_count("batch_size", run.given("batch_size", batch_size))
+    where, values, options = _files(hyp)
+    said = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "cos_lr": cos_lr}
+    said = {name: value for name, value in said.items() if value is not None}
+    possible = _possible(values, options, said, version)
+    chosen = possible[-1]
+    rules = VERSIONS[chosen]
+    number, notes = _numbers(where, values, rules)
+    settings = shared.Settings(where, {**options, **said})
+    curves = {option for option in _CURVES if settings.flag(option, False)}
+    epochs, batch_size = _lengths(settings, said)
     steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, batch_size)
-    optimizer = run.optimizer(optimizer)
-    if optimizer not in _OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(_OPTIMIZERS)}, got {short(optimizer)}")
-    cos = run.cosine(cos_lr)
-    possible = [release(version)] if version is not None else candidates(run.hyp, run.opt)
-    name = possible[-1]
-    number = _numbers(settings, old=name == "3.0")
-    of = dict(where=where, n=number, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size)
-    made = _made(VERSIONS[name], **of, optimizer=optimizer, cos=cos)
-    notes = [] if version is not None or len(possible) > 1 else [f"by its keys it is of YOLOv5 {name}"]
-    others = {other: VERSIONS[other] for other in possible[-2::-1] if VERSIONS[other] != VERSIONS[name]}
-    doubts = shared.compared(
-        made, {other: _made(loop, **of, optimizer=optimizer, cos=cos) for other, loop in others.items()}
-    )
-    if doubts:
-        listed = "; ".join(f"as {other}: {difference}" for other, difference in doubts.items())
-        notes.append(caution("version-open", f"{where} is read as YOLOv5 {name}, which its keys leave open; {listed}"))
-    return made.replace(notes=(*settings.rest(aside={*_LOSS, *_AUGMENTATION, *_OF_FORKS}), *notes))
+    name = settings.take("optimizer", "Adam" if settings.flag("adam", False) else "SGD")
+    if name not in rules.optimizers:
+        raise ValueError(
+            f"optimizer must be one of {', '.join(rules.optimizers)}, got {short(name)}{_elsewhere(name, chosen)}"
+        )
+    notes += _frozen(where, settings)
+    notes += settings.rest(aside=_OPTIONS)
 
+    def loop_of(version: str) -> shared.Loop:
+        return _loop(
+            where, version, _numbers(where, values, VERSIONS[version])[0], curves, epochs, steps_per_epoch, batch_size
+        )
 
-def _numbers(settings: shared.Settings, old: bool) -> dict[str, float]:
-    """The settings of the schedule; YOLOv5 3.0 had four of them fixed in its code."""
-    fixed = dict(lrf=0.2, warmup_epochs=3.0, warmup_momentum=0.9, warmup_bias_lr=0.1) if old else {}
-    settings.defaults = fixed
-    return {name: settings.beta(name) if "momentum" in name else settings.number(name, low=0.0) for name in _SCHEDULE}
-
-
-def _made(
-    loop: shared.Loop,
-    *,
-    where: str,
-    n: dict[str, float],
-    epochs: int,
-    steps_per_epoch: int,
-    batch_size: int,
-    optimizer: str,
-    cos: bool | None,
-) -> Recipe:
-    """The recipe under the rules of one release."""
-    by_epoch = loop.decay(n["lr0"], n["lr0"] * n["lrf"], epochs, loop.cosine if cos is None else cos)
-    # Python rounds halves to even, as the original does here.
-    warmup_steps = max(round(n["warmup_epochs"] * steps_per_epoch), loop.shortest_warmup)
-    batches = max(round(NOMINAL_BATCH / batch_size), 1)
-    steps = epochs * steps_per_epoch
-
-    def lr(start: float) -> Any:
-        return loop.lr(by_epoch, start, warmup_steps, steps_per_epoch, epochs)
-
-    momentum = warmup(constant(n["momentum"]), warmup_steps, n["warmup_momentum"])
-    hyperparameters: dict[str, Any] = {"lr": lr(0.0), "weight_decay": 0.0}
-    hyperparameters |= (
-        {"momentum": momentum, "nesterov": True} if optimizer == "SGD" else {"betas": (n["momentum"], 0.999)}
-    )
-    decay = n["weight_decay"] * batch_size * batches / NOMINAL_BATCH
+    loop = loop_of(chosen)
+    lr0, momentum = number["lr0"], number["momentum"]
+    hyperparameters: dict[str, Any] = {"lr": loop.lr(lr0, 0.0), "weight_decay": 0.0}
+    if name == "SGD":
+        hyperparameters |= {"momentum": loop.warmed(number["warmup_momentum"], momentum), "nesterov": True}
+    else:
+        hyperparameters["betas"] = (momentum, 0.999)
+    others = {other: _differs(loop, loop_of(other), chosen, other, number) for other in possible[:-1]}
     return Recipe(
-        optimizer=_OPTIMIZERS[optimizer],
+        optimizer=_OPTIMIZERS[name],
         hyperparameters=hyperparameters,
-        groups={"bias": {"lr": lr(n["warmup_bias_lr"])}, "weight": {"weight_decay": decay}},
-        clip_norm=loop.clip_norm,
-        accumulate=loop.accumulation(warmup_steps, NOMINAL_BATCH / batch_size, steps),
+        groups={
+            "bias": {"lr": loop.lr(lr0, number["warmup_bias_lr"])},
+            "weight": {"weight_decay": loop.scaled_decay(number["weight_decay"])},
+        },
+        clip_norm=rules.clip_norm,
+        accumulate=loop.accumulation(),
         ema=exponential_ramp(0.9999, 2000),
-        steps=steps,
+        steps=epochs * steps_per_epoch,
         steps_per_epoch=steps_per_epoch,
         batch_size=batch_size,
         nominal_batch_size=NOMINAL_BATCH,
+        notes=(*notes, *shared.open_version(where, chosen, others)),
         origin={
-            "weight.weight_decay": f"{where}: weight_decay {n['weight_decay']} x {batch_size} x {batches} / 64",
-            "lr": f"{where}: lr0, lrf, warmup_epochs ({warmup_steps} iterations)",
+            "lr": f"{where}: lr0, lrf, warmup_epochs ({loop.warmup_steps} iterations)",
             "bias.lr": f"{where}: warmup_bias_lr, then as the others",
+            "weight.weight_decay": f"{where}: weight_decay {number['weight_decay']} x {batch_size} x {loop.gathered} / "
+            f"{NOMINAL_BATCH}",
         },
     )
 
 
-def _is_run(file: shared.File) -> bool:
-    hyp = "lr0" in file.names and bool({"warmup_bias_lr", "obj", "obj_pw", "anchor_t"} & file.names)
-    return hyp or ({"hyp", "epochs", "batch_size", "weights"} <= file.names)
+def _elsewhere(optimizer: Any, version: str) -> str:
+    return f"; {version} has no other" if optimizer in ("Adam", "AdamW") else ""
 
 
-KINDS = (shared.Kind("yolov5", "a hyp.yaml or opt.yaml of YOLOv5", _is_run, recipe, ("hyp.yaml", "opt.yaml")),)
+def _files(source: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """What to call the files of a run, the hyperparameters, and the options of ``train.py`` if they are kept."""
+    if isinstance(source, str | os.PathLike) and Path(source).is_dir():
+        folder = Path(source)
+        source = next((path for name in ("opt.yaml", "hyp.yaml") if (path := folder / name).is_file()), folder)
+    if isinstance(source, str | os.PathLike):
+        source = shared.File.read(source)
+    where, values = shared.read(source, "hyp")
+    if "hyp" not in values:
+        return where, values, {}
+    hyp = values.pop("hyp")
+    if isinstance(hyp, Mapping):
+        return where, dict(hyp), values
+    beside = source.path.parent / "hyp.yaml" if isinstance(source, shared.File) else None
+    if beside is None or not beside.is_file():
+        raise ValueError(f"{where}: hyp is {short(hyp)}, a file that is not beside it; give its content as hyp")
+    return where, shared.read(beside)[1], values
+
+
+def _possible(hyp: Mapping[str, Any], options: Mapping[str, Any], said: Mapping[str, Any], version: Any) -> list[str]:
+    """The versions that a run may be of, the likeliest last."""
+    if version is not None:
+        return [known(version)]
+    told = {name for name in said if name == "cos_lr" or said[name] == "AdamW"}
+    return candidates(set(hyp), set(options), told)
+
+
+def _numbers(where: str, hyp: Mapping[str, Any], rules: Rules) -> tuple[dict[str, float], list[str]]:
+    """The hyperparameters of the schedule, and notes on the others."""
+    settings = shared.Settings(where, hyp)
+    number = {}
+    for name in _SCHEDULE:
+        if name in rules.fixed:
+            number[name] = rules.fixed[name]
+        else:
+            number[name] = settings.beta(name) if "momentum" in name else settings.number(name, low=0.0)
+    return number, settings.rest(aside=(*_ASIDE, *rules.fixed))
+
+
+def _lengths(settings: shared.Settings, said: Mapping[str, Any]) -> tuple[int, int]:
+    """The epochs and the batch of all devices; up to 6.0 ``batch_size`` is that of one, ``total_batch_size`` of all."""
+    epochs, batch, total = (settings.take(name, None) for name in ("epochs", "batch_size", "total_batch_size"))
+    batch = batch if total is None or "batch_size" in said else total
+    found = {"epochs": epochs, "batch_size": None if batch == -1 and "batch_size" not in said else batch}
+    if missing := [name for name, value in found.items() if value is None]:
+        left = missing == ["batch_size"] and batch == -1
+        why = "batch_size=-1 leaves it to YOLOv5" if left else f"it has no {' and no '.join(missing)}"
+        raise shared.MissingError(settings.where, why, missing)
+    return shared.as_count("epochs", epochs), shared.as_count("batch_size", batch)
+
+
+def _frozen(where: str, settings: shared.Settings) -> list[str]:
+    """A caution where layers are frozen: which parameters these are, the file does not say."""
+    value = settings.take("freeze", None)
+    layers = value if isinstance(value, list | tuple) else [value]
+    if layers in ([], [0], [None]):
+        return []
+    said = f"the first {short(layers[0])} layers" if len(layers) == 1 else f"layers {short(layers)}"
+    return [
+        caution(
+            "freeze",
+            f"{where}: freeze freezes {said} there and nothing here; put rules for them first, "
+            "('backbone/**', 'frozen'), and groups={'frozen': None}",
+        )
+    ]
+
+
+def _loop(
+    where: str,
+    version: str,
+    number: Mapping[str, float],
+    asked: set[str],
+    epochs: int,
+    steps_per_epoch: int,
+    batch: int,
+) -> shared.Loop:
+    rules = VERSIONS[version]
+    if strange := asked - set(rules.options):
+        raise ValueError(f"{where}: {min(strange)} has no meaning in {version}")
+    curve = next((curve for option, curve in rules.options.items() if option in asked), rules.curve)
+    if curve == "short line" and epochs == 1:
+        raise ValueError(f"{where}: linear_lr divides by epochs - 1, which is 0")
+    return shared.Loop(
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        batch_size=batch,
+        nominal_batch=NOMINAL_BATCH,
+        curve=curve,
+        floor=number["lrf"],
+        # Python rounds halves to even, as the original does here.
+        warmup_steps=max(round(number["warmup_epochs"] * steps_per_epoch), rules.shortest),
+        late=True,
+        aligned=rules.aligned,
+        drop=True,
+    )
+
+
+def _differs(ours: shared.Loop, other: shared.Loop, a: str, b: str, number: Mapping[str, float]) -> str:
+    start = number["warmup_bias_lr"] / number["lr0"] if number["lr0"] else 0.0
+    text = shared.what_differs(ours, other, (0.0, start))
+    clip = VERSIONS[b].clip_norm
+    if clip != VERSIONS[a].clip_norm:
+        clipped = "nothing is clipped" if clip is None else f"gradients are clipped at norm {clip:g}"
+        text = f"{text}, {clipped}" if text else clipped
+    return text

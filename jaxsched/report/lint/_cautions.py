@@ -10,6 +10,7 @@ from jaxsched.report.lint._finding import Finding, Severity
 
 _CODES: dict[str, tuple[Severity, str]] = {
     "misspelt-key": ("warning", "Correct its name if it is meant for the other; else remove it."),
+    "freeze": ("warning", "Give the frozen parameters a group of their own that is None."),
     "version-open": ("warning", "Say which release trained: version=..., or --version."),
     "unknown-project": (
         "warning",

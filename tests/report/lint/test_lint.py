@@ -145,6 +145,10 @@ CASES = {
         run(notes=[caution("misspelt-key", "'lrO' is not known; did you mean 'lr0'?")]), "warning", "'lr0'",
         run(notes=["not part of a recipe: lrO"]),
     ),
+    "freeze": (
+        run(notes=[caution("freeze", "freezes the first 10 layers there and nothing here")]), "warning", "10 layers",
+        run(notes=["not part of a recipe: freeze"]),
+    ),
     "version-open": (
         run(notes=[caution("version-open", "read as 7.0; as 6.1: lr differs at 39 of 40 steps")]), "warning", "as 6.1",
         run(notes=["by its keys it is of 6.1"]),

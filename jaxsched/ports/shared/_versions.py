@@ -1,0 +1,34 @@
+"""Which version a file is of, where the file does not decide it: what the others would do is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxsched.recipe import caution
+
+
+def open_version(where: str, chosen: str, others: Mapping[str, str]) -> list[str]:
+    """A caution where other versions that a file may be of would give other numbers.
+
+    Args:
+        where: The file.
+        chosen: The version whose rules are taken.
+        others: For each other version that is possible what differs; empty where nothing does.
+
+    Example:
+        >>> (note,) = open_version("hyp.yaml", "7.0", {"6.2": "", "6.1": "lr differs at 1,049 of 5,000 steps"})
+        >>> note.split("; ")[1:]
+        ['as 6.1 lr differs at 1,049 of 5,000 steps', 'say version=...']
+    """
+    alike: dict[str, list[str]] = {}
+    for name, text in others.items():
+        if text:
+            alike.setdefault(text, []).append(name)
+    if not alike:
+        return []
+    listed = "; ".join(f"as {_span(names)} {text}" for text, names in alike.items())
+    return [caution("version-open", f"{where} does not say its version, read as {chosen}; {listed}; say version=...")]
+
+
+def _span(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"

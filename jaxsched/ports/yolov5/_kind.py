@@ -1,0 +1,25 @@
+"""Which files are YOLOv5's."""
+
+from __future__ import annotations
+
+from jaxsched.ports import shared
+from jaxsched.ports.yolov5._recipe import recipe
+
+
+def _is_hyp(file: shared.File) -> bool:
+    return "lr0" in file.names and bool({"warmup_bias_lr", "obj", "obj_pw", "anchor_t", "giou"} & file.names)
+
+
+def _is_opt(file: shared.File) -> bool:
+    return {"hyp", "epochs"} <= file.names and bool({"batch_size", "total_batch_size", "weights"} & file.names)
+
+
+KINDS = (
+    shared.Kind(
+        "yolov5",
+        "a hyp.yaml or opt.yaml of YOLOv5",
+        lambda file: _is_hyp(file) or _is_opt(file),
+        recipe,
+        ("opt.yaml", "hyp.yaml"),
+    ),
+)
