@@ -6,6 +6,7 @@ They are read off the schedule, which is a value: each of its parts declares its
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -77,7 +78,9 @@ def inner_clocks(part: Schedule, clock: Clock) -> Mapping[str, Any] | None:
         except UnknownArgument:
             return None
         return declared
-    return {} if _on_own_clock(part) else None
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(part))
+    on_own_clock = _on_own_clock.__wrapped__ if traced else _on_own_clock  # a cache would keep what is traced
+    return {} if on_own_clock(_Kind(part)) else None
 
 
 def _own(part: Schedule, clock: Clock, run: float) -> Iterator[Moment]:
@@ -135,11 +138,27 @@ class _Probe(Schedule):
         return jnp.ones(jnp.shape(step))
 
 
-def _on_own_clock(part: Schedule) -> bool:
-    """Whether a schedule calls all that is within it with the very step that it is called with: it is traced once.
+class _Kind:
+    """A schedule, equal to all that differ from it in their numbers alone."""
 
-    So a function that a user decorated need not declare a clock where it does nothing to the step.
+    def __init__(self, part: Schedule):
+        self.part, self.structure = part, jax.tree.structure(part)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Kind) and self.structure == other.structure
+
+    def __hash__(self) -> int:
+        return hash(self.structure)
+
+
+@functools.lru_cache(maxsize=256)
+def _on_own_clock(kind: _Kind) -> bool:
+    """Whether a schedule calls all that is within it with the very step that it is called with.
+
+    It is traced for that, once for each kind: some 5 ms. So a function that a user decorated need not declare a clock
+    where it does nothing to the step.
     """
+    part = kind.part
     steps: list[Any] = []
     outer: list[Any] = []
 
