@@ -161,7 +161,7 @@ def test_pictures(file, tmp_path):
         (["lint", "."], "say which with --as"),
         (["lint", "empty"], "empty: the folder has no file of a kind that is known"),
         (["lint", "binary"], "is no text"),
-        (["plot", "retinanet.yaml", "-o", "picture.jpeg"], "a picture ends in .png, .svg, .pdf"),
+        (["plot", "retinanet.yaml", "-o", "picture.jpeg"], "must end in .png, .svg, .pdf"),
         (["convert", "evil.py", "-s", "10"], "evil.py"),
     ],
 )

@@ -246,7 +246,7 @@ def recipe(
 
 
 def _optimizer(solver: Config, project: projects.Project | None) -> tuple[str, dict[str, Any]]:
-    name = solver["OPTIMIZER"] or (project.optimizer if project else "SGD")
+    name = (solver["OPTIMIZER"] or project.optimizer) if project else "SGD"
     if name == "ADAMW":
         return projects.OPTIMIZERS[name], {"weight_decay": solver["WEIGHT_DECAY"]}
     nesterov = solver["NESTEROV"] and (project is None or bool(solver["USE_CUSTOM_SOLVER"]))
@@ -283,7 +283,7 @@ def _scaled(solver: dict[str, Any], world_size: int | None) -> tuple[dict[str, A
     return {**solver, **changes}, [f"scaled from {reference} to {world_size} workers: {text}"]
 
 
-def _clip(where: str, solver: Config) -> dict[str, float]:
+def _clip(where: str, solver: Config) -> dict[str, Any]:
     clip = solver["CLIP_GRADIENTS"]
     if not clip["ENABLED"]:
         return {}

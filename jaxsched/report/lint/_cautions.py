@@ -17,6 +17,7 @@ _CODES: dict[str, tuple[Severity, str]] = {
         "Give the project's groups by recipe.replace(rules=..., groups=...).",
     ),
     "other-optimizer": ("warning", "Compare the first updates with the original's, or take another optimizer."),
+    "left-out": ("warning", "Carry it out beside the recipe if it matters."),
     "unknown-key": ("remark", "Make sure that they do not change the schedule."),
 }
 """For each code of a `caution` how severe it is, and the remedy."""

@@ -159,6 +159,9 @@ CASES = {
     "other-optimizer": (
         run(notes=[caution("other-optimizer", "here it is torch's adafactor")]), "warning", "adafactor", run(),
     ),
+    "left-out": (
+        run(notes=[caution("left-out", "clipnorm clips each gradient")]), "warning", "clipnorm", run(),
+    ),
     "unknown-key": (
         run(notes=[caution("unknown-key", "not known, and left out: paste_in")]), "remark", "paste_in",
         run(notes=["not part of a recipe: paste_in"]),

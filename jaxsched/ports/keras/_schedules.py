@@ -1,10 +1,4 @@
-"""Keras' learning-rate schedules under their own names (keras 3.15.1, ``keras.optimizers.schedules``).
-
-Each takes the keywords of its class and gives a `Schedule`; ``name`` is accepted and not used. So a saved configuration
-reads as ``ExponentialDecay(**config)``. Keras computes in float32 as it goes; these have its values where that does not
-lose digits: no stair is missed, and the end of a cosine is exact. Also three functions of ``tf.compat.v1.train``, less
-``global_step``.
-"""
+"""Keras' learning-rate schedules, and three functions of TensorFlow 1."""
 
 from __future__ import annotations
 
