@@ -7,7 +7,9 @@ collect_ignore = ["core_alone.py", "parity/_torchvision.py", "parity/install.py"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_programs_are_freed():
-    """Else a worker ends with 5 GB of them."""
+def _each_module_leaves_jax_as_it_was():
+    """Compiled programs are freed, or a worker ends with 5 GB of them; and 64-bit mode, which an original may turn on
+    when it is imported, is off again for the doctests that follow."""
     yield
+    jax.config.update("jax_enable_x64", False)
     jax.clear_caches()
