@@ -126,8 +126,8 @@ _WAYS = {"linear": linear, "cosine": lambda start, end, steps: cosine(start, ste
 def one_cycle_momentum(
     steps: WholeLength,
     up: WholeLength | None = None,
-    high: Number = 0.95,
     low: Number = 0.85,
+    high: Number = 0.95,
     shape: Annotated[str, choice("cosine", "linear")] = "cosine",
     three_phase: bool = False,
 ) -> Schedule:
@@ -138,8 +138,8 @@ def one_cycle_momentum(
     Args:
         steps: Total length in steps.
         up: Steps of the rise of the learning rate, in which the momentum falls; as for `one_cycle`.
-        high: Value at step 0 and at the end.
         low: Value at step ``up``.
+        high: Value at step 0 and at the end.
         shape: "cosine" or "linear".
         three_phase: As for `one_cycle`; the third phase stays at ``high``.
 
@@ -148,7 +148,7 @@ def one_cycle_momentum(
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
-        >>> js.schedules.one_cycle_momentum(steps=6, up=2, high=1.0, low=0.5, shape="linear")(jnp.arange(8))
+        >>> js.schedules.one_cycle_momentum(steps=6, up=2, low=0.5, high=1.0, shape="linear")(jnp.arange(8))
         Array([1.   , 0.75 , 0.5  , 0.625, 0.75 , 0.875, 1.   , 1.   ], dtype=float32)
     """
     return one_cycle(low, steps, up, start=high, floor=high, shape=shape, three_phase=three_phase)

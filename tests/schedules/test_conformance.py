@@ -81,7 +81,7 @@ CASES = {
     "one_cycle, three linear phases": case(
         lambda *a: js.one_cycle(*a, "linear", True), (0.3, 12, 4, 0.1, 0.01), (0.7, 13, 5, 0.2, 0.02), 0.1, 12, 0.01
     ),
-    "one_cycle_momentum": case(js.schedules.one_cycle_momentum, (12, 4, 0.9, 0.8), (13, 5, 0.95, 0.7), 0.9, 12, 0.9),
+    "one_cycle_momentum": case(js.schedules.one_cycle_momentum, (12, 4, 0.8, 0.9), (13, 5, 0.7, 0.95), 0.9, 12, 0.9),
     "per_epoch": case(lambda n, k: js.per_epoch(js.linear(1.0, 0.1, n), k), (3, 4), (4, 3), 1.0, 12, 0.1),
     "periodic_cosine": case(js.schedules.periodic_cosine, (0.3, 5, 0.1), (0.7, 6, 0.2), 0.3),
     "piecewise": case(

@@ -24,9 +24,9 @@ EXACT = {
         js.one_cycle(2.0, 6, 1, 1.0, 0.0, "linear", True),
         [1, 2, 1, 0.75, 0.5, 0.25, 0],
     ),
-    "momentum": (js.schedules.one_cycle_momentum(6, 2, 1.0, 0.5, "linear"), [1, 0.75, 0.5, 0.625, 0.75, 0.875, 1, 1]),
+    "momentum": (js.schedules.one_cycle_momentum(6, 2, 0.5, 1.0, "linear"), [1, 0.75, 0.5, 0.625, 0.75, 0.875, 1, 1]),
     "momentum, three phases": (
-        js.schedules.one_cycle_momentum(6, 2, 1.0, 0.5, "linear", True),
+        js.schedules.one_cycle_momentum(6, 2, 0.5, 1.0, "linear", True),
         [1, 0.75, 0.5, 0.75, 1, 1, 1, 1],
     ),
 }
