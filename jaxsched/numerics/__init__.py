@@ -22,6 +22,7 @@ from jaxsched.numerics._fraction import tanh_and_rest as tanh_and_rest
 from jaxsched.numerics._kept import Fractional as Fractional
 from jaxsched.numerics._kept import Kept as Kept
 from jaxsched.numerics._kept import Precise as Precise
+from jaxsched.numerics._kept import as_mixed as as_mixed
 from jaxsched.numerics._kept import inverse as inverse
 from jaxsched.numerics._kept import precise as precise
 from jaxsched.numerics._log_rate import LogRate as LogRate
@@ -32,6 +33,7 @@ from jaxsched.numerics._sharding import reshard_like as reshard_like
 from jaxsched.numerics._twofold import Mixed as Mixed
 from jaxsched.numerics._twofold import Twofold as Twofold
 from jaxsched.numerics._twofold import as_twofold as as_twofold
+from jaxsched.numerics._twofold import difference as difference
 from jaxsched.numerics._twofold import minus_expm1 as minus_expm1
 from jaxsched.numerics._twofold import product as product
 from jaxsched.numerics._twofold import quotient as quotient

@@ -19,7 +19,7 @@ from jax.core import Tracer
 
 from jaxsched.numerics._real import real
 from jaxsched.numerics._twofold import Mixed, Twofold, quotient
-from jaxsched.numerics._types import Real, Whole, is_host_number
+from jaxsched.numerics._types import Real, Whole, is_host_number, is_whole
 
 
 class Kept:
@@ -137,6 +137,16 @@ class Fractional(Kept):
     def mixed(self) -> Mixed:
         whole, part, lost, *_ = self.forms
         return Mixed(jnp.asarray(whole, jnp.int32), real(part), real(lost))
+
+
+def as_mixed(length: Any) -> Mixed:
+    """A length as its whole steps and the rest."""
+    if isinstance(length, Fractional):
+        return length.mixed
+    if is_whole(length):
+        return Mixed(jnp.asarray(length, jnp.int32), real(0.0))
+    floor = jnp.floor(real(length))
+    return Mixed(floor.astype(jnp.int32), real(length) - floor)
 
 
 def inverse(length: Any) -> Twofold:

@@ -67,6 +67,13 @@ def two_sum(a: jax.Array, b: jax.Array) -> Twofold:
     return ordered_sum(jnp.where(ordered, a, b), jnp.where(ordered, b, a))
 
 
+def difference(x: Any, y: Any) -> Twofold:
+    """``x - y``, to 2**-45 of the larger."""
+    x, y = as_twofold(x), as_twofold(y)
+    high, low = two_sum(x.high, -y.high)
+    return ordered_sum(high, low + (x.low - y.low))
+
+
 def _cut(number: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A float as one of 12 bits and the rest."""
     top = jax.lax.reduce_precision(number, exponent_bits=_EXPONENT_BITS[number.dtype.name], mantissa_bits=11)

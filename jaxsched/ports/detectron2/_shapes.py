@@ -7,15 +7,39 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Length, Number, Positive, Rate, Step
-from jaxsched.numerics import LogRate, fraction, real, sin_squared
+from jaxsched.checks import Duration, Exponent, Number, PreciseNumber, Rate, Step
+from jaxsched.numerics import (
+    LogRate,
+    Mixed,
+    Twofold,
+    as_mixed,
+    difference,
+    power_and_rest,
+    precise,
+    quotient,
+    sin_squared,
+    two_sum,
+)
 from jaxsched.schedules import Arguments, Mark, MomentsOf, ends, schedule
 
 
-def progress(step: jax.Array, begin: Step, late: Number, length: Length) -> tuple[jax.Array, jax.Array]:
+def progress(step: jax.Array, begin: Step, late: PreciseNumber, length: Duration) -> tuple[Twofold, Twofold]:
     """What is left and what is gone of ``length`` steps that begin at ``begin + late``, as fractions."""
-    gone = step - jnp.asarray(begin, jnp.int32)
-    return fraction(jnp.maximum(length - gone + late, 0.0), length), fraction(real(gone) - late, length)
+    since = jnp.maximum(step - jnp.asarray(begin, jnp.int32), -1)
+    whole, part, lost = as_mixed(length)
+    late, late_lost = precise(late)
+    gone = difference(since, Twofold(late, late_lost))
+    # Whole steps are subtracted as integers: of what is left, less than a step at the end, no digit is lost.
+    over, over_lost = two_sum(part, late)
+    left = difference(whole - since, Twofold(-over, -(over_lost + lost + late_lost)))
+    total = Mixed(whole, part, lost)
+
+    def share(of: Twofold, other: Twofold) -> Twofold:
+        high, low = quotient(of, total)
+        inside = (of.high > 0) & (other.high > 0)
+        return Twofold(jnp.where(inside, high, jnp.where(of.high > 0, 1.0, 0.0)), jnp.where(inside, low, 0.0))
+
+    return share(left, gone), share(gone, left)
 
 
 def stretch_ends(start: str | None = None, end: str | None = None) -> MomentsOf:
@@ -29,27 +53,30 @@ def stretch_ends(start: str | None = None, end: str | None = None) -> MomentsOf:
 
 
 @schedule(moments=stretch_ends("start", "end"))
-def line(step: jax.Array, start: Number, end: Number, begin: Step, late: Number, length: Length) -> jax.Array:
+def line(step: jax.Array, start: Number, end: Number, begin: Step, late: PreciseNumber, length: Duration) -> jax.Array:
     """From ``start`` to ``end``, over ``length`` steps from ``begin + late`` on."""
     left, gone = progress(step, begin, late, length)
-    return start * left + end * gone
+    return start * left.high + end * gone.high
 
 
 @schedule(moments=stretch_ends("start", "end"))
-def half_wave(step: jax.Array, start: Number, end: Number, begin: Step, late: Number, length: Length) -> jax.Array:
+def half_wave(
+    step: jax.Array, start: Number, end: Number, begin: Step, late: PreciseNumber, length: Duration
+) -> jax.Array:
     """Half a cosine from ``start`` to ``end``, over ``length`` steps from ``begin + late`` on."""
     left, gone = progress(step, begin, late, length)
-    return start * sin_squared(left) + end * sin_squared(gone)
+    return start * sin_squared(left.high) + end * sin_squared(gone.high)
 
 
 @schedule(moments=stretch_ends())
-def fall(step: jax.Array, start: Number, decay: Rate, begin: Step, late: Number, length: Length) -> jax.Array:
+def fall(step: jax.Array, start: Number, decay: Rate, begin: Step, late: PreciseNumber, length: Duration) -> jax.Array:
     """``start * decay ** gone``, over ``length`` steps from ``begin + late`` on."""
-    return start * jnp.exp(LogRate.of(decay) * progress(step, begin, late, length)[1])
+    return LogRate.of(decay).power(progress(step, begin, late, length)[1], start)
 
 
 @schedule(moments=stretch_ends())
-def power(step: jax.Array, base: Number, power: Positive, begin: Step, late: Number, length: Length) -> jax.Array:
+def power(
+    step: jax.Array, base: Number, power: Exponent, begin: Step, late: PreciseNumber, length: Duration
+) -> jax.Array:
     """``base * left ** power``, over ``length`` steps from ``begin + late`` on."""
-    left = progress(step, begin, late, length)[0]
-    return base * jnp.where(left > 0, jnp.power(jnp.where(left > 0, left, 1.0), power), 0.0)
+    return base * power_and_rest(*progress(step, begin, late, length), power)[0]

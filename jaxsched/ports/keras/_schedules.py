@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.checks import Number, Positive, Rate, WholeLength, number
-from jaxsched.numerics import MAX_STEP, LogRate, real
+from jaxsched.checks import Exponent, Number, Rate, WholeLength, number
+from jaxsched.numerics import MAX_STEP, LogRate, Mixed, difference, power_and_rest, quotient, real, sin_squared
 from jaxsched.ports.shared import held
 from jaxsched.schedules import (
     Arguments,
@@ -117,14 +117,16 @@ def PolynomialDecay(
 
 @schedule(moments=restarts("steps"))
 def growing_polynomial(
-    step: jax.Array, start: Number, end: Number, steps: WholeLength, power: Positive = 1.0
+    step: jax.Array, start: Number, end: Number, steps: WholeLength, power: Exponent = 1.0
 ) -> jax.Array:
     """A fall from ``start`` over the smallest multiple of ``steps`` that is not yet over."""
     steps = jnp.asarray(steps, jnp.int32)
     over = step % steps
     left = jnp.where((over == 0) & (step > 0), 0, steps - over)
-    share = jnp.power(real(left) / (real(step) + real(left)), power)
-    return start * share + end * (1.0 - share)
+    # The multiple may be beyond int32.
+    total = difference(step, difference(0, left))
+    falling, rising = power_and_rest(quotient(left, total), quotient(step, total), power)
+    return start * falling + end * rising
 
 
 def CosineDecay(
@@ -209,10 +211,9 @@ def uneven_cosines(step: jax.Array, peak: Number, begins: Any, parts: Any, decay
     begins, parts = jnp.asarray(begins), real(parts)
     # A cycle that begins between two steps is first seen at the second.
     cycle = jnp.searchsorted(begins[1:-1] + (parts[1:-1] > 0), step, side="right").astype(jnp.int32)
-    left = real(begins[cycle + 1] - step) + parts[cycle + 1]
-    length = real(begins[cycle + 1] - begins[cycle]) + (parts[cycle + 1] - parts[cycle])
-    height = peak * LogRate.of(decay).power(cycle)
-    return height * jnp.square(jnp.sin(jnp.pi / 2 * jnp.minimum(left / length, 1.0)))
+    begin, end, part = begins[cycle], begins[cycle + 1], parts[cycle + 1]
+    left = quotient(Mixed(end - step, part), Mixed(end - begin, part - parts[cycle])).high
+    return LogRate.of(decay).power(cycle, peak) * sin_squared(jnp.minimum(left, 1.0))
 
 
 def natural_exp_decay(

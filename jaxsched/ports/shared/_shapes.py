@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched.checks import Floor, Length, Number, Peak, Rate, Role, Step, WholeLength, choice, number
-from jaxsched.numerics import LogRate, fraction, is_host_number, real, sin_squared
+from jaxsched.numerics import LogRate, Precise, as_twofold, difference, fraction, precise, quotient, real, sin_squared
 from jaxsched.schedules import Arguments, Mark, Value, half_waves, no_moments, schedule, times, value_at, warms_up
 
 Anneal = Annotated[str, choice("cos", "linear")]
@@ -48,6 +48,12 @@ def _numbers(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(number(f"{name}[{i}]", item) for i, item in enumerate(value))
 
 
+def _ends(name: str, value: Any) -> tuple[Any, ...]:
+    """Of a fractional end float32 would lose the digits that count on the steps beside it; a `Precise` has 48 bits."""
+    found = (item if isinstance(item, Precise) else number(f"{name}[{i}]", item) for i, item in enumerate(value))
+    return tuple(Precise(item) if isinstance(item, float) else item for item in found)
+
+
 def _phases(a: Arguments, run: float) -> Iterable[Mark]:
     """A step at an end belongs to the phase before it, so that the end of the last is reached."""
     del run
@@ -66,7 +72,7 @@ def _phases(a: Arguments, run: float) -> Iterable[Mark]:
 def phases(
     step: jax.Array,
     values: Annotated[Sequence[float], _numbers],
-    ends: Annotated[Sequence[float], _numbers, Role.STEPS],
+    ends: Annotated[Sequence[float], _ends, Role.STEPS],
     shape: Anneal = "cos",
 ) -> jax.Array:
     """From ``values[0]`` at step 0 to ``values[1]`` at ``ends[0]``, on to ``values[2]`` at ``ends[1]``, and so on.
@@ -75,13 +81,14 @@ def phases(
     stays.
     """
     result = real(values[0])
+    at = [precise(end) if isinstance(end, Precise) else as_twofold(end) for end in (0, *ends)]
     for k in reversed(range(len(ends))):
-        begin, end = (ends[k - 1] if k else 0.0), ends[k]
-        # a phase that ends before step 0 is never entered, and may have a length below 0
-        gone = jnp.minimum(_since(step, begin) / (end - begin), 1.0)
-        left = jnp.maximum(-_since(step, end) / (end - begin), 0.0)
-        value = annealed(gone, left, values[k], values[k + 1], shape)
-        result = value if k == len(ends) - 1 else jnp.where(step <= end, value, result)
+        length, left = difference(at[k + 1], at[k]), difference(at[k + 1], step)
+        # A phase that ends before step 0 is never entered, and may have a length below 0.
+        gone_part = jnp.minimum(quotient(difference(step, at[k]), length).high, 1.0)
+        left_part = jnp.maximum(quotient(left, length).high, 0.0)
+        value = annealed(gone_part, left_part, values[k], values[k + 1], shape)
+        result = value if k == len(ends) - 1 else jnp.where(left.high >= 0, value, result)
     return result
 
 
@@ -93,14 +100,6 @@ def phases_at(step: int, values: Sequence[float], ends: Sequence[float], shape: 
     if shape == "cos":
         gone = (1 - math.cos(math.pi * gone)) / 2
     return values[k] + (values[k + 1] - values[k]) * gone
-
-
-def _since(step: jax.Array, begin: Any) -> jax.Array:
-    """``step - begin``, whole steps in integers so that the part after the point survives a large step."""
-    if is_host_number(begin):  # which has more digits after it than float32 keeps
-        return real(step - math.floor(begin)) - real(begin - math.floor(begin))
-    whole = jnp.floor(real(begin))
-    return real(step - whole.astype(jnp.int32)) - (real(begin) - whole)
 
 
 def _rounds(a: Arguments, run: float) -> Iterable[Mark]:
@@ -133,8 +132,8 @@ def cyclic_ratio(
     end = jnp.where(up > 0, bottom, 1.0 - scale + bottom * scale)
     rising, falling = jnp.minimum(within, up), jnp.maximum(within - up, 0)
     rise, fall = jnp.maximum(up, 1), steps - up
-    climb = annealed(fraction(rising, rise), fraction(rise - rising, rise), 1.0, peak, shape)
-    descent = annealed(fraction(falling, fall), fraction(fall - falling, fall), peak, end, shape)
+    climb = annealed(quotient(rising, rise).high, quotient(rise - rising, rise).high, 1.0, peak, shape)
+    descent = annealed(quotient(falling, fall).high, quotient(fall - falling, fall).high, peak, end, shape)
     return jnp.where(within < up, climb, descent)
 
 
@@ -142,7 +141,8 @@ def cyclic_ratio(
 def cosine_and_back(step: jax.Array, entry: Peak, base: Number, steps: WholeLength, floor: Floor = 0.0) -> jax.Array:
     """mmengine's CosineAnnealing beyond ``T_max``: down from ``entry``, then up to ``base``, down again, and so on."""
     steps = jnp.asarray(steps, jnp.int32)
-    within = step % (2 * steps)
-    left, gone = jnp.abs(steps - within), jnp.minimum(within, 2 * steps - within)
+    halves, over = step // steps, step % steps
+    falls = halves % 2 == 0
+    gone, left = jnp.where(falls, over, steps - over), jnp.where(falls, steps - over, over)
     start = jnp.where(step <= steps, entry, base)
-    return annealed(fraction(gone, steps), fraction(left, steps), start, floor, "cos")
+    return annealed(quotient(gone, steps).high, quotient(left, steps).high, start, floor, "cos")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched.checks import Exponent, Number, Rate, Step, WholeLength
-from jaxsched.numerics import LogRate, exact_fractions, fractions, power_and_rest
+from jaxsched.numerics import LogRate, Twofold, exact_fractions, minus_expm1, power_and_rest, product
 from jaxsched.schedules import Value, cools_down, no_moments, schedule, value_at
 
 
@@ -25,11 +25,19 @@ def exponential_ending(
     step: jax.Array, schedule: Value, at: Step, steps: WholeLength, end: Number, ratio: Rate
 ) -> jax.Array:
     """``schedule``, left for ``end`` over ``steps`` steps from ``at`` on: left is ``(r**t - r) / (1 - r)`` of it."""
-    gone, left = fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
-    logarithm = LogRate.of(ratio) * 1.0
-    whole = jnp.expm1(logarithm)
-    falling = jnp.expm1(-logarithm * left) * jnp.exp(logarithm) / -whole
-    rising = jnp.expm1(logarithm * gone) / whole
+    gone, left = exact_fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
+    log = LogRate.of(ratio).twofold
+    falls = log.high < 0
+    size = Twofold(jnp.where(falls, log.high, -log.high), jnp.where(falls, log.low, -log.low))
+
+    def near(part: Twofold) -> jax.Array:
+        """``1 - r ** part`` for the ratio or one over it, whichever is below 1."""
+        exponent, lost = product(part, size)
+        return minus_expm1(-exponent, -lost) / minus_expm1(-size.high, -size.low)
+
+    # The weights are 1 - r ** gone and r ** gone - r, over 1 - r: without a difference of large numbers.
+    shrunk = jnp.exp(product(Twofold(*(jnp.where(falls, a, b) for a, b in zip(gone, left, strict=True))), size).high)
+    falling, rising = near(left) * jnp.where(falls, shrunk, 1.0), near(gone) * jnp.where(falls, 1.0, shrunk)
     return value_at(schedule, step) * falling + end * rising
 
 
