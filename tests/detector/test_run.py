@@ -134,6 +134,12 @@ WARM, SCRATCH = ("warm_cos", "warm_linear"), ("scratch_cos", "scratch_linear")
 both = pytest.mark.parametrize("precision", ["float32", "float64"])
 
 
+def each(names):
+    """Each run; those with the linear schedule are two further compilations, which CI waits for."""
+    slow = [pytest.param(name, marks=pytest.mark.slow) for name in names if name.endswith("linear")]
+    return pytest.mark.parametrize("name", [name for name in names if name.endswith("cos")] + slow)
+
+
 def part(name, precision):
     return f"{name}/float64" if precision == "float64" else name
 
@@ -158,7 +164,7 @@ def test_a_step_gives_the_types_that_it_takes():
 
 
 @both
-@pytest.mark.parametrize("name", WARM)
+@each(WARM)
 def test_the_loss_follows_yolov5_over_all_iterations(name, precision):
     golden, (seen, _), of = recorded("train_run"), run(name, precision), part(name, precision)
     rtol = golden[f"{of}/loss_rtol"]
@@ -169,7 +175,7 @@ def test_the_loss_follows_yolov5_over_all_iterations(name, precision):
 
 
 @both
-@pytest.mark.parametrize("name", SCRATCH)
+@each(SCRATCH)
 def test_the_loss_from_scratch_follows_until_rounding_decides(name, precision):
     golden, (seen, _), of = recorded("train_run"), run(name, precision), part(name, precision)
     informative = 20 if precision == "float64" else 8
@@ -177,7 +183,7 @@ def test_the_loss_from_scratch_follows_until_rounding_decides(name, precision):
     assert (error <= golden[f"{of}/loss_rtol"][:informative]).all()
 
 
-@pytest.mark.parametrize("name", SCRATCH)
+@each(SCRATCH)
 def test_the_loss_from_scratch_falls_as_yolov5s(name):
     golden, (seen, _) = recorded("train_run"), run(name, "float32")
     ours, theirs = (loss.reshape(EPOCHS, BATCHES).mean(1) for loss in (seen["loss"], golden[f"{name}/loss"]))
@@ -185,7 +191,7 @@ def test_the_loss_from_scratch_falls_as_yolov5s(name):
     assert ours[-3:].max() < ours[:3].min()
 
 
-@pytest.mark.parametrize("name", WARM + SCRATCH)
+@each(WARM + SCRATCH)
 def test_the_schedule_is_yolov5s(name):
     golden, (seen, _) = recorded("train_run"), run(name, "float32")
     applied = seen["applied"]
@@ -197,7 +203,7 @@ def test_the_schedule_is_yolov5s(name):
 
 
 @both
-@pytest.mark.parametrize("name", WARM + SCRATCH)
+@each(WARM + SCRATCH)
 def test_gradient_norms_before_clipping_are_yolov5s(name, precision):
     golden, facts = recorded("train_run"), recorded_json("train_run")
     (seen, _), of = run(name, precision), part(name, precision)
@@ -223,7 +229,7 @@ def test_the_first_gathered_gradient_sees_no_clipping_in_the_warm_run():
         assert want <= seen["grad_norms"][flax_path(name)][0] * (1 + 1e-4)  # large tensors are stored in part
 
 
-@pytest.mark.parametrize("name", WARM + SCRATCH)
+@each(WARM + SCRATCH)
 def test_parameters_and_statistics_are_yolov5s(name):
     golden, (_, snapshots) = recorded("train_run"), run(name, "float32")
     tolerance = recorded_json("train_run")["runs"][name]["tolerance"]
@@ -250,7 +256,7 @@ def test_parameters_and_statistics_are_yolov5s(name):
     assert compared == stored * 291
 
 
-@pytest.mark.parametrize("name", WARM + SCRATCH)
+@each(WARM + SCRATCH)
 def test_norms_of_every_array_are_yolov5s_in_float64(name):
     golden, facts, (_, snapshots) = recorded("train_run"), recorded_json("train_run"), run(name, "float64")
     tolerance = facts["runs"][name]["tolerance"]["float64_state_relative_l2"]

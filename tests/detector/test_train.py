@@ -161,7 +161,11 @@ def test_fine_tuning(folder, whole):
     before, after = weights(whole[1]).arrays, final_state(chosen.out)[1]
     kept = {path: np.array_equal(after[f"state/params/{path}"], value) for path, value in before.items()
             if f"state/params/{path}" in after}  # fmt: skip
-    assert {path for path, same in kept.items() if same} == {path for path in kept if path.startswith("backbone/")}
+    same = {path for path, equal in kept.items() if equal}
+    frozen = {path for path in kept if path.startswith("backbone/")}
+    assert same >= frozen
+    # In 12 steps of warm-up the scale of a norm, which is 1, may move by less than float32 can tell from 1.
+    assert not [path for path in same - frozen if not path.endswith("bn/scale")]
     # YOLOv5 freezes by requires_grad alone: batch norm stays in training mode, and its statistics move.
     moved = [not np.array_equal(after[f"state/stats/{path}"], value) for path, value in before.items()
              if f"state/stats/{path}" in after and path.startswith("backbone/")]  # fmt: skip
