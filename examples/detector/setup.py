@@ -119,7 +119,7 @@ def set_up(options: Options) -> Run:
     checkpoints = Checkpoints(options.out / "checkpoints", keep_every=options.save_period * steps_per_epoch)
     if checkpoints.any() and not options.resume:
         raise ValueError(f"--out {options.out} holds a run already. Continue it (--resume), or choose another --out.")
-    given = weights.load(options.weights) if options.weights else None
+    given = weights.load(options.weights) if options.weights and not options.resume else None
     anchors = given.description.anchors if given else ANCHORS
     if options.resume:
         anchors = checkpoints.weights("--resume").description.anchors

@@ -7,6 +7,7 @@ clips them, updates each group with its own learning rate, momentum and decay, a
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 
 import jax
 import tyro
@@ -40,7 +41,7 @@ def train(options: Options) -> Evaluation | None:
         jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # initialising compiles many small programs
     first = jax.process_index() == 0
-    with locked(options.out if first else options.out / f".process-{jax.process_index()}"):
+    with locked(options.out) if first else nullcontext():
         run = set_up(options)
         console = Console(steps=run.steps, epochs=options.epochs, quiet=not first)
         for note in run.notes:
