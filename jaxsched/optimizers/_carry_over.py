@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxsched.groups import JoinedTree, joined_like, separated
 from jaxsched.metric import internal as plateaus
@@ -58,7 +59,10 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
             bias_offset=old.bias_offset if new.slots.keys() & old.slots.keys() else -old.count,
             overrides={name: _carried_override(row, old, new) for name, row in old.overrides.items()},
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
-            slots={name: joined_like(tree, old.slots.get(name, tree)) for name, tree in new.slots.items()},
+            slots={
+                name: _carried_slot(old.slots[name], tree) if name in old.slots else tree
+                for name, tree in new.slots.items()
+            },
             plateau={
                 group: {
                     name: _carried_plateau(old.plateau.get(group, {}).get(name), value)
@@ -73,6 +77,19 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
 
 def _count(state: Any) -> int:
     return len(states(state, OptimizerState))
+
+
+def _carried_slot(old: Any, new: Any) -> Any:
+    """The old arrays; where a parameter was frozen, or is now, that of ``new``."""
+
+    def one(now: Any, before: Any) -> Any:
+        return now if _is_masked(now) or _is_masked(before) else before
+
+    return joined_like(new, jax.tree.map(one, separated(new), old, is_leaf=_is_masked))
+
+
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
 
 
 def _carried_override(row: Any, old: OptimizerState, new: OptimizerState) -> Any:

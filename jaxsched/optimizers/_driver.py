@@ -108,9 +108,10 @@ def as_transformation(
                     "its group with None"
                 )
 
-        def first(slot: SlotInit, leaf: Any, group: str) -> jax.Array:
-            param = _pairs(jnp.asarray(leaf).astype(compute_dtype(leaf)))
-            return _unpaired(slot(param, active[group]) if group in active else jnp.zeros_like(param), leaf)
+        def first(slot: SlotInit, leaf: Any, group: str) -> Any:
+            if group not in active:
+                return optax.MaskedNode()  # no memory, and no leaf: a frozen backbone of 1 GB costs none
+            return _unpaired(slot(_pairs(jnp.asarray(leaf).astype(compute_dtype(leaf))), active[group]), leaf)
 
         slots = {
             name: structure.unflatten([first(slot, *each) for each in zip(leaves, assigned.groups, strict=True)])

@@ -22,7 +22,8 @@ class OptimizerState(NamedTuple):
         hyperparams: By name, what the last update used (before the first: what it will use), for each group; float32
             [groups]. Only a report, which `hyperparams` reads: to set a value see `override`.
         shared: By name, what the optimizer keeps for each group; float32 [groups].
-        slots: By name, a tree like the parameters; float32 (float64 for float64 parameters).
+        slots: By name, a tree like the parameters; float32 (float64 for float64 parameters), and ``optax.MaskedNode()``
+            for what is frozen.
         plateau: By group and name, the state of those hyperparameters that follow a metric.
         bias_offset: Added to ``count`` for bias corrections only; int32 []. Positive where the state was taken over
             from another run, negative where the slots are younger than the count.

@@ -63,11 +63,11 @@ class Layout:
         Raises:
             ValueError: If an array has another shape.
         """
-        leaves = [jnp.asarray(leaf) for leaf in self.structure.flatten_up_to(tree)]
+        leaves = self.structure.flatten_up_to(tree)
         for path, shape, leaf in zip(self.paths, self.shapes, leaves, strict=True):
-            if leaf.shape != shape:
-                raise ValueError(f"flatten_groups: {path!r} is {leaf.shape}, but the parameter is {shape}")
-        flat = [jnp.ravel(replicate(leaf)) for leaf in leaves]
+            if not _is_masked(leaf) and jnp.shape(leaf) != shape:
+                raise ValueError(f"flatten_groups: {path!r} is {jnp.shape(leaf)}, but the parameter is {shape}")
+        flat = [leaf if _is_masked(leaf) else jnp.ravel(replicate(jnp.asarray(leaf))) for leaf in leaves]
         return FlatGroups([_vector([flat[i] for i in own]) for own in self.members], self)
 
     def unflatten(self, vectors: Sequence[Any]) -> Any:
@@ -76,7 +76,7 @@ class Layout:
         for vector, own in zip(vectors, self.members, strict=True):
             ends = list(itertools.accumulate(math.prod(self.shapes[i]) for i in own))
             for i, start, end in zip(own, [0, *ends], ends, strict=False):
-                leaves[i] = vector[..., start:end].reshape((*vector.shape[:-1], *self.shapes[i]))
+                leaves[i] = vector if _is_masked(vector) else _part(vector, start, end, self.shapes[i])
         return self.structure.unflatten(leaves)
 
 
@@ -152,7 +152,18 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(map(repr, dict.fromkeys(names)))
 
 
-def _vector(parts: list[jax.Array]) -> jax.Array:
+def _is_masked(node: Any) -> bool:
+    """Of a frozen group there is nothing to keep."""
+    return isinstance(node, optax.MaskedNode)
+
+
+def _part(vector: Any, start: int, end: int, shape: tuple[int, ...]) -> Any:
+    return vector[..., start:end].reshape((*vector.shape[:-1], *shape))
+
+
+def _vector(parts: list[Any]) -> Any:
+    if any(map(_is_masked, parts)):
+        return optax.MaskedNode()
     rest = -sum(part.size for part in parts) % MULTIPLE
     return jnp.concatenate([*parts, jnp.zeros(rest, parts[0].dtype)])
 

@@ -47,12 +47,28 @@ def test_head_and_body():
     np.testing.assert_allclose(updates["conv"]["kernel"], -0.1, rtol=1e-7)
 
 
-def test_a_frozen_group_does_not_move_and_keeps_its_place_in_the_state():
-    tx = js.adam(lr=1.0, groups={"weight": None})
+@pytest.mark.parametrize("around", [lambda tx: tx, js.flatten_groups])
+def test_a_frozen_group_does_not_move_and_has_no_slots(around):
+    tx = around(js.adam(lr=1.0, groups={"weight": None}))
     updates, state = step(tx)
     np.testing.assert_array_equal(updates["conv"]["kernel"], 0.0)
     assert np.all(updates["conv"]["bias"] < 0)
-    chex.assert_trees_all_equal_structs(state.slots, js.adam().init(PARAMS).slots)
+    slots = js.transforms.unflatten_groups(state).slots["exp_avg"]
+    assert isinstance(slots["conv"]["kernel"], optax.MaskedNode)
+    assert slots["conv"]["bias"].shape == (2,)
+
+
+@pytest.mark.parametrize("around", [lambda tx: tx, js.flatten_groups])
+def test_a_group_that_thaws_starts_its_slots_and_the_others_keep_theirs(around):
+    frozen, thawed = (around(js.adam(groups=groups)) for groups in ({"weight": None}, {}))
+    state = step(frozen)[1]
+    there = js.carry_over(state, thawed.init(PARAMS))
+    slots = js.transforms.unflatten_groups(there).slots["exp_avg"]
+    assert not slots["conv"]["kernel"].any()
+    assert slots["conv"]["bias"].all()
+    assert np.all(step(thawed, there)[0]["conv"]["kernel"] < 0)
+    back = js.carry_over(there, frozen.init(PARAMS))
+    chex.assert_trees_all_equal(back.slots, state.slots)
 
 
 def test_schedules_are_read_at_the_count_or_at_an_explicit_step():
