@@ -277,6 +277,10 @@ def check_function(name: str, value: Any) -> Any:
     """A function from the step to one number, as far as that shows before it is called with one."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, got {short(value)}")
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} is the class {value.__name__}; make one, and where it is a scheduler give its schedule"
+        )
     if isinstance(value, optax.schedules.StatefulSchedule):
         raise TypeError(
             f"{name} is a stateful schedule, {short(value)}, for optax.inject_stateful_hyperparams; here it "

@@ -11,6 +11,10 @@ rate that it sees if ``scheduler.step()`` follows each. For a scheduler that is 
 0.05
 """
 
+from typing import Any
+
+from jaxsched import optimizers as _optimizers
+from jaxsched.checks import did_you_mean as _did_you_mean
 from jaxsched.ports.torch._base import Scheduler as Scheduler
 from jaxsched.ports.torch._compose import ChainedScheduler as ChainedScheduler
 from jaxsched.ports.torch._compose import SequentialLR as SequentialLR
@@ -42,3 +46,12 @@ from jaxsched.ports.torch._state import norm as norm
 
 SCHEDULES = (_counted, _faster, _repeating)
 """The schedules that a saved recipe names by keys of this port."""
+
+
+def __getattr__(name: str) -> Any:
+    if callable(getattr(_optimizers, name.lower(), None)) and not name.startswith("_"):
+        raise AttributeError(
+            f"jaxsched.ports.torch has schedulers, not {name!r}: as an optimizer of optax there is js.optimizers."
+            f"{name.lower()}(lr=...), and js.ports.torch.recipe(...) reads a live optimizer of torch"
+        )
+    raise AttributeError(f"jaxsched.ports.torch has no {name!r}{_did_you_mean(name, globals())}")

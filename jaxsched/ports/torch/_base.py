@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.checks import argument_checks, count, number, positive, whole_length
+from jaxsched.checks import argument_checks, count, did_you_mean, number, positive, short, whole_length
 from jaxsched.numerics import is_host_number
 from jaxsched.ports.shared import shifted
 from jaxsched.schedules import Schedule
@@ -42,6 +43,20 @@ class Scheduler:
     per_group: ClassVar[tuple[str, ...]] = ()
     """The arguments that may be lists."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Say what to do where a call is as torch's would be, with the optimizer, or a keyword is misspelt."""
+        fields = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+        if "optimizer" in kwargs or any(hasattr(value, "param_groups") for value in args):
+            raise TypeError(
+                f"{cls.__name__}: leave the optimizer out, and call what you get with the base lr: "
+                f"{cls.__name__}({', '.join(fields[:1])}=...)(0.1)"
+            )
+        for name in kwargs:
+            if name not in fields:
+                hint = did_you_mean(name, fields) or f"; there are {', '.join(fields)}"
+                raise TypeError(f"{cls.__name__}: there is no argument {short(name)}{hint}")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         checks = argument_checks(type(self))  # type: ignore[arg-type]
         for field in dataclasses.fields(self):
@@ -61,7 +76,16 @@ class Scheduler:
 
         Args:
             lr: The group's base learning rate (torch's ``initial_lr``).
+
+        Raises:
+            TypeError: If it is a step: a whole number other than 1, or an array of them.
         """
+        if _is_step(lr):
+            name = type(self).__name__
+            raise TypeError(
+                f"{name}: it is called with the base lr, which gives the schedule, and that with a step: "
+                f"{name}(...)(0.1)({short(lr)}); a base lr that is whole is written as a float"
+            )
         lr = number("lr", lr)
         self._need_one_group()
         return self._from_last_epoch(self._schedule(lr))
@@ -118,6 +142,14 @@ class Scheduler:
         """The base of schedulers that are constructed after it."""
         del first
         return base
+
+
+def _is_step(value: Any) -> bool:
+    if isinstance(value, bool | jax.core.Tracer):
+        return False
+    if isinstance(value, int):
+        return value != 1
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.integer)
 
 
 def exact(of: Schedule, steps: int) -> np.ndarray:

@@ -30,7 +30,9 @@ from jaxsched.schedules import (
     cyclic,
     exponential,
     linear,
+    per_epoch,
     step_decay,
+    table,
 )
 
 
@@ -68,6 +70,9 @@ class CyclicLR(Scheduler):
     not used. Where it is the first member of a `SequentialLR`, those after it start from ``base_lr``, as in torch.
     (Where it is a later member of a `ChainedScheduler`, torch's step 0 is still at the optimizer's own.)
 
+    Without ``steps``, ``scale_fn`` is traced by jax. With it, it is called on the host for that many steps, whatever it
+    does; after them its last value stays.
+
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> cyclic = js.ports.torch.CyclicLR(base_lr=0.0, max_lr=1.0, step_size_up=2, mode="triangular2")
@@ -91,14 +96,18 @@ class CyclicLR(Scheduler):
     base_momentum: Number | Sequence[float] = 0.8
     max_momentum: Number | Sequence[float] = 0.9
     last_epoch: LastEpoch = -1
+    steps: WholeLength | None = None
 
     def _check(self) -> None:
         if self.mode not in ("triangular", "triangular2", "exp_range") and self.scale_fn is None:
             self._fail(f"mode must be 'triangular', 'triangular2' or 'exp_range', got {self.mode!r}; or give scale_fn")
         if self.scale_fn is not None and not callable(self.scale_fn):
             self._fail(f"scale_fn must be a function, got {self.scale_fn!r}")
-        if self.scale_fn is not None and (trouble := why_untraceable(self.scale_fn)):
-            self._fail(f"scale_fn cannot be traced by jax ({trouble}); write it with arithmetic or jax.numpy")
+        if self.scale_fn is not None and self.steps is None and (trouble := why_untraceable(self.scale_fn)):
+            self._fail(
+                f"scale_fn cannot be traced by jax ({trouble}); give steps=..., the length of the run, and it is "
+                "called on the host"
+            )
         if self.step_size_down is not None and self.step_size_down < 0:
             self._fail(f"step_size_down must be >= 0, got {self.step_size_down!r}")
 
@@ -116,6 +125,10 @@ class CyclicLR(Scheduler):
     def _height(self, cycle: int, units: int) -> Value:
         if self.scale_fn is not None:
             by_cycle = self.scale_mode == "cycle"
+            if self.steps is not None:
+                every, first = (cycle, 1) if by_cycle else (units, 0)
+                times = 1 + (self.steps - 1) * units // every
+                return per_epoch(table([float(self.scale_fn(first + i)) for i in range(times)]), every)
             return counted(self.scale_fn, cycle if by_cycle else units, first=1 if by_cycle else 0)
         if self.mode == "triangular2":
             return step_decay(1.0, every=cycle, factor=0.5)

@@ -266,3 +266,46 @@ ADAM = dict(exp_avg=BUFFERS, exp_avg_sq=BUFFERS)
 def test_what_does_not_fit(make, message):
     with pytest.raises(ValueError, match=message):
         make(js.adam().init(PARAMS))
+
+
+def a_torch_optimizer():
+    """What tells an optimizer of torch; torch itself is not needed."""
+    return type("SGD", (), {"param_groups": [{"lr": 0.1}]})()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda t: t.SGD, "there is js.optimizers.sgd"),
+        (lambda t: t.CosineAnnealingLr, "did you mean 'CosineAnnealingLR'"),
+        (
+            lambda t: t.StepLR(a_torch_optimizer(), step_size=3),
+            r"out, .*StepLR\(step_size=...\)\(0.1",
+        ),
+        (lambda t: t.StepLR(a_torch_optimizer(), 3), "leave the optimizer out"),
+        (lambda t: t.StepLR(optimizer=a_torch_optimizer(), step_size=3), "leave the optimizer out"),
+        (lambda t: t.StepLR(step_sise=3), "no argument 'step_sise'; did you mean 'step_size'"),
+        (lambda t: t.CosineAnnealingLR(T_max=10)(5), r"CosineAnnealingLR\(...\)\(0.1\)\(5\)"),
+        (lambda t: t.CosineAnnealingLR(T_max=10)(0), "called with the base lr"),
+        (lambda t: t.CosineAnnealingLR(T_max=10)(jnp.arange(3)), "called with the base lr"),
+        (lambda t: js.sgd(lr=t.CosineAnnealingLR(T_max=10)), "call it with the base lr first"),
+        (lambda t: js.sgd(lr=t.CosineAnnealingLR), "lr is the class CosineAnnealingLR; make one"),
+    ],
+)
+def test_the_likeliest_mistakes_say_what_to_do(make, message):
+    with pytest.raises((AttributeError, TypeError), match=message):
+        make(js.ports.torch)
+
+
+@pytest.mark.parametrize("mode", ["cycle", "iterations"])
+def test_a_cyclic_scale_that_jax_cannot_trace_is_called_on_the_host(mode):
+    def scale(x):
+        return 0.5 if x > 2 else 1.0  # a branch on the value
+
+    arguments = dict(base_lr=0.0, max_lr=1.0, step_size_up=2, scale_mode=mode, scale_fn=scale)
+    with pytest.raises(ValueError, match="give steps="):
+        js.ports.torch.CyclicLR(**arguments)
+    lr = js.ports.torch.CyclicLR(**arguments, steps=20)(0.1)(jnp.arange(12))
+    wave = np.tile([0.0, 0.5, 1.0, 0.5], 3)
+    at = 1 + np.arange(12) // 4 if mode == "cycle" else np.arange(12)
+    np.testing.assert_allclose(lr, wave * np.where(at > 2, 0.5, 1.0), atol=1e-6)
