@@ -12,11 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.checks import Count, Exponent, Floor, Milestones, Peak, PreciseNumber, Rate, WholeLength
+from jaxsched.checks import Count, Exponent, Floor, Milestones, Peak, PreciseNumber, Rate, WholeLength, short
 from jaxsched.numerics import (
     MAX_STEP,
     LogRate,
+    Mixed,
     Twofold,
+    as_twofold,
+    difference,
     passed,
     power_and_rest,
     quotient,
@@ -36,13 +39,21 @@ def _spans(name: str, value: Any) -> Any:
     if isinstance(value, jax.Array):
         return value
     values = np.asarray(value, np.float64)
-    if values.ndim != 2 or values.shape[1] != 2:
-        raise ValueError(f"{name} must hold a pair for each cycle, got {value!r}")
-    return values
+    if values.ndim != 2 or values.shape[1] not in (2, 3):
+        raise ValueError(f"{name} must hold a pair for each cycle, got {short(value)}")
+    if values.shape[1] == 3:
+        return values
+    begun, length = values.T
+    left = length - begun
+    return np.stack([begun, np.floor(left), left - np.floor(left)], axis=1)
 
 
 Spans = Annotated[Any, _spans]
-"""For each cycle of unequal lengths: how much of it is gone at its first whole step, and its length."""
+"""For each cycle of unequal lengths: how much of it is gone at its first whole step, and its length.
+
+Kept as three numbers, what is gone and the whole steps and the rest of what is left then: the difference of two float32
+lengths of 1e6 steps would be off by 0.1 steps.
+"""
 
 
 def unequal(steps: int, mul: float, limit: int) -> dict[str, Any]:
@@ -77,14 +88,21 @@ def _position(
 ) -> tuple[jax.Array, jax.Array, Twofold, Twofold]:
     """The cycle, whether it is past the last, and the fractions of it that are gone and left."""
     if not len(starts):
-        cycle, gone, whole = repeats(step, steps)
-        return jnp.minimum(cycle, limit), cycle >= limit, quotient(gone, whole), quotient(whole - gone, whole)
+        cycle, over, each = repeats(step, steps)
+        return jnp.minimum(cycle, limit), cycle >= limit, quotient(over, each), quotient(each - over, each)
     cycle = passed(step, starts[1:])
-    since = real(step - jnp.asarray(starts, jnp.int32)[cycle])
-    begun, length = jnp.moveaxis(real(spans)[cycle], -1, 0)
-    gone = jnp.clip((since + begun) / length, 0.0, 1.0)
-    left = jnp.clip((length - begun - since) / length, 0.0, 1.0)
-    return cycle, cycle >= len(starts) - 1, Twofold(gone, real(0.0)), Twofold(left, real(0.0))
+    since = step - jnp.asarray(starts, jnp.int32)[cycle]
+    begun, whole, part = jnp.moveaxis(real(spans)[cycle], -1, 0)
+    whole = whole.astype(jnp.int32)
+    gone, left = difference(since, -begun), as_twofold(Mixed(whole - since, part))
+    total = difference(Mixed(whole, part), -begun)
+    return cycle, cycle >= len(starts) - 1, _share(gone, total), _share(left, total)
+
+
+def _share(part: Twofold, whole: Twofold) -> Twofold:
+    """A fraction from 0 to 1: timm's own rounding may put a step just outside its cycle."""
+    high, low = quotient(part, whole)
+    return Twofold(jnp.clip(high, 0.0, 1.0), jnp.where((high > 0) & (high < 1), low, 0.0))
 
 
 def _cycles(a: Arguments, run: float) -> Iterable[Mark]:
