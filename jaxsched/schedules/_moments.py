@@ -142,10 +142,11 @@ class _Kind:
     """A schedule, equal to all that differ from it in their numbers alone."""
 
     def __init__(self, part: Schedule):
-        self.part, self.structure = part, jax.tree.structure(part)
+        self.part = part
+        self.structure: Any = jax.tree.structure(part)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Kind) and self.structure == other.structure
+        return isinstance(other, _Kind) and bool(self.structure == other.structure)
 
     def __hash__(self) -> int:
         return hash(self.structure)

@@ -76,7 +76,8 @@ def check(tree, steps=STEPS, adam=False, first=0):
         with jax.enable_x64(wide):
             for group, base in enumerate(BASES):
                 scheduler = port(tree).for_group(group)
-                atol = 1e-12 * np.abs(lrs[:, group]).max()
+                # what the recursion drifts by is a share of the distance to eta_min, however small the lr is there
+                atol = max(1e-12, drift(tree) if wide else 0.0) * np.abs(lrs[:, group]).max()
                 np.testing.assert_allclose(scheduler(base)(at), lrs[:, group], rtol=rtol, atol=atol, err_msg=str(tree))
                 if scheduler.momentum is None:
                     assert np.all(momenta[:, group] == momenta[0, group])
@@ -272,6 +273,8 @@ UNEVEN = dict(max_lr=1.0, total_steps=381, pct_start=0.17484074317531004, anneal
 
 @settings(max_examples=100, deadline=None)
 @example(tree=("OneCycleLR", UNEVEN))  # phases that end between two steps: at 131.23 in float32 an end is off by 8e-6
+@example(tree=("CosineAnnealingLR", {"T_max": 78.25, "eta_min": 0.125}))  # torch's recursion leaves it by 6e-11
+@example(tree=("CosineAnnealingLR", {"T_max": 109.75, "eta_min": 0.125}))
 @given(tree=leaf)
 def test_every_scheduler_drawn(tree):
     try:
