@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from examples.detector import weights
-from examples.detector.weights import DAMAGE, Weights
+from examples.detector.weights import DAMAGE, Weights, opened
 
 LATEST = 2  # so that a good one is left if the last is damaged
 STATE, PROGRESS = "state/", "progress"
@@ -132,7 +132,7 @@ class Checkpoints:
 
     def read_progress(self, path: Path) -> dict:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with opened(path, checked=False) as file:
                 return json.loads(str(file[PROGRESS]))
         except (*DAMAGE, KeyError) as error:
             raise ValueError(f"checkpoint {path} is damaged ({error})") from None
@@ -145,11 +145,11 @@ class Checkpoints:
         """
         for step in self.steps():
             try:
-                progress = self.read_progress(self.path(step))
-                with np.load(self.path(step), allow_pickle=False) as file:
+                with opened(self.path(step)) as file:
+                    progress = json.loads(str(file[PROGRESS]))
                     found = {name.removeprefix(STATE): file[name] for name in file.files if name.startswith(STATE)}
             except DAMAGE as error:
-                self.notes.append(f"checkpoint {self.path(step)} is damaged ({error})")
+                self.note(self.path(step), error)
                 del self.fitness[step]
                 continue
             wanted = named(state)
@@ -168,8 +168,13 @@ class Checkpoints:
                 found = weights.read_npz(self.path(step))
                 return Weights(found.description, found.arrays, tuple(self.notes))
             except ValueError as error:
-                self.notes.append(str(error))
+                self.note(self.path(step), error)
         raise self.nothing(option)
+
+    def note(self, path: Path, error: Exception) -> None:
+        """Note a damaged file, once."""
+        if not any(str(path) in note for note in self.notes):
+            self.notes.append(str(error) if str(path) in str(error) else f"checkpoint {path} is damaged ({error})")
 
     def nothing(self, option: str) -> ValueError:
         damaged = f"good checkpoint: {self.notes[0]}" if self.notes else "checkpoint"

@@ -6,13 +6,14 @@ says all that is needed to use the arrays: class names, depth, width, anchors an
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from flax import nnx
 from examples.detector.model import ANCHORS, Anchors, YOLOv5
 
 ENTRY, PREFIX = "description", "weights/"  # names in an .npz
-DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError)
+# What reading a damaged file raises.
+DAMAGE = (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,10 +150,27 @@ def load(path: str | Path) -> Weights:
     return read_npz(path)
 
 
+@contextlib.contextmanager
+def opened(path: Path, checked: bool = True) -> Iterator[Any]:
+    """The entries of an ``.npz``; `checked` reads all of it first, to compare the checksums.
+
+    Raises:
+        Exception: One of `DAMAGE`.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError("no .npz: cut short, or of another kind")
+    if checked:
+        with zipfile.ZipFile(path) as archive:
+            if wrong := archive.testzip():
+                raise ValueError(f"the checksum of {wrong} is wrong")
+    with np.load(path, allow_pickle=False) as file:
+        yield file
+
+
 def read_npz(path: Path) -> Weights:
-    """Read an ``.npz`` that `save` wrote, checksums included."""
+    """Read an ``.npz`` that `save` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with opened(path) as file:
             description = Description.from_json(json.loads(str(file[ENTRY])))
             arrays = {name.removeprefix(PREFIX): file[name] for name in file.files if name.startswith(PREFIX)}
     except KeyError:
