@@ -34,11 +34,12 @@ Examples:
 
   jaxsched lint retinanet_r50_fpn_1x_coco.py --steps-per-epoch 7330
 
-  jaxsched show --as timm --images 1281167 -- --opt adamw --lr 1e-3 --sched cosine --epochs 300
+  jaxsched show --as timm -s 2502 -- --opt adamw --lr 1e-3 --epochs 300
 
   jaxsched plot config.yaml -o lr.png
 
-jaxsched COMMAND --help tells more of a command.
+jaxsched COMMAND --help describes a command; jaxsched --install-completion
+turns on completion in your shell.
 """
 
 app = typer.Typer(

@@ -37,7 +37,12 @@ def _common() -> dict[str, Any]:
     return {
         "kind": Annotated[
             str | None,
-            typer.Option("--as", metavar="KIND", help=f"What the file is, if not told by its content: {names}."),
+            typer.Option(
+                "--as",
+                metavar="KIND",
+                help=f"What the file is, if not told by its content: {names}.",
+                autocompletion=lambda: names.split(", "),
+            ),
         ],
         "strict": Annotated[
             bool, typer.Option("--strict", help="An unknown setting in the file is an error, not a note.")

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from jaxsched.recipe import Recipe, Reportable
 from jaxsched.report._explain_text import sections
 from jaxsched.report._format import format_schedule
@@ -44,12 +46,14 @@ class GroupExplanation:
             frozen.
         origin: For each hyperparameter where its number came from.
         parameters: The number of parameters and the number of their entries, where these are known.
+        constants: Those hyperparameters that are numbers, truth values or strings, as such.
     """
 
     rules: tuple[str, ...]
     hyperparameters: Mapping[str, str] | None
     origin: Mapping[str, str]
     parameters: tuple[int, int] | None = None
+    constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +104,10 @@ class Explanation:
         if self.parameters is not None:
             rows = [dataclasses.replace(row, hyperparameters=None) for row in self.parameters]
             result["parameters"] = [dataclasses.asdict(row) for row in rows]
+        for group in result["groups"].values():
+            constants = group.pop("constants")
+            if group["hyperparameters"] is not None:
+                group["hyperparameters"] |= constants
         return result
 
     def __str__(self) -> str:
@@ -194,7 +202,22 @@ def _group(
     texts = {
         name: format_schedule(value, recipe.steps_per_epoch) for name, value in values.items() if value is not None
     }
-    return GroupExplanation(rules, texts, {name: origin(name) for name in texts if origin(name)}, counts)
+    origins = {name: origin(name) for name in texts if origin(name)}
+    constants = {name: _as_plain(values[name]) for name in texts if _is_plain(values[name])}
+    return GroupExplanation(rules, texts, origins, counts, constants)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON has the value as such: a number, a truth value, a string, or a tuple of these."""
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str | np.generic) and value == value
+
+
+def _as_plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_as_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _accumulation(recipe: Recipe, least: int, most: int) -> str:

@@ -107,6 +107,9 @@ def test_json_is_the_same_as_data(file):
     recipe = js.ports.yolov5.recipe(path, epochs=300, steps_per_epoch=7393, batch_size=16)
     assert shown["steps"] == recipe.steps == 2217900
     assert shown["groups"]["weight"]["origin"]["weight_decay"].endswith("hyp.yaml: weight_decay 0.0005 x 16 x 4 / 64")
+    weight = shown["groups"]["weight"]["hyperparameters"]
+    assert (weight["weight_decay"], weight["nesterov"], weight["form"]) == (0.0005, True, "torch")
+    assert "warmup(" in weight["lr"]
     assert shown["rows"][1] == json.loads(json.dumps(js.explain(recipe).to_dict()))["rows"][1]
     findings = json.loads(run("lint", path, *options, "--json"))
     assert [finding["code"] for finding in findings] == ["version-open", "accumulation-drops"]
@@ -276,7 +279,9 @@ def test_strict_makes_an_error_of_an_unknown_setting(command, file, tmp_path):
 
 
 def test_without_arguments_an_example_is_shown():
-    assert "jaxsched show hyp.yaml --epochs 300" in run()
+    shown = run()
+    for line in ("jaxsched show hyp.yaml --epochs 300", "jaxsched show --as timm", "--install-completion"):
+        assert line in shown
 
 
 def test_help_names_every_command():
