@@ -122,7 +122,7 @@ TOGETHER = [
         dict(type="LinearLR", start_factor=1e-5, by_epoch=False, begin=0, end=100),
         dict(type="CosineAnnealingLR", eta_min=0.001, begin=6, end=12, T_max=6, convert_to_iter_based=True),
     ],
-    # a course that something moves: the recursion
+    # an interpolation that something moves: the recursion
     [
         dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=100),
         dict(type="CosineAnnealingLR", eta_min=0.001, convert_to_iter_based=True),
@@ -172,7 +172,7 @@ def test_lists_of_schedulers_that_act_on_each_others_value(mmengine):
 METRICS = [3.0, 2.0, 2.0, 2.5, 1.9999, 2.0, 2.0, 1.0, 1.5, 1.5, 1.5, 1.5]
 PLATEAUS = [
     dict(patience=1),
-    dict(patience=0, factor=0.5, cooldown=2, min_value=0.004),
+    dict(patience=0, factor=0.5, cooldown=2, begin=2, min_value=0.004),
     dict(patience=1, rule="greater", threshold=0.1),
     dict(patience=1, threshold_rule="abs", threshold=0.6),
     dict(patience=0, begin=3, end=6),
@@ -254,7 +254,7 @@ BAD = [
         ValueError,
         "beside schedulers that",
     ),
-    ([dict(type="ReduceOnPlateauLR"), dict(type="ReduceOnPlateauLR")], ValueError, "beside schedulers that"),
+    ([dict(type="ReduceOnPlateauLR"), dict(type="ReduceOnPlateauLR")], ValueError, "more than one ReduceOnPlateau"),
     (dict(type="MultiStepLR"), ValueError, "'milestones' is missing"),
     (dict(type="MultiStepLR", milestones=8), TypeError, "milestones must be a list"),
     (dict(type="MultiStepLR", milestones=[8.5]), ValueError, "it would never come"),
@@ -270,7 +270,7 @@ BAD = [
     (dict(type="OneCycleLR", eta_max=[0.1, 0.2]), TypeError, "eta_max must be one number"),
     (dict(type="ConstantLR", last_step=5), ValueError, "last_step=5 resumes a run"),
     (dict(type="ConstantLR", factor="1"), TypeError, "factor must be a number, got the string"),
-    ("ConstantLR", TypeError, "must be a dict"),
+    ("ConstantLR", TypeError, "must hold names and values"),
 ]
 
 

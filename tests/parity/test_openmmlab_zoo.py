@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsched.ports import _mm_names, openmmlab
-from jaxsched.ports.openmmlab._paramwise import groups
+from jaxsched.ports import openmmlab
+from jaxsched.ports.openmmlab import _names
+from jaxsched.ports.openmmlab._constructors import groups
 from jaxsched.ports.openmmlab._policies import Run
 from jaxsched.ports.openmmlab.config._read import read_config
 from jaxsched.ports.openmmlab.config._values import ConfigError
@@ -47,12 +48,12 @@ class Comparison:
         optimizer = config["optim_wrapper"]["optimizer"] if new else config["optimizer"]
         paramwise = (config["optim_wrapper"] if new else optimizer).get("paramwise_cfg")
         constructor = (config["optim_wrapper"] if new else optimizer).get("constructor")
-        multiples = groups(
+        multipliers = groups(
             paramwise, generation=1 + new, decays=True, constructor=constructor, depthwise=None
-        ).multiples
+        ).multipliers
         key = new, json.dumps(part, sort_keys=True), run
         for group, values in recipe.by_group().items():
-            lr = optimizer["lr"] * (multiples[group].lr if group in multiples else 1.0)
+            lr = optimizer["lr"] * (multipliers[group].lr if group in multipliers else 1.0)
             self.asked.setdefault(key, {}).setdefault(lr, set()).add(values["lr"])
 
     def check(self):
@@ -141,7 +142,7 @@ def test_the_name_and_the_numbers_disagree_where_they_are_known_to(zoo_2, zoo_3)
         for path, config in configs:
             loop = config.get("train_cfg" if "optim_wrapper" in config else "runner") or {}
             epochs = loop.get("max_epochs")
-            found += _mm_names.disagreement(path.stem, config, epochs, loop.get("max_iters", 0)) is not None
+            found += _names.disagreement(path.stem, config, epochs, loop.get("max_iters", 0)) is not None
         assert found == count
 
 

@@ -58,7 +58,7 @@ def mmengine_hook(settings: Settings, steps_per_epoch: int) -> Schedule:
     if begin_step and begin_epoch:
         raise ValueError(f"{settings.where}: give begin_iter or begin_epoch, not both")
     interval = settings.count("interval", 1, least=1)
-    for name in ("strict_load", "update_buffers"):
+    for name in ("strict_load", "update_buffers", "evaluate_on_ema", "evaluate_on_origin"):
         settings.take(name, None)
     m0 = 0.0 if kind == "StochasticWeightAverage" else settings.number("momentum", 0.0002)
     decay: Schedule | float

@@ -20,14 +20,21 @@ def cycle(settings: Settings, values: list[float], total: int, three: bool) -> S
     return phases(values[: len(ends) + 1], ends, shape)
 
 
-def one_cycle(settings: Settings, peak: str, length: int) -> Schedule:
-    """OneCycle of a learning rate, in both generations; what the optimizer's lr is does not matter."""
+def one_cycle(settings: Settings, peak: str, length: int, runs_for: int | None = None) -> Schedule:
+    """OneCycle of a learning rate, in both generations; what the optimizer's lr is does not matter.
+
+    Args:
+        settings: Of the policy or scheduler.
+        peak: What the largest value is called.
+        length: ``total_steps``, if it is not set.
+        runs_for: Steps that it runs for, if they are not ``length``.
+    """
     top = settings.take(peak)
     if not isinstance(top, int | float) or isinstance(top, bool):
         raise TypeError(f"{settings.where}: {peak} must be one number for all groups here, got {top!r}")
     total = settings.count("total_steps", None, least=1) or length
-    if total < length:
-        raise ValueError(f"{settings.where}: total_steps={total} is less than the {length} steps that it runs for")
+    if total < (runs_for := length if runs_for is None else runs_for):
+        raise ValueError(f"{settings.where}: total_steps={total} is less than the {runs_for} steps that it runs for")
     div, final = settings.number("div_factor", 25.0), settings.number("final_div_factor", 1e4)
     three = settings.flag("three_phase")
     low = top / div

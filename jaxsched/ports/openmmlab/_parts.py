@@ -8,31 +8,46 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jaxsched import optimizers
+from jaxsched.checks import short
 from jaxsched.groups import Match
 from jaxsched.numerics import MAX_STEP
+from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
-from jaxsched.ports.openmmlab import _ema, _policies
+from jaxsched.ports.openmmlab import _ema, _hooks, _mmyolo, _policies
 from jaxsched.ports.openmmlab import mmengine as schedulers_of
-from jaxsched.ports.openmmlab._paramwise import Groups, groups
+from jaxsched.ports.openmmlab._constructors import groups
+from jaxsched.ports.openmmlab._paramwise import Groups
 from jaxsched.ports.openmmlab._policies import Curve, Run
-from jaxsched.ports.openmmlab._settings import Settings
+from jaxsched.ports.openmmlab._settings import Settings, bare
+from jaxsched.recipe import caution
 from jaxsched.schedules import Schedule
 
 Config = Mapping[str, Any]
 
 
-class Parts(NamedTuple):
-    """What makes a recipe, of either generation."""
+class ConfigParts(NamedTuple):
+    """What makes a recipe, of either generation.
+
+    Attributes:
+        every: Batches to an update.
+        drops: Whether what is gathered at the end of the run is dropped.
+        group_lr: The lr of groups that have a curve of their own.
+        scales_decay: Whether the weight decay depends on the images in a batch.
+    """
 
     optimizer: Settings
     grouping: Groups
     lr: Curve
     momentum: Curve | None
+    weight_decay: Curve | None
     clip_norm: float | None
     clip_value: float | None
     every: int
-    """Batches to an update."""
+    drops: bool
     ema: Schedule | None
+    group_lr: Mapping[str, Curve] = {}
+    scales_decay: bool = False
 
 
 def is_new(config: Config) -> bool:
@@ -43,21 +58,74 @@ def is_new(config: Config) -> bool:
     raise ValueError("the config has neither optim_wrapper nor optimizer: it is not one to train with")
 
 
-def length(config: Config, steps_per_epoch: int) -> Run:
+def with_one_optimizer(config: Config, name: str | None, notes: list[str]) -> Config:
+    """The config as if it had only the optimizer of this name, where it has several, as a GAN does.
+
+    Raises:
+        MissingError: If there are several and none is named.
+        ValueError: If there is no such optimizer.
+    """
+    where = "optim_wrapper" if config.get("optim_wrapper") is not None else "optimizer"
+    if where == "optimizer" and config.get("optimizer") is None and config.get("optimizers") is not None:
+        where = "optimizers"
+    found = config.get(where)
+    own = "optimizer" if where == "optim_wrapper" else "type"
+    several = {}
+    if isinstance(found, Mapping) and own not in found:
+        several = {key: value for key, value in found.items() if isinstance(value, Mapping) and own in value}
+    if not several:
+        if name is not None:
+            raise ValueError(f"{where}: there is one optimizer; leave optimizer= out")
+        return config
+    listed = ", ".join(map(repr, several))
+    if name is None:
+        raise shared.MissingError(
+            where, f"it has several optimizers, {listed}, each with a recipe of its own", ["optimizer"]
+        )
+    if name not in several:
+        raise ValueError(f"{where}: there is no optimizer {name!r}; there are {listed}")
+    beside = set(found) - set(several) - {"type", "constructor"}
+    if beside:
+        raise ValueError(f"{where}: {', '.join(sorted(map(repr, beside)))} beside several optimizers is not known")
+    notes.append(f"{where}: the recipe of {name!r} of {listed}; a step is an iteration, in which the model may skip it")
+    result = {**config, ("optimizer" if where == "optimizers" else where): several[name]}
+    schedulers = config.get("param_scheduler")
+    if isinstance(schedulers, Mapping) and "type" not in schedulers:
+        result["param_scheduler"] = schedulers.get(name)
+    return result
+
+
+_BY_EPOCH = ("EpochBasedTrainLoop", "EpochBasedRunner", "EpochBasedRunnerAmp")
+_BY_STEP = ("IterBasedTrainLoop", "IterBasedRunner", "IterBasedRunnerAmp")
+
+
+def length(config: Config, steps_per_epoch: int, notes: list[str] | None = None) -> Run:
     """How long a config trains."""
     new = is_new(config)
     where = "train_cfg" if new else "runner"
     loop = config.get(where)
-    if loop is None and not new and "total_epochs" in config:
-        loop = {"type": "EpochBasedRunner", "max_epochs": config["total_epochs"]}
+    if not new and (loop is None or (isinstance(loop, Mapping) and not {"max_epochs", "max_iters"} & set(loop))):
+        for given, length in (("total_epochs", "max_epochs"), ("total_iters", "max_iters")):
+            if given in config:
+                loop = {**(loop or {}), length: config[given]}
     if loop is None:
         raise ValueError(f"the config has no {where}: it is not one to train with")
     settings = Settings(where, loop)
-    kinds = ("EpochBasedTrainLoop", "IterBasedTrainLoop") if new else ("EpochBasedRunner", "IterBasedRunner")
     # mmengine's train_cfg may name no type, and says by_epoch instead
-    usual = kinds[0] if settings.flag("by_epoch", "max_iters" not in settings.values) else kinds[1]
-    kind = settings.choice("type", kinds, usual)
-    if kind == kinds[0]:
+    by_epoch = settings.flag("by_epoch", "max_iters" not in settings.values)
+    kind = settings.name("type", None)
+    if kind in (*_BY_EPOCH, *_BY_STEP):
+        by_epoch = kind in _BY_EPOCH
+    elif kind is not None:
+        words = [counts for text, counts in (("EpochBased", True), ("IterBased", False)) if text in str(kind)]
+        if len(words) != 1:
+            known = ", ".join(_BY_EPOCH[:1] + _BY_STEP[:1] if new else _BY_EPOCH[1:2] + _BY_STEP[1:2])
+            raise ValueError(f"{where}: type {kind!r} is not known; known are {known}")
+        by_epoch = words[0]
+        if notes is not None:
+            as_what = "epochs" if by_epoch else "iterations"
+            notes.append(caution("unknown-loop", f"{where}: {kind} is read as a loop that counts {as_what}"))
+    if by_epoch:
         epochs = settings.count("max_epochs", least=1)
         run = Run(epochs * steps_per_epoch, steps_per_epoch, epochs)
     else:
@@ -67,35 +135,41 @@ def length(config: Config, steps_per_epoch: int) -> Run:
     return run
 
 
-def mmcv(config: Config, run: Run, depthwise: Match | None, notes: list[str]) -> Parts:
+_GATHERING = ("GradientCumulativeOptimizerHook", "GradientCumulativeFp16OptimizerHook")
+_OPTIMIZER_HOOKS = ("OptimizerHook", "Fp16OptimizerHook", "DistOptimizerHook", *_GATHERING)
+
+
+def mmcv(config: Config, run: Run, depthwise: Match | None, batch_size: int | None, notes: list[str]) -> ConfigParts:
+    del batch_size
     optimizer = Settings("optimizer", config["optimizer"])
-    paramwise, constructor = optimizer.take("paramwise_cfg", None), optimizer.take("constructor", None)
+    paramwise, constructor = optimizer.take("paramwise_cfg", None), optimizer.name("constructor", None)
     hook = config.get("optimizer_config")
-    clip_norm, every = None, 1
+    clip_norm, every, drops = None, 1, False
     if hook is not None:
         settings = Settings("optimizer_config", hook)
-        kind = settings.take("type", "OptimizerHook")
+        kind = settings.name("type", "OptimizerHook")
         clip = settings.take("grad_clip", None)
         if clip is not None:
-            clip_norm = _norm(Settings("optimizer_config: grad_clip", clip))
-        if kind in ("GradientCumulativeOptimizerHook", "GradientCumulativeFp16OptimizerHook"):
+            clip_norm = _norm(_clipping("optimizer_config: grad_clip", clip))
+        if kind in _GATHERING:
             every = settings.count("cumulative_iters", 1, least=1)
-        aside = ("loss_scale", "coalesce", "bucket_size_mb", "distributed", "detect_anomalous_params")
+        elif "update_interval" in settings.values:  # of mmselfsup and Swin: each N batches, counted over the run
+            every, drops = settings.count("update_interval", least=1), True
+        aside = ("loss_scale", "coalesce", "bucket_size_mb", "distributed", "detect_anomalous_params", "use_fp16")
         set_aside(settings, aside, notes)
+        if settings.take("frozen_layers_cfg", None):
+            notes.append(
+                caution("unread-hook", "optimizer_config: frozen_layers_cfg freezes layers for a while: left out")
+            )
         if kind not in _OPTIMIZER_HOOKS:
             raise ValueError(f"optimizer_config: type {kind!r} is not known")
         settings.finish()
     if config.get("fp16") is not None:
         notes.append("fp16: mixed precision is not part of a recipe")
-    ema = None
-    for name, settings in _hooks(config):
-        if name in ("EMAHook", "ExpMomentumEMAHook", "LinearMomentumEMAHook"):
-            ema = _ema.mmcv_hook(name, settings)
-            settings.finish()
-        else:
-            notes.append(f"custom_hooks: {name} is not part of a recipe")
+    averaging = ("EMAHook", "ExpMomentumEMAHook", "LinearMomentumEMAHook")
+    ema = _average(config, averaging, lambda name, settings: _ema.mmcv_hook(name, settings), notes)
     momentum = config.get("momentum_config")
-    return Parts(
+    return ConfigParts(
         optimizer=optimizer,
         grouping=groups(
             paramwise,
@@ -103,24 +177,41 @@ def mmcv(config: Config, run: Run, depthwise: Match | None, notes: list[str]) ->
             decays="weight_decay" in optimizer.values,
             constructor=constructor,
             depthwise=depthwise,
+            hyperparameters=(),
+            model=config.get("model"),
         ),
         lr=_policies.curve(config.get("lr_config"), run),
         momentum=None if momentum is None else _policies.curve(momentum, run, "momentum"),
+        weight_decay=None,
         clip_norm=clip_norm,
         clip_value=None,
         every=every,
+        drops=drops,
         ema=ema,
     )
 
 
-_OPTIMIZER_HOOKS = ("OptimizerHook", "Fp16OptimizerHook", "GradientCumulativeOptimizerHook") + (
-    "GradientCumulativeFp16OptimizerHook",
+_OF_THE_OTHER = (
+    "optimizer",
+    "optimizer_config",
+    "lr_config",
+    "momentum_config",
+    "runner",
+    "total_epochs",
+    "total_iters",
 )
 
 
-def mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str]) -> Parts:
+def mmengine(
+    config: Config, run: Run, depthwise: Match | None, batch_size: int | None, notes: list[str]
+) -> ConfigParts:
+    left = [name for name in _OF_THE_OTHER if config.get(name) is not None]
+    if left:
+        notes.append(
+            caution("other-generation", f"settings of mmcv 1.x, which mmengine does not read: {', '.join(left)}")
+        )
     settings = Settings("optim_wrapper", config["optim_wrapper"])
-    kind = settings.take("type", "OptimWrapper")
+    kind = settings.name("type", "OptimWrapper")
     if kind not in ("OptimWrapper", "AmpOptimWrapper", "ApexOptimWrapper"):
         raise ValueError(f"optim_wrapper: type {kind!r} is not known")
     if kind != "OptimWrapper":
@@ -129,26 +220,28 @@ def mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str]
     clip_norm = clip_value = None
     clip = settings.take("clip_grad", None)
     if clip:
-        by = Settings("optim_wrapper: clip_grad", clip)
+        by = _clipping("optim_wrapper: clip_grad", clip)
         if by.choice("type", ("norm", "value"), "norm") == "norm":
             clip_norm = _norm(by)
         else:
             clip_value = by.number("clip_value")
             by.finish(["clip_value"])
     every = settings.count("accumulative_counts", 1, least=1)
-    paramwise, constructor = settings.take("paramwise_cfg", None), settings.take("constructor", None)
+    paramwise, constructor = settings.take("paramwise_cfg", None), settings.name("constructor", None)
     set_aside(settings, ("loss_scale", "dtype", "use_fsdp", "opt_level", "loss_scaler", "cast_model_type"), notes)
     settings.finish()
-    ema = None
-    for name, hook in _hooks(config):
-        if name == "EMAHook":
-            ema = _ema.mmengine_hook(hook, run.steps_per_epoch)
-            hook.finish()
-        else:
-            notes.append(f"custom_hooks: {name} is not part of a recipe")
+    ema = _average(config, ("EMAHook",), lambda name, hook: _ema.mmengine_hook(hook, run.steps_per_epoch), notes)
     schedulers = config.get("param_scheduler")
     reports_before = _reports_before(config["train_cfg"], run)
-    return Parts(
+    curves: dict[str, Any] = {}
+    for what in ("lr", "momentum", "weight_decay"):
+        if what == "lr" or schedulers_of.moves(schedulers, what):
+            curves[what] = schedulers_of.curve(schedulers, run, what, reports_before, notes)
+    own = _hooks.scheduler_hook(config)
+    group_lr: Mapping[str, Curve] = {}
+    if own is not None:
+        curves["lr"], curves["momentum"], group_lr = _mmyolo.curves(*own, run, constructor, paramwise)
+    return ConfigParts(
         optimizer=optimizer,
         grouping=groups(
             paramwise,
@@ -156,16 +249,50 @@ def mmengine(config: Config, run: Run, depthwise: Match | None, notes: list[str]
             decays="weight_decay" in optimizer.values,
             constructor=constructor,
             depthwise=depthwise,
+            hyperparameters=_hyperparameters_of(optimizer),
+            model=config.get("model"),
+            batch_size=batch_size,
+            images_on_a_device=optimizer.count("batch_size_per_gpu", None, least=1)
+            if constructor in _mmyolo.CONSTRUCTORS
+            else None,
         ),
-        lr=schedulers_of.curve(schedulers, run, "lr", reports_before, notes),
-        momentum=schedulers_of.curve(schedulers, run, "momentum", reports_before, notes)
-        if schedulers_of.moves_momentum(schedulers)
-        else None,
+        lr=curves["lr"],
+        momentum=curves.get("momentum"),
+        weight_decay=curves.get("weight_decay"),
         clip_norm=clip_norm,
         clip_value=clip_value,
         every=every,
+        drops=False,
         ema=ema,
+        group_lr=group_lr,
+        scales_decay=constructor in _mmyolo.CONSTRUCTORS,
     )
+
+
+def _hyperparameters_of(optimizer: Settings) -> list[str]:
+    """The arguments of an optimizer that a group can set; unknown names are an error elsewhere."""
+    kind = bare(optimizer.values.get("type"))
+    definition = definition_of(getattr(optimizers, kind.lower(), None)) if isinstance(kind, str) else None
+    return [] if definition is None else list(definition.arguments)
+
+
+def _average(
+    config: Config, known: tuple[str, ...], read: Callable[[str, Settings], Schedule], notes: list[str]
+) -> Schedule | None:
+    """The average of the weights that a hook keeps; notes on all other hooks."""
+    ema, first = None, ""
+    for hook in _hooks.custom_hooks(config):
+        name, settings = hook
+        if name not in known:
+            notes.append(_hooks.left_out(hook))
+            continue
+        if first:
+            raise ValueError(
+                f"{first} and {settings.where} both average the weights: a recipe has one average, remove one"
+            )
+        first, ema = settings.where, read(name, settings)
+        settings.finish()
+    return ema
 
 
 def _reports_before(loop: Config, run: Run) -> Callable[[int], int]:
@@ -178,6 +305,12 @@ def _reports_before(loop: Config, run: Run) -> Callable[[int], int]:
         return regular + int(begin <= last < epoch and last % every != 0)
 
     return before
+
+
+def _clipping(where: str, clip: Any) -> Settings:
+    if not isinstance(clip, Mapping):
+        raise TypeError(f"{where} must be a dict such as dict(max_norm=35, norm_type=2), got {short(clip)}")
+    return Settings(where, clip)
 
 
 def _norm(settings: Settings) -> float:
@@ -194,21 +327,3 @@ def set_aside(settings: Settings, names: tuple[str, ...], notes: list[str]) -> N
     found = [name for name in names if settings.take(name, None) is not None]
     if found:
         notes.append(f"{settings.where}: not part of a recipe: {', '.join(found)}")
-
-
-def _hooks(config: Config) -> list[tuple[str, Settings]]:
-    """The custom hooks by name. Only those that average touch a recipe, so what others say need not be readable."""
-    hooks = config.get("custom_hooks") or []
-    found = []
-    for i, hook in enumerate(hooks if isinstance(hooks, list | tuple) else []):
-        name = hook.get("type") if isinstance(hook, Mapping) else None
-        if not isinstance(name, str):
-            found.append((f"[{i}] (without a type)", Settings(f"custom_hooks[{i}]", {})))
-            continue
-        name = name.rpartition(".")[2]
-        values = hook if "EMA" in name else {}
-        settings = Settings(f"custom_hooks[{i}]", values)
-        settings.take("type", None)
-        settings.take("priority", None)
-        found.append((name, settings))
-    return found

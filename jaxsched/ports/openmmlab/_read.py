@@ -13,12 +13,13 @@ from jaxsched.groups import Match
 from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
 from jaxsched.ports.openmmlab import _names, _parts
-from jaxsched.ports.openmmlab._paramwise import Multiples
-from jaxsched.ports.openmmlab._parts import Config, Parts, set_aside
+from jaxsched.ports.openmmlab._options import with_options
+from jaxsched.ports.openmmlab._paramwise import Multipliers
+from jaxsched.ports.openmmlab._parts import Config, ConfigParts, set_aside
 from jaxsched.ports.openmmlab._policies import Curve, Run
-from jaxsched.ports.openmmlab._settings import Settings
+from jaxsched.ports.openmmlab._settings import Settings, bare
 from jaxsched.ports.openmmlab.config import ConfigError, Unreadable, read_config, require
-from jaxsched.recipe import Accumulation, Recipe
+from jaxsched.recipe import Accumulation, Recipe, caution
 from jaxsched.schedules import piecewise
 
 
@@ -32,6 +33,8 @@ def read(
     depthwise: Match | None = None,
     root: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
+    optimizer: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """The recipe of a config file of MMDetection, or of another OpenMMLab package of its time.
 
@@ -49,6 +52,8 @@ def read(
         root: The folder that bases must be in, if not in one of ``packages``. Default: the outermost folder around
             ``path`` that holds a folder ``_base_``, else the folder of ``path``.
         environment: Values for ``{{$NAME:default}}``; the process's own environment is not looked at.
+        optimizer: Which of several optimizers, such as ``"generator"``.
+        options: Changes to the config, as of ``--cfg-options``: ``{"optim_wrapper.optimizer.lr": 0.01}``.
 
     Returns:
         A recipe, as from `recipe`. A name such as ``..._2x_coco.py`` that disagrees with the numbers in the file is
@@ -64,12 +69,17 @@ def read(
         raise shared.MissingError(str(path), "images alone do not say how long an epoch is", ["batch_size"])
     steps_per_epoch = shared.epoch_length(str(path), steps_per_epoch, images, batch_size or 1)
     try:
-        result = recipe(config, steps_per_epoch=steps_per_epoch, batch_size=batch_size, depthwise=depthwise)
+        config = with_options(config, options or {})
+        result = recipe(
+            config, steps_per_epoch=steps_per_epoch, batch_size=batch_size, depthwise=depthwise, optimizer=optimizer
+        )
+        counts_epochs = _parts.length(_parts.with_one_optimizer(config, optimizer, []), steps_per_epoch).epochs
     except ConfigError:
         raise
+    except shared.MissingError as error:
+        raise shared.MissingError(f"{path}: {error.where}", error.why, error.names, error.joined) from None
     except (TypeError, ValueError) as error:
         raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{path}: {error}") from None
-    counts_epochs = _parts.length(config, steps_per_epoch).epochs
     wrong = _names.disagreement(Path(path).stem, config, counts_epochs, result.steps or 0)
     if wrong:
         warnings.warn(f"{path}: {wrong}", stacklevel=2)
@@ -83,6 +93,7 @@ def recipe(
     steps_per_epoch: int,
     batch_size: int | None = None,
     depthwise: Match | None = None,
+    optimizer: str | None = None,
 ) -> Recipe:
     """The recipe in a config that is already a dict (mmengine's ``Config.to_dict()``, say).
 
@@ -108,6 +119,7 @@ def recipe(
             ``recipe.replace(batch_size=...)``.
         depthwise: Which parameters belong to depthwise convolutions, such as ``"**/depthwise/**"``; needed for
             ``dwconv_decay_mult``.
+        optimizer: Which of several optimizers, such as ``"generator"``.
 
     Returns:
         A recipe; what the config holds beside it is listed in ``notes``.
@@ -127,27 +139,30 @@ def recipe(
         [1.9999999494757503e-05, 0.019999999552965164, 0.0020000000949949026, 0.00019999999494757503]
     """
     steps_per_epoch = shared.as_count("steps_per_epoch", steps_per_epoch)
-    run = _parts.length(config, steps_per_epoch)
     notes: list[str] = []
+    config = _parts.with_one_optimizer(config, optimizer, notes)
+    run = _parts.length(config, steps_per_epoch, notes)
     read_parts = _parts.mmengine if _parts.is_new(config) else _parts.mmcv
     try:
-        result = _recipe(config, run, batch_size, read_parts(config, run, depthwise, notes), notes)
+        result = _recipe(config, run, batch_size, read_parts(config, run, depthwise, batch_size, notes), notes)
         result.build()  # checks what only the optimizer knows of
     except OverflowError:
         raise ValueError("the config leads to numbers beyond what a float can hold") from None
     return result
 
 
-def _recipe(config: Config, run: Run, batch_size: int | None, parts: Parts, notes: list[str]) -> Recipe:
+def _recipe(config: Config, run: Run, batch_size: int | None, parts: ConfigParts, notes: list[str]) -> Recipe:
     name, arguments = _optimizer(parts.optimizer, notes)
     base = arguments.pop("lr")
-    scale, nominal, why = _scale(config, batch_size)
+    scale, nominal, why = _scale(config, batch_size, parts.scales_decay)
     hyperparameters = {**arguments, "lr": parts.lr(base * scale)}
     if parts.momentum is not None:
         hyperparameters |= _moved(parts.momentum, arguments, name)
+    if parts.weight_decay is not None:
+        hyperparameters["weight_decay"] = parts.weight_decay(arguments.get("weight_decay", 0.0))
     overrides = {
-        group: _override(multiples, base * scale, arguments, parts, name)
-        for group, multiples in parts.grouping.multiples.items()
+        group: _override(multipliers, base * scale, arguments, parts, name, parts.group_lr.get(group))
+        for group, multipliers in parts.grouping.multipliers.items()
     }
     notes += parts.grouping.notes
     if why:
@@ -156,7 +171,8 @@ def _recipe(config: Config, run: Run, batch_size: int | None, parts: Parts, note
     if (every := parts.every) > 1:
         rest = run.steps % every
         # at the very end an update is made of what is left
-        gathered = piecewise([every, rest], at=[run.steps - 1]) if rest and run.steps > every else every
+        flushed = rest and run.steps > every and not parts.drops
+        gathered = piecewise([every, rest], at=[run.steps - 1]) if flushed else every
         accumulate = Accumulation(gathered, mean=True)
         if parts.ema is not None:
             notes.append("the average moves with each update; the original also moves it at the batches between")
@@ -182,13 +198,19 @@ def _recipe(config: Config, run: Run, batch_size: int | None, parts: Parts, note
 def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any]]:
     """The optimizer by torch's name, and its arguments by torch's names."""
     kind = settings.take("type")
-    name = kind.rpartition(".")[2].lower() if isinstance(kind, str) else ""
+    name = bare(kind).lower() if isinstance(kind, str) else ""
     definition = definition_of(getattr(optimizers, name, None))
     if definition is None:
         raise ValueError(f"{settings.where}: type {kind!r} is not an optimizer of jaxsched.optimizers")
     known = list(definition.arguments)
     set_aside(settings, ("foreach", "fused", "capturable", "differentiable"), notes)
-    arguments: dict[str, Any] = {"lr": settings.number("lr")}
+    usual = definition.arguments["lr"].default
+    given = "lr" in settings.values
+    arguments: dict[str, Any] = {
+        "lr": settings.number("lr", usual) if isinstance(usual, float) else settings.number("lr")
+    }
+    if not given:
+        notes.append(caution("no-lr", f"{settings.where}: lr is not set: it is torch's default, {usual!r}"))
     for argument in list(settings.values):
         if argument not in known:
             continue
@@ -198,7 +220,7 @@ def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any
     return name, arguments
 
 
-def _scale(config: Config, batch_size: int | None) -> tuple[float, int | None, str | None]:
+def _scale(config: Config, batch_size: int | None, otherwise_used: bool) -> tuple[float, int | None, str | None]:
     """What lr is multiplied by, the batch size that it is then meant for, and why."""
     auto = config.get("auto_scale_lr") or {}
     enabled, base = (auto.get("enable"), auto.get("base_batch_size")) if isinstance(auto, Mapping) else (None, None)
@@ -209,6 +231,8 @@ def _scale(config: Config, batch_size: int | None) -> tuple[float, int | None, s
             raise ValueError("auto_scale_lr is enabled: pass batch_size=, the images in a batch over all devices")
         return 1.0, base if isinstance(base, int) else None, None
     batch_size = shared.as_count("batch_size", batch_size)
+    if base is None and otherwise_used:
+        return 1.0, batch_size, None
     if base is None:
         raise ValueError("the config has no auto_scale_lr.base_batch_size to scale by: leave batch_size= out")
     scale = batch_size / require(base, "auto_scale_lr: base_batch_size")
@@ -228,16 +252,24 @@ def _moved(momentum: Curve, arguments: Mapping[str, Any], optimizer: str) -> dic
 
 
 def _override(
-    multiples: Multiples, base: float, arguments: Mapping[str, Any], parts: Parts, optimizer: str
+    multipliers: Multipliers,
+    base: float,
+    arguments: Mapping[str, Any],
+    parts: ConfigParts,
+    optimizer: str,
+    lr: Curve | None = None,
 ) -> dict[str, Any]:
     """What a group changes of what holds for all."""
-    other = dict(multiples.other)
+    other = dict(multipliers.other)
     result: dict[str, Any] = {}
-    own = other.pop("lr", base * multiples.lr)
-    if own != base:
-        result["lr"] = parts.lr(own)
-    if multiples.decay != 1 and "weight_decay" not in other:
-        result["weight_decay"] = arguments.get("weight_decay", 0.0) * multiples.decay
+    own = other.pop("lr", base * multipliers.lr)
+    if own != base or lr is not None:
+        result["lr"] = (lr or parts.lr)(own)
+    if multipliers.decay != 1 and "weight_decay" not in other:
+        decay = arguments.get("weight_decay", 0.0) * multipliers.decay
+        result["weight_decay"] = decay if parts.weight_decay is None else parts.weight_decay(decay)
+    elif parts.weight_decay is not None and "weight_decay" in other:
+        other["weight_decay"] = parts.weight_decay(other["weight_decay"])
     if parts.momentum is not None and ("momentum" in other or "betas" in other):
         other |= _moved(parts.momentum, {**arguments, **other}, optimizer)
     return {**result, **other}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from jaxsched.checks import short
 from jaxsched.ports import shared
 from jaxsched.ports.openmmlab.config import Unreadable, require
+from jaxsched.ports.shared import check_names
+from jaxsched.recipe import caution
 
 
 class Settings(shared.Settings):
@@ -23,10 +26,10 @@ class Settings(shared.Settings):
         ValueError: lr_config: 'stepp' is not known; did you mean 'step'?
     """
 
-    def __init__(self, where: str, values: Any):
+    def __init__(self, where: str, values: Any, defaults: Mapping[str, Any] | None = None):
         if isinstance(values, Unreadable):
             require(values, where)
-        super().__init__(where, values)
+        super().__init__(where, values, defaults)
 
     def read(self, where: str, value: Any) -> Any:
         return _bounded(where, require(value, where))
@@ -38,6 +41,26 @@ class Settings(shared.Settings):
 
     def flag(self, name: str, default: Any = False) -> bool:
         return super().flag(name, default)
+
+    def name(self, name: str, default: Any) -> Any:
+        """The name of a class, without its scope: ``"mmengine.OptimWrapper"`` is ``"OptimWrapper"``."""
+        return bare(self.take(name, default))
+
+    def ignored(self, known: Collection[str] = ()) -> list[str]:
+        """A caution on each setting that is left, where the original ignores what it does not know."""
+        notes = []
+        for name in list(self.values):
+            try:
+                check_names(self.where, [name], [*self.taken, *known])
+            except ValueError as error:
+                notes.append(caution("unknown-key", f"{error}; ignored, as the original does"))
+            del self.values[name]
+        return notes
+
+
+def bare(name: Any) -> Any:
+    """A name without its scope; anything else as it is."""
+    return name.rpartition(".")[2] if isinstance(name, str) else name
 
 
 def _bounded(where: str, value: Any) -> Any:

@@ -58,6 +58,12 @@ def _length(value: Any) -> int:
     return len(value)
 
 
+def _has(target: Any, name: str) -> bool:
+    if not isinstance(target, Inherited) or not isinstance(name, str):
+        raise CannotTell("hasattr is known of inherited settings only")
+    return name in target
+
+
 def _copied(value: Any) -> Any:
     if isinstance(value, dict):
         return type(value)(value)
@@ -70,6 +76,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "dict": _dict,
     "enumerate": lambda values, start=0: [(start + i, value) for i, value in enumerate(elements(values))],
     "float": lambda value=0.0: float(scalar(value)),
+    "hasattr": lambda target, name: _has(target, name),
     "int": lambda value=0: int(scalar(value)),
     "len": _length,
     "list": lambda values=(): elements(values),

@@ -165,7 +165,10 @@ class Reading:
         node = next((statement for statement in body if assigns_base(statement)), None)
         if node is None:
             return Inherited()
-        paths = Statements(str(path), [], self.budget, lambda _: {}).value(node.value)
+        statements = Statements(str(path), [], self.budget, lambda _: {})
+        for before in body[: body.index(node)]:  # mmcv 1.x runs the file, so a name from above may stand in it
+            statements.follow(before)
+        paths = statements.value(node.value)
         paths = paths if isinstance(paths, list) else [paths]
         if not all(isinstance(name, str) for name in paths):
             raise ConfigError("`_base_` must be a path or a list of paths", str(path), node.lineno)

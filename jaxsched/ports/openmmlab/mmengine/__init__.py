@@ -1,4 +1,4 @@
 """mmengine's parameter schedulers."""
 
 from jaxsched.ports.openmmlab.mmengine._schedulers import curve as curve
-from jaxsched.ports.openmmlab.mmengine._schedulers import moves_momentum as moves_momentum
+from jaxsched.ports.openmmlab.mmengine._schedulers import moves as moves

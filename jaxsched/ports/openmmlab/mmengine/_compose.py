@@ -4,9 +4,9 @@ Each scheduler counts *ticks*: steps, or epochs. It acts while ``begin <= tick <
 - begin`` is its clock. After its window nothing is restored. Two kinds have a closed form in ``t``:
 
 - a *factor* multiplies the number: any of them together are their product, in any order;
-- a *course* leads what it finds (if *absolute*, the base value) to its floor. That is exact as long as no other
-  scheduler
-  moves the number on the way. Where one does, the recursion itself is run once, in float64, into a table.
+- an *interpolation* goes from the current value (if *absolute*, the base value) to a floor. That is exact as long as
+  no other scheduler moves the number on the way. Where one does, the recursion itself is run once, in float64, into
+  a table.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from jaxsched.schedules import Schedule, constant, delayed, per_epoch, piecewise
 MAX_TABLE = 5_000_000
 
 
-class Form(NamedTuple):
+class ClosedForm(NamedTuple):
     """A closed form: as a schedule of the clock, and in float64 on the host."""
 
     schedule: Schedule
     at: Callable[[int], float]
-    settles: bool = False
+    constant_after: bool = False
     """Whether the schedule stays by itself after the window."""
 
 
@@ -47,8 +47,8 @@ class Scheduler:
     """The ``t`` at which it changes the number, ascending."""
     rule: Callable[[float, int, float], float]
     """The recursion: from the number, ``t`` and the base value to the next number."""
-    factor: Form | None = None
-    course: Callable[[float, float], Form] | None = None
+    factor: ClosedForm | None = None
+    interpolation: Callable[[float, float], ClosedForm] | None = None
     """From what it finds and the base value."""
     absolute: bool = False
     base: float | None = None
@@ -81,12 +81,12 @@ class Scheduler:
         t = self.clock(step)
         return self.factor.at(t) if self.factor and t >= 0 else 1.0
 
-    def on_steps(self, form: Form | None, steps: int) -> Schedule:
+    def on_steps(self, form: ClosedForm | None, steps: int) -> Schedule:
         """A form on the clock as a schedule of the step, 1 (or what it begins with) before the window."""
         if form is None:
             return constant(1.0)
         schedule = form.schedule
-        if not form.settles and (self.begin + self.length) * self.tick < steps:
+        if not form.constant_after and (self.begin + self.length) * self.tick < steps:
             schedule = held(schedule, self.length - 1)
         if self.begin:
             schedule = delayed(schedule, self.begin)
@@ -95,7 +95,7 @@ class Scheduler:
         return schedule if self.tick == 1 else per_epoch(schedule, self.tick)
 
 
-Lead = Callable[[int], float]
+ValueAt = Callable[[int], float]
 
 
 def compose(schedulers: Sequence[Scheduler], base: float, steps: int) -> Schedule:
@@ -106,20 +106,20 @@ def compose(schedulers: Sequence[Scheduler], base: float, steps: int) -> Schedul
         initial = initial if one.base is None else one.base
         bases[id(one)] = initial
     acting = [one for one in schedulers if one.acts and one.first < steps]
-    courses = sorted((one for one in acting if one.course), key=lambda one: one.first)
-    if any(one.moves(course.first, course.last) for course in courses for one in acting if one is not course):
+    interpolations = sorted((one for one in acting if one.interpolation), key=lambda one: one.first)
+    if any(other.moves(one.first, one.last) for one in interpolations for other in acting if other is not one):
         return _by_recursion(acting, base, bases, steps)
     factors = [one for one in acting if one.factor]
-    if courses and any(one.factor_at(one.last) == 0 for one in factors):
+    if interpolations and any(one.factor_at(one.last) == 0 for one in factors):
         return _by_recursion(acting, base, bases, steps)
 
     parts: list[Any] = [product(base, *(one.on_steps(one.factor, steps) for one in factors)) if factors else base]
     at = [0]
-    lead = _lead(lambda step: base, factors)
-    for one in courses:
-        form = one.course(lead(max(one.first - 1, 0)), bases[id(one)])  # type: ignore[misc]
+    value_at = _value_at(lambda step: base, factors)
+    for one in interpolations:
+        form = one.interpolation(value_at(max(one.first - 1, 0)), bases[id(one)])  # type: ignore[misc]
         still = not any(other.moves(one.start + 1, one.first) for other in acting if other is not one)
-        since = one.start if still else one.first  # where nothing moves it, the course already stands at its entry
+        since = one.start if still else one.first  # where nothing moves it, it already has the entry's value
         later = [other for other in factors if other.last > since]
         schedule = one.on_steps(form, steps)
         if later:
@@ -128,7 +128,7 @@ def compose(schedulers: Sequence[Scheduler], base: float, steps: int) -> Schedul
         parts.append(schedule)
         at.append(since)
 
-        lead = _lead(functools.partial(_at, one, form), factors, since)
+        value_at = _value_at(functools.partial(_at, one, form), factors, since)
 
     while len(at) > 1 and at[1] == 0:
         del parts[0], at[1]
@@ -137,16 +137,16 @@ def compose(schedulers: Sequence[Scheduler], base: float, steps: int) -> Schedul
     return parts[0] if isinstance(parts[0], Schedule) else constant(parts[0])
 
 
-def _at(one: Scheduler, form: Form, step: int) -> float:
+def _at(one: Scheduler, form: ClosedForm, step: int) -> float:
     return form.at(one.clock(step))
 
 
-def _lead(
-    course: Callable[[int], float], factors: Sequence[Scheduler], since: int | None = None
+def _value_at(
+    interpolation: Callable[[int], float], factors: Sequence[Scheduler], since: int | None = None
 ) -> Callable[[int], float]:
-    """The number at a step: that of a course, times what the factors have become ``since``."""
+    """The number at a step: that of an interpolation, times what the factors have become ``since``."""
     before = 1.0 if since is None else _product_at(factors, since)
-    return lambda step: course(step) * _product_at(factors, step) / before
+    return lambda step: interpolation(step) * _product_at(factors, step) / before
 
 
 def _product_at(factors: Sequence[Scheduler], step: int) -> float:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from jaxsched.ports.openmmlab._settings import Settings
-from jaxsched.ports.openmmlab.mmengine._compose import Form, Scheduler
+from jaxsched.ports.openmmlab.mmengine._compose import ClosedForm, Scheduler
 from jaxsched.schedules import constant, exponential, linear, multi_step, piecewise, step_decay
 
 
@@ -18,9 +18,11 @@ class Window(NamedTuple):
     tick: int
     scale: int
     """What turns a length in the config into ticks: the steps of an epoch for ``convert_to_iter_based``, else 1."""
+    reach: int
+    """Ticks of the run from ``begin`` on."""
 
 
-def _factor(window: Window, acts: Sequence[int], form: Form) -> Scheduler:
+def _factor(window: Window, acts: Sequence[int], form: ClosedForm) -> Scheduler:
     def rule(value: float, t: int, base: float) -> float:
         del base
         before = form.at(t - 1) if t else 1.0
@@ -36,10 +38,10 @@ def constant_factor(settings: Settings, window: Window) -> Scheduler:
         raise ValueError(f"{settings.where}: factor must be in (0, 1], got {factor!r}")
     last = window.length - 1
     if factor == 1:
-        return _factor(window, [], Form(constant(1.0), lambda t: 1.0, settles=True))
+        return _factor(window, [], ClosedForm(constant(1.0), lambda t: 1.0, constant_after=True))
     if not last:
-        return _factor(window, [0], Form(constant(factor), lambda t: factor, settles=True))
-    form = Form(piecewise([factor, 1.0], at=[last]), lambda t: factor if t < last else 1.0, settles=True)
+        return _factor(window, [0], ClosedForm(constant(factor), lambda t: factor, constant_after=True))
+    form = ClosedForm(piecewise([factor, 1.0], at=[last]), lambda t: factor if t < last else 1.0, constant_after=True)
     return _factor(window, [0, last], form)
 
 
@@ -52,10 +54,12 @@ def linear_factor(settings: Settings, window: Window) -> Scheduler:
             raise ValueError(f"{settings.where}: {name} must be in [0, 1], got {value!r}")
     last = window.length - 1
     if not last:
-        return _factor(window, [0] if start != 1 else [], Form(constant(start), lambda t: start, settles=True))
+        return _factor(
+            window, [0] if start != 1 else [], ClosedForm(constant(start), lambda t: start, constant_after=True)
+        )
     if not start:
         raise ValueError(f"{settings.where}: start_factor must be positive: nothing leads away from 0")
-    form = Form(linear(start, end, last), lambda t: start + (end - start) * t / last, settles=True)
+    form = ClosedForm(linear(start, end, last), lambda t: start + (end - start) * t / last, constant_after=True)
     return _factor(window, range(0 if start != 1 else 1, window.length if start != end else 1), form)
 
 
@@ -73,16 +77,16 @@ def multi_step_factor(settings: Settings, window: Window) -> Scheduler:
     def value(t: int) -> float:
         return gamma ** max((n for m, n in gone.items() if m <= t), default=0)
 
-    return _factor(window, sorted(counts), Form(multi_step(1.0, at, gamma), value, settles=True))
+    return _factor(window, sorted(counts), ClosedForm(multi_step(1.0, at, gamma), value, constant_after=True))
 
 
 def step_factor(settings: Settings, window: Window) -> Scheduler:
     gamma = settings.number("gamma", 0.1)
     every = settings.count("step_size", least=1) * window.scale
-    form = Form(step_decay(1.0, every, gamma), lambda t: gamma ** (t // every))
+    form = ClosedForm(step_decay(1.0, every, gamma), lambda t: gamma ** (t // every))
     return _factor(window, range(every, window.length, every), form)
 
 
 def exponential_factor(settings: Settings, window: Window) -> Scheduler:
     gamma = settings.number("gamma")
-    return _factor(window, range(1, window.length), Form(exponential(1.0, gamma), lambda t: gamma**t))
+    return _factor(window, range(1, window.length), ClosedForm(exponential(1.0, gamma), lambda t: gamma**t))

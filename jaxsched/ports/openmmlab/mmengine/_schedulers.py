@@ -5,16 +5,16 @@ rule."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxsched.metric import plateau
 from jaxsched.ports.openmmlab._policies import Curve, Run
-from jaxsched.ports.openmmlab._settings import Settings
-from jaxsched.ports.openmmlab.mmengine import _courses as courses
+from jaxsched.ports.openmmlab._settings import Settings, bare
 from jaxsched.ports.openmmlab.mmengine import _factors as factors
+from jaxsched.ports.openmmlab.mmengine import _interpolations as interpolations
 from jaxsched.ports.openmmlab.mmengine._compose import Scheduler, compose
 from jaxsched.ports.openmmlab.mmengine._factors import Window
-from jaxsched.schedules import constant
+from jaxsched.schedules import Schedule, constant
 
 
 def curve(
@@ -24,7 +24,7 @@ def curve(
     reports_before: Callable[[int], int] | None = None,
     notes: list[str] | None = None,
 ) -> Curve:
-    """The schedule that ``param_scheduler`` gives each base value of ``what``: ``lr`` or ``momentum``.
+    """The schedule that ``param_scheduler`` gives each base value of ``what``.
 
     Args:
         config: A scheduler or a list of them.
@@ -58,36 +58,62 @@ def curve(
             schedulers.append(made)
     if not followers:
         return lambda base: compose(schedulers, base, run.steps)
-    if len(followers) > 1 or any(one.course for one in schedulers):
+    if len(followers) > 1:
+        raise ValueError("param_scheduler: more than one ReduceOnPlateau is not read: remove one")
+    follower = followers[0]
+    if not schedulers:
+        return follower.curve
+    if all(one.last < follower.since for one in schedulers if one.acts):
+
+        def after(base: float) -> Schedule:
+            before = compose(schedulers, base, run.steps)
+            reached = float(before(min(follower.since, run.steps - 1)))
+            return follower.curve(reached) * (1.0 / reached) * before if reached else before
+
+        return after
+    if follower.floor:
+        raise ValueError(
+            f"param_scheduler: ReduceOnPlateau with min_value={follower.floor:g} beside other schedulers is not read: "
+            "the floor acts on what all make together; take min_value out, or begin it where they end"
+        )
+    if any(one.interpolation for one in schedulers):
         raise ValueError(
             "param_scheduler: ReduceOnPlateau can stand beside schedulers that multiply (Linear, Constant, MultiStep, "
-            "Step, Exponential), not beside others that lead to a value of their own"
+            "Step, Exponential, and those that lead to 0), or after others: begin it where they end"
         )
-    if not schedulers:
-        return followers[0]
-    return lambda base: followers[0](base) * compose(schedulers, 1.0, run.steps)
+    return lambda base: follower.curve(base) * compose(schedulers, 1.0, run.steps)
 
 
-def moves_momentum(config: Any) -> bool:
+def moves(config: Any, what: str) -> bool:
+    """Whether a scheduler moves ``momentum`` or ``weight_decay``; errors are left to `curve`."""
     entries = config if isinstance(config, list | tuple) else [config]
-    return any(str(entry.get("type")).endswith("Momentum") for entry in entries if isinstance(entry, Mapping))
+    named = [entry for entry in entries if isinstance(entry, Mapping) and isinstance(entry.get("type"), str)]
+    ending = {"momentum": "Momentum", "weight_decay": "WeightDecay"}[what]
+    return any(entry["type"].endswith(ending) or entry.get("param_name") == what for entry in named)
+
+
+_MOVED = ("lr", "momentum", "weight_decay")
 
 
 def _kind(settings: Settings) -> tuple[str, str]:
-    name = settings.take("type")
+    """The kind of a scheduler, and what it moves: ``MultiStepLR``, ``MultiStepParamScheduler`` of ``param_name``."""
+    name = bare(settings.take("type"))
     if not isinstance(name, str):
         raise TypeError(f"{settings.where}: type must be a name, got {name!r}")
-    bare = name.rpartition(".")[2]  # without its scope, as in mmdet.QuadraticWarmupLR
-    for ending, what in (("LR", "lr"), ("Momentum", "momentum")):
-        kind = bare.removesuffix(ending)
-        if (
-            kind != bare
-            and (kind in _KINDS or kind == "ReduceOnPlateau")
-            and not (kind == "OneCycle" and what == "momentum")
-        ):
-            return kind, what
+    if name == "CosineAnnealingWeightDecay":  # of MMPretrain
+        if settings.take("eta_min_ratio", None) is not None:
+            raise ValueError(f"{settings.where}: CosineAnnealingWeightDecay is read with eta_min only")
+        return "CosineAnnealing", "weight_decay"
+    for ending, what in (("LR", "lr"), ("Momentum", "momentum"), ("ParamScheduler", None)):
+        kind = name.removesuffix(ending)
+        if kind == name or not (kind in _KINDS or kind == "ReduceOnPlateau") or (kind == "OneCycle" and what != "lr"):
+            continue
+        return kind, what if what is not None else settings.choice("param_name", _MOVED)
     known = ", ".join(f"{kind}LR" for kind in sorted(_KINDS))
-    raise ValueError(f"{settings.where}: type {name!r} is not known; known are {known}, and their Momentum twins")
+    raise ValueError(
+        f"{settings.where}: type {name!r} is not known; known are {known}, "
+        "their Momentum twins, and ParamScheduler with param_name"
+    )
 
 
 def _scheduler(kind: str, settings: Settings, run: Run) -> Scheduler:
@@ -110,13 +136,22 @@ def _scheduler(kind: str, settings: Settings, run: Run) -> Scheduler:
             raise ValueError(f"{settings.where}: {name} must be a whole number >= 0, got {value!r}")
     if end <= begin:
         raise ValueError(f"{settings.where}: end must be larger than begin, got begin={begin} and end={end}")
-    window = Window(int(begin), int(end - begin), epoch if by_epoch and not convert else 1, scale)
+    tick = epoch if by_epoch and not convert else 1
+    reach = max(-(-run.steps // tick) - int(begin), 1)
+    window = Window(int(begin), int(end - begin), tick, scale, reach)
     made = _KINDS[kind](settings, window)
     settings.finish()
     return made
 
 
-def _reduce_on_plateau(settings: Settings, run: Run, reports_before: Callable[[int], int] | None) -> Curve:
+class _Follower(NamedTuple):
+    curve: Curve
+    floor: float
+    since: int
+    """The step from which it may change the value."""
+
+
+def _reduce_on_plateau(settings: Settings, run: Run, reports_before: Callable[[int], int] | None) -> _Follower:
     """A metric is looked at if it is reported after an epoch (from 1) in [begin, end)."""
     for name in ("monitor", "verbose", "_scope_"):
         settings.take(name, None)
@@ -140,7 +175,7 @@ def _reduce_on_plateau(settings: Settings, run: Run, reports_before: Callable[[i
     options = {
         "factor": settings.number("factor", 0.1),
         "patience": settings.count("patience", 10),
-        "threshold": settings.number("threshold", 1e-4),
+        "threshold": settings.number("threshold", 1e-4, low=0.0),
         "relative": settings.choice("threshold_rule", ("rel", "abs"), "rel") == "rel",
         "maximize": settings.choice("rule", ("less", "greater"), "less") == "greater",
         "cooldown": settings.count("cooldown", 0),
@@ -150,18 +185,18 @@ def _reduce_on_plateau(settings: Settings, run: Run, reports_before: Callable[[i
         "until": until,
     }
     settings.finish()
-    return lambda base: plateau(base, **options)
+    return _Follower(lambda base: plateau(base, **options), floor, begin * run.steps_per_epoch)
 
 
 _KINDS: Mapping[str, Callable[[Settings, Window], Scheduler]] = {
     "Constant": factors.constant_factor,
-    "CosineAnnealing": courses.cosine_course,
-    "CosineRestart": courses.cosine_restart_course,
+    "CosineAnnealing": interpolations.cosine_interpolation,
+    "CosineRestart": interpolations.cosine_restart_interpolation,
     "Exponential": factors.exponential_factor,
     "Linear": factors.linear_factor,
     "MultiStep": factors.multi_step_factor,
-    "OneCycle": courses.one_cycle_course,
-    "Poly": courses.poly_course,
-    "QuadraticWarmup": courses.quadratic_warmup_course,
+    "OneCycle": interpolations.one_cycle_interpolation,
+    "Poly": interpolations.poly_interpolation,
+    "QuadraticWarmup": interpolations.quadratic_warmup_interpolation,
     "Step": factors.step_factor,
 }

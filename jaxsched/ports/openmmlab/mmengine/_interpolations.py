@@ -8,17 +8,19 @@ from itertools import accumulate
 
 from jaxsched.ports.openmmlab._one_cycle import one_cycle
 from jaxsched.ports.openmmlab._settings import Settings
-from jaxsched.ports.openmmlab.mmengine._compose import Form, Scheduler
+from jaxsched.ports.openmmlab.mmengine._compose import ClosedForm, Scheduler
 from jaxsched.ports.openmmlab.mmengine._factors import Window
 from jaxsched.ports.shared import cosine_and_back, phases_at, quadratic_rise
 from jaxsched.schedules import cosine, polynomial, sequential
 
 
-def cosine_course(settings: Settings, window: Window) -> Scheduler:
+def cosine_interpolation(settings: Settings, window: Window) -> Scheduler:
     """Half a cosine over ``T_max`` (default: the window), which it passes and climbs again. In a window of ``T_max``
     the floor is not reached: the last tick is ``t = T_max - 1``."""
-    length = settings.count("T_max", None, least=1)
-    length = window.length if length is None else length * window.scale
+    length = settings.number("T_max", None)
+    if length is not None and length <= 0:
+        raise ValueError(f"{settings.where}: T_max must be positive, got {length!r}")
+    length = window.length if length is None else _whole(length * window.scale)
     floor = settings.target("eta_min", "eta_min_ratio", 0.0)
     acts = range(1, window.length)
 
@@ -33,19 +35,23 @@ def cosine_course(settings: Settings, window: Window) -> Scheduler:
             return value + (base - least) * wave(length + 1)
         return wave(t) / wave(t - 1) * (value - least) + least
 
-    def course(entry: float, base: float) -> Form:
+    def interpolation(entry: float, base: float) -> ClosedForm:
         least = floor(base)
         if window.length - 1 <= length:
-            return Form(cosine(entry, length, least), lambda t: least + (entry - least) * wave(t))
+            return ClosedForm(cosine(entry, length, least), lambda t: least + (entry - least) * wave(t))
         schedule = cosine_and_back(entry, base, length, least)
-        return Form(schedule, lambda t: least + ((entry if t <= length else base) - least) * wave(t))
+        return ClosedForm(schedule, lambda t: least + ((entry if t <= length else base) - least) * wave(t))
 
     falls_to_zero = floor(1.0) == 0 and window.length - 1 <= length
-    factor = Form(cosine(1.0, length), wave) if falls_to_zero else None
-    return Scheduler(*window[:3], acts, rule, factor=factor, course=None if falls_to_zero else course)
+    factor = ClosedForm(cosine(1.0, length), wave) if falls_to_zero else None
+    return Scheduler(*window[:3], acts, rule, factor=factor, interpolation=None if falls_to_zero else interpolation)
 
 
-def poly_course(settings: Settings, window: Window) -> Scheduler:
+def _whole(number: float) -> float:
+    return int(number) if number == int(number) else number
+
+
+def poly_interpolation(settings: Settings, window: Window) -> Scheduler:
     """A power of what is left, which reaches ``eta_min`` at ``t = length - 1``."""
     power, least = settings.number("power", 1.0), settings.number("eta_min", 0.0)
     last = window.length - 1
@@ -57,17 +63,17 @@ def poly_course(settings: Settings, window: Window) -> Scheduler:
         del base
         return (value - least) * (1 - 1 / (last - t + 1)) ** power + least if t else value
 
-    def course(entry: float, base: float) -> Form:
+    def interpolation(entry: float, base: float) -> ClosedForm:
         del base
         schedule = polynomial(entry, least, last, power)
-        return Form(schedule, lambda t: least + (entry - least) * share(t), settles=True)
+        return ClosedForm(schedule, lambda t: least + (entry - least) * share(t), constant_after=True)
 
-    factor = Form(polynomial(1.0, 0.0, last, power), share, settles=True) if last and not least else None
+    factor = ClosedForm(polynomial(1.0, 0.0, last, power), share, constant_after=True) if last and not least else None
     acts = range(1, window.length)
-    return Scheduler(*window[:3], acts, rule, factor=factor, course=course if factor is None else None)
+    return Scheduler(*window[:3], acts, rule, factor=factor, interpolation=interpolation if factor is None else None)
 
 
-def cosine_restart_course(settings: Settings, window: Window) -> Scheduler:
+def cosine_restart_interpolation(settings: Settings, window: Window) -> Scheduler:
     """At the start of each period the base value times its weight, whatever was before; after the last, what is
     left."""
     floor = settings.target("eta_min", "eta_min_ratio")
@@ -95,44 +101,46 @@ def cosine_restart_course(settings: Settings, window: Window) -> Scheduler:
         wave = [1 + math.cos(math.pi * s / periods[k]) for s in (step, step - 1)]
         return wave[0] / wave[1] * (now - floor(base)) + floor(base)
 
-    def course(entry: float, base: float) -> Form:
+    def interpolation(entry: float, base: float) -> ClosedForm:
         del entry
         parts = [cosine(base * weight, period, floor(base)) for weight, period in zip(weights, periods, strict=True)]
-        return Form(sequential(parts, at=ends[:-1]), lambda t: value(t, base))
+        return ClosedForm(sequential(parts, at=ends[:-1]), lambda t: value(t, base))
 
     acts = range(min(window.length, ends[-1]))
     # held where its last period ends, rather than at its floor
-    return Scheduler(window.begin, len(acts), window.tick, acts, rule, course=course, absolute=True)
+    return Scheduler(window.begin, len(acts), window.tick, acts, rule, interpolation=interpolation, absolute=True)
 
 
-def one_cycle_course(settings: Settings, window: Window) -> Scheduler:
+def one_cycle_interpolation(settings: Settings, window: Window) -> Scheduler:
     """As torch's; the optimizer's learning rate does not matter, and ``eta_max / div_factor`` is the new base value."""
     total = settings.count("total_steps", None, least=1)
     settings.values["total_steps"] = total * window.scale if total else None
-    schedule = one_cycle(settings, "eta_max", window.length)
-    form = Form(schedule, lambda t: phases_at(t, **schedule.arguments))
+    schedule = one_cycle(settings, "eta_max", window.length, min(window.length, window.reach))
+    form = ClosedForm(schedule, lambda t: phases_at(t, **schedule.arguments))
 
     def rule(value: float, t: int, base: float) -> float:
         del value, base
         return form.at(t)
 
-    def course(entry: float, base: float) -> Form:
+    def interpolation(entry: float, base: float) -> ClosedForm:
         del entry, base
         return form
 
     acts, base = range(window.length), schedule.arguments["values"][0]
-    return Scheduler(*window[:3], acts, rule, course=course, absolute=True, base=base)
+    return Scheduler(*window[:3], acts, rule, interpolation=interpolation, absolute=True, base=base)
 
 
-def quadratic_warmup_course(settings: Settings, window: Window) -> Scheduler:
+def quadratic_warmup_interpolation(settings: Settings, window: Window) -> Scheduler:
     """``base * ((t + 1) / length) ** 2``, whatever was before; equal to the warm-up of mmcv's YOLOX policy."""
     del settings
 
     def rule(value: float, t: int, base: float) -> float:
         return (value if t else 0.0) + base * (2 * t + 1) / window.length**2
 
-    def course(entry: float, base: float) -> Form:
+    def interpolation(entry: float, base: float) -> ClosedForm:
         del entry
-        return Form(quadratic_rise(base, window.length), lambda t: base * ((t + 1) / window.length) ** 2, settles=True)
+        return ClosedForm(
+            quadratic_rise(base, window.length), lambda t: base * ((t + 1) / window.length) ** 2, constant_after=True
+        )
 
-    return Scheduler(*window[:3], range(window.length), rule, course=course, absolute=True)
+    return Scheduler(*window[:3], range(window.length), rule, interpolation=interpolation, absolute=True)

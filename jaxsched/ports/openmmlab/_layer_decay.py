@@ -1,0 +1,182 @@
+"""Layer-wise decay of the learning rate: a parameter's layer by its path, and ``rate ** (top - layer)`` of each layer.
+
+The packages differ in how they number layers, in what they keep from weight decay, and in the names of their options:
+MMDetection 3.3.0, MMSegmentation 1.2.2, MMPose 1.3.2, MMAction2 1.2.0 and MMPretrain 1.2.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxsched.groups import Condition, Match, Rule, contains, glob, ndim, role
+from jaxsched.ports.openmmlab._paramwise import REST, Groups, Multipliers, classes, custom_keys
+from jaxsched.ports.openmmlab._settings import Settings, bare
+
+CONSTRUCTORS = (
+    "LearningRateDecayOptimizerConstructor",  # MMDetection, MMSegmentation, MMAction2
+    "LayerDecayOptimizerConstructor",  # MMSegmentation's of BEiT, and research code after it
+    "LayerDecayOptimWrapperConstructor",  # MMPose
+    "LearningRateDecayOptimWrapperConstructor",  # MMPretrain
+)
+
+
+class Numbering(NamedTuple):
+    """The layer of each parameter.
+
+    Attributes:
+        paths: Layers by glob; of globs that fit, the first one counts.
+        top: The layer of all else, whose learning rate is the base.
+        names: What the numbering expects in a path, for a note.
+    """
+
+    paths: Mapping[str, int]
+    top: int
+    names: str
+
+
+_TOKENS = ("cls_token", "mask_token", "pos_embed")
+
+
+def vit(layers: int, blocks: Sequence[str] = ("layers",), tokens: Sequence[str] = _TOKENS) -> Numbering:
+    """Tokens and patches are layer 0, block ``j`` is layer ``j + 1``."""
+    paths = {f"backbone/{token}": 0 for token in tokens} | {"backbone/patch_embed*/**": 0}
+    paths |= {f"backbone/{name}/{j}/**": j + 1 for name in blocks for j in range(layers)}
+    return Numbering(paths, layers + 1, f"backbone/{blocks[0]}/0/attn")
+
+
+def convnext(layers: int) -> Numbering:
+    """Three blocks of the long stage are one layer."""
+    paths = {f"backbone/{token}": 0 for token in _TOKENS}
+    paths |= {f"backbone/downsample_layers/{k}/**": layer for k, layer in enumerate((0, 2, 3, layers))}
+    paths |= {"backbone/stages/0/**": 1, "backbone/stages/1/**": 2}
+    paths |= {f"backbone/stages/2/{j}/**": 3 + j // 3 for j in range(3 * layers)}
+    return Numbering({**paths, "backbone/stages/3/**": layers}, layers + 1, "backbone/stages/2/0/depthwise_conv")
+
+
+def convnext_stages(layers: int) -> Numbering:
+    paths = {f"backbone/{token}": 0 for token in _TOKENS} | {"backbone/downsample_layers/**": 0}
+    paths |= {f"backbone/stages/{k}/**": k + 1 for k in range(4)}
+    return Numbering(paths, layers + 1, "backbone/stages/2/0/depthwise_conv")
+
+
+def swin(depths: Sequence[int]) -> Numbering:
+    """Each block is a layer; a downsampling counts to the last block of its stage."""
+    paths = {"backbone/patch_embed*/**": 0}
+    done = 0
+    for stage, depth in enumerate(depths):
+        paths |= {f"backbone/stages/{stage}/blocks/{j}/**": done + j + 1 for j in range(depth)}
+        done += depth
+        paths[f"backbone/stages/{stage}/downsample/**"] = done
+    return Numbering(paths, done + 1, "backbone/stages/0/blocks/0/attn")
+
+
+_VIT_LAYERS = {
+    **dict.fromkeys(("s", "small"), 8),
+    **dict.fromkeys(("b", "base", "deit-t", "deit-tiny", "deit-s", "deit-small", "deit-b", "deit-base"), 12),
+    **dict.fromkeys(("dinov2-s", "dinov2-small"), 12),
+    **dict.fromkeys(("l", "large"), 24),
+    **dict.fromkeys(("h", "huge"), 32),
+    **dict.fromkeys(("eva-g", "eva-giant", "dinov2-g", "dinov2-giant"), 40),
+}
+_SWIN_DEPTHS = {"t": (2, 2, 6, 2), "tiny": (2, 2, 6, 2)} | dict.fromkeys(
+    ("s", "small", "b", "base", "l", "large"), (2, 2, 18, 2)
+)
+_CONVNEXT_SHORT = ("atto", "femto", "pico", "nano", "tiny")
+_CONVNEXT_LONG = ("small", "base", "large", "xlarge", "huge")
+_OF_MMPRETRAIN = ("VisionTransformer", "BEiTViT", "MAEViT", "SwinTransformer", "ConvNeXt")
+
+
+def groups(constructor: str, settings: Settings, model: Any, decays: bool) -> Groups:
+    """The groups of a constructor with layer-wise decay; ``model`` says which backbone it numbers."""
+    backbone = model.get("backbone") if isinstance(model, Mapping) else None
+    backbone = backbone if isinstance(backbone, Mapping) else {}
+    kind = bare(backbone.get("type"))
+    kind = kind if isinstance(kind, str) else ""
+    notes: list[str] = []
+    if constructor == "LearningRateDecayOptimWrapperConstructor":
+        rate = settings.number("layer_decay_rate", 1.0)
+        numbering = _by_architecture(kind, backbone)
+        decay = _decays_of_mmpretrain(settings, decays, notes)
+    else:
+        layers = settings.count("num_layers", least=3)
+        numbering = _by_constructor(constructor, kind, settings, layers)
+        old = "layer_decay_rate" if constructor.startswith("LayerDecay") else "decay_rate"
+        rate = settings.number(old if old in settings.values else "decay_rate")
+        undecayed: Condition = ndim(1) | role("bias", "norm_bias")
+        if constructor == "LayerDecayOptimWrapperConstructor":
+            undecayed = undecayed | contains("pos_embed")
+        elif not kind.startswith(("MViT", "VisionTransformer")):
+            undecayed = undecayed | glob("pos_embed") | glob("cls_token")
+        decay = [("no_decay", undecayed, 0.0), ("decay", glob("**"), 1.0)]
+    rules, multipliers = [], {}
+    for path, layer in (*numbering.paths.items(), ("**", numbering.top)):
+        for name, match, factor in decay:
+            group = f"layer_{layer}_{name}"
+            rules.append(Rule(glob(path) & match, group, optional=True))
+            multipliers[group] = Multipliers(rate ** (numbering.top - layer), factor)
+    notes.append(f"paramwise_cfg: layer decay expects names such as {numbering.names}")
+    if aside := list(settings.values):
+        notes.append(f"paramwise_cfg: not used by {constructor}: {', '.join(map(str, aside))}")
+    return Groups(tuple(rules), multipliers, tuple(notes))
+
+
+def _by_constructor(constructor: str, kind: str, settings: Settings, layers: int) -> Numbering:
+    if constructor.startswith("LayerDecay"):
+        return vit(layers, ("layers", "blocks"))  # OpenMMLab's name, and that of the code of BEiT and ViTDet
+    decay_type = settings.text("decay_type", "layer_wise")
+    if "layer_wise" not in decay_type and decay_type != "stage_wise":
+        raise ValueError(f"{settings.where}: decay_type must be 'layer_wise' or 'stage_wise', got {decay_type!r}")
+    if kind and not any(known in kind for known in ("ConvNeXt", "BEiT", "MAE", "MViT", "VisionTransformer")):
+        raise ValueError(f"{settings.where}: layer decay is not known for the backbone {kind!r}; {_WAY_ON}")
+    if decay_type == "stage_wise":
+        if kind and "ConvNeXt" not in kind:
+            raise ValueError(f"{settings.where}: decay_type 'stage_wise' is for ConvNeXt, not {kind!r}")
+        return convnext_stages(layers)
+    if "BEiT" in kind or "MAE" in kind:
+        return vit(layers)
+    if "MViT" in kind or "VisionTransformer" in kind:
+        return vit(layers, ("blocks",))
+    return convnext(layers)
+
+
+_WAY_ON = "write its groups as rules of the recipe"
+
+
+def _by_architecture(kind: str, backbone: Mapping[str, Any]) -> Numbering:
+    """MMPretrain's backbones number their layers themselves, by their ``arch``."""
+    arch = backbone.get("arch", "tiny" if kind in ("ConvNeXt", "SwinTransformer") else "base")
+    own = arch if isinstance(arch, Mapping) else {}
+    name = arch.lower() if isinstance(arch, str) else ""
+    if kind in ("VisionTransformer", "BEiTViT", "MAEViT"):
+        layers = own.get("num_layers", _VIT_LAYERS.get(name))
+        if isinstance(layers, int):
+            return vit(layers, tokens=("cls_token", "pos_embed"))
+    elif kind == "SwinTransformer":
+        depths = own.get("depths", _SWIN_DEPTHS.get(name))
+        if isinstance(depths, list | tuple):
+            return swin(depths)
+    elif kind == "ConvNeXt":
+        depths = own.get("depths")
+        longer = depths[-2] > 9 if isinstance(depths, list | tuple) else name in _CONVNEXT_LONG
+        if depths is not None or name in (*_CONVNEXT_SHORT, *_CONVNEXT_LONG):
+            found = convnext(12 if longer else 6)
+            kept = {path: layer for path, layer in found.paths.items() if path.endswith("**")}  # it has no tokens
+            return found._replace(paths=kept)
+    which = f"the backbone {kind!r}" + (f" with arch {arch!r}" if kind in _OF_MMPRETRAIN else "")
+    raise ValueError(
+        f"paramwise_cfg: layer decay is not known for {which if kind else 'a model without backbone'}; {_WAY_ON}"
+    )
+
+
+def _decays_of_mmpretrain(settings: Settings, decays: bool, notes: list[str]) -> list[tuple[str, Match, float]]:
+    """As mmengine's own constructor, without its learning rates and depthwise convolutions."""
+    found = custom_keys(settings, 2, decays, (), notes)
+    set_to = {name: settings.number(name, None) for name in ("bias_decay_mult", "norm_decay_mult", "flat_decay_mult")}
+    set_to |= dict.fromkeys(("bias_lr_mult", "dwconv_decay_mult", "dcn_offset_lr_mult"))
+    result: list[tuple[str, Match, float]] = []
+    for key in found:
+        result.append((f"decay={found[key].decay!r}", contains(key.replace(".", "/")), found[key].decay))
+    for name, match, multipliers in classes(set_to, 2, None, notes):
+        result.append((name, match, multipliers.decay))
+    return [*result, (REST, glob("**"), 1.0)]

@@ -1,0 +1,77 @@
+"""MMYOLO 0.6.0's hooks that move the learning rate in place of schedulers: YOLOv5's and PP-YOLOE's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxsched.ports.openmmlab._constructors import YOLO as CONSTRUCTORS
+from jaxsched.ports.openmmlab._policies import Curve, Run
+from jaxsched.ports.openmmlab._settings import Settings
+from jaxsched.ports.shared import Loop, cosine_and_back
+from jaxsched.schedules import Schedule, constant, cosine, linear, sequential
+
+
+def curves(
+    name: str, settings: Settings, run: Run, constructor: Any, paramwise: Any
+) -> tuple[Curve, Curve | None, Mapping[str, Curve]]:
+    """The lr of most groups, the momentum if it moves, and the lr of groups that differ."""
+    if run.epochs is None:
+        raise ValueError(f"{settings.where}: {name} needs a loop that counts epochs")
+    if name == "PPYOLOEParamSchedulerHook":
+        result: tuple[Curve, Curve | None, Mapping[str, Curve]] = _ppyoloe(settings, run), None, {}
+    elif name == "YOLOv5ParamSchedulerHook":
+        if constructor not in CONSTRUCTORS and paramwise:
+            raise ValueError(
+                f"{settings.where}: {name} warms up the third group in its own way, which with paramwise_cfg is any "
+                f"parameter: use the constructor {CONSTRUCTORS[0]!r}"
+            )
+        lr, momentum, bias_lr = _yolov5(settings, run)
+        result = lr, momentum, {"bias": bias_lr} if constructor in CONSTRUCTORS else {}
+    else:
+        raise ValueError(
+            f"{settings.where}: {name} is not known: read with options={{'default_hooks.param_scheduler': None}}, and "
+            "give the recipe's lr yourself"
+        )
+    settings.finish()
+    return result
+
+
+def _ppyoloe(settings: Settings, run: Run) -> Curve:
+    """A line from ``start_factor`` to the base, whole at ``i = warm-up``; then half a cosine over ``total_epochs``."""
+    start, ratio = settings.number("start_factor", 0.0), settings.number("min_lr_ratio", 0.0)
+    warm = max(
+        round(settings.number("warmup_epochs", 5) * run.steps_per_epoch), settings.count("warmup_min_iter", 1000)
+    )
+    left = settings.count("total_epochs", 360) * run.steps_per_epoch - warm
+    if left <= 0:
+        raise ValueError(f"{settings.where}: the warm-up of {warm} iterations is longer than total_epochs")
+
+    def curve(base: float) -> Schedule:
+        floor = base * ratio
+        falling = cosine(base, left, floor) if run.steps <= warm + left else cosine_and_back(base, base, left, floor)
+        return sequential([linear(start * base, base, warm), falling], at=[warm]) if warm else falling
+
+    return curve
+
+
+def _yolov5(settings: Settings, run: Run) -> tuple[Curve, Curve, Curve]:
+    """YOLOv5's loop: a warm-up of each iteration, then the decay, one epoch late."""
+    by_cosine = settings.choice("scheduler_type", ("linear", "cosine"), "linear") == "cosine"
+    factor, epochs = settings.number("lr_factor", 0.01), settings.count("max_epochs", 300, least=1)
+    warmup_epochs, bias_start = settings.number("warmup_epochs", 3), settings.number("warmup_bias_lr", 0.1)
+    start_momentum = settings.number("warmup_momentum", 0.8)
+    warm = max(round(warmup_epochs * run.steps_per_epoch), settings.count("warmup_mim_iter", 1000))
+    loop = Loop()
+
+    def lr(start: float) -> Curve:
+        def curve(base: float) -> Schedule:
+            decay = loop.decay(base, base * factor, epochs, by_cosine)
+            return loop.lr(decay, start, warm, run.steps_per_epoch, run.epochs or 1)
+
+        return curve
+
+    def momentum(base: float) -> Schedule:
+        return linear(start_momentum, base, warm) if warm else constant(base)
+
+    return lr(0.0), momentum, lr(bias_start)
