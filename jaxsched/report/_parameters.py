@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxsched import groups as grouping
+from jaxsched.recipe import Recipe
+from jaxsched.report._curves import shown_of
 from jaxsched.report._table import columns, plural, short
 
 
@@ -16,7 +18,11 @@ class ParameterRow:
     """One parameter of a `ParameterTable`.
 
     Attributes:
-        rule: What matched, as it is written.
+        path: Its path in the tree.
+        shape: Its shape.
+        role: Its role: weight, norm, norm_bias or bias.
+        group: The group that it belongs to.
+        rule: The rule that matched, in words.
         hyperparameters: Those of its group, if the table was given any; None where the group is frozen.
     """
 
@@ -65,16 +71,16 @@ class ParameterTable(tuple[ParameterRow, ...]):
 
 def parameter_table(
     params: Any,
-    rules: grouping.Rules | None = None,
+    rules: grouping.Rules | Recipe | None = None,
     hyperparams: Mapping[str, Mapping[str, Any] | None] | None = None,
 ) -> ParameterTable:
     """Every parameter with its shape, role, group, the rule that matched, and the hyperparameters of its group.
 
     Args:
         params: The parameters, as for `labels`.
-        rules: As for `labels`; by role where left out.
-        hyperparams: For each group its hyperparameters, if they are to be shown: ``js.hyperparams(opt_state)``, say,
-            or ``recipe.by_group()``. None for a group that is frozen.
+        rules: As for `labels`, by role by default; or a recipe, for its rules and its lr, momentum and weight decay.
+        hyperparams: For each group its hyperparameters, as ``js.hyperparams(opt_state)`` gives them, to be shown; None
+            for a group that is frozen.
 
     Returns:
         A tuple of rows, which prints as a table.
@@ -92,6 +98,11 @@ def parameter_table(
           bias: 1 parameter, 3 numbers
           weight: 1 parameter, 9 numbers
     """
+    if isinstance(rules, Recipe):
+        if hyperparams is None:
+            by_group = rules.by_group()
+            hyperparams = {group: None if own is None else shown_of(own) for group, own in by_group.items()}
+        rules = rules.rules
     ruled = grouping.as_rules(rules)
     found = grouping.parameters(params)
     rows = []

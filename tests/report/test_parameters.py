@@ -59,3 +59,11 @@ def test_it_prints_well():
 def test_what_is_not_covered_is_an_error():
     with pytest.raises(ValueError, match="head/kernel"):
         js.parameter_table(NET, [("backbone/**", "body")])
+
+
+def test_a_recipe_in_the_place_of_rules_gives_its_hyperparameters_too():
+    recipe = js.Recipe("sgd", dict(lr=0.1, momentum=0.9), {"rest": None}, rules=[("**/bias", "bias"), ("**", "rest")])
+    params = {"conv": {"kernel": jnp.ones((3, 3)), "bias": jnp.ones(3)}}
+    bias, kernel = js.parameter_table(params, recipe)
+    assert (bias.group, bias.hyperparameters) == ("bias", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0})
+    assert (kernel.group, kernel.hyperparameters) == ("rest", None)
