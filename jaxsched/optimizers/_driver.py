@@ -52,7 +52,7 @@ def as_transformation(
         fixed: Options of the rule that the signature leaves out.
     """
     optimizer = definition.name
-    ruled = _required(grouping.as_rules(rules), groups or {}, given=rules is not None)
+    ruled, assignment = assignment_of(rules, groups)
     names = tuple(dict.fromkeys(r.group for r in ruled))
     by_group = definition.by_group(given, groups, names)
     active = {name: values for name, values in sorted(by_group.items()) if values is not None}
@@ -66,7 +66,6 @@ def as_transformation(
     initial_slots: dict[str, SlotInit] = {}
     for values in active.values():
         initial_slots = {**rule.slots(values), **initial_slots}
-    assignment = _Assignment(ruled)
 
     def evaluated(step: ArrayLike, leaves: list[Any], plateau: Mapping[str, Any]) -> Values:
         wide = any(compute_dtype(leaf) in (jnp.float64, jnp.complex128) for leaf in leaves)
@@ -132,7 +131,7 @@ def as_transformation(
         del extra
         if params is None:
             raise ValueError(f"{optimizer}: update needs the parameters: tx.update(gradients, opt_state, params)")
-        _check_state(optimizer, state, active, initial_slots)
+        check_state(optimizer, state, active, initial_slots)
         gradients, structure = _flatten(updates)
         leaves = structure.flatten_up_to(params)
         slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
@@ -179,7 +178,7 @@ def as_transformation(
     return optax.GradientTransformationExtraArgs(takes_shapes(init), update)
 
 
-def _check_state(optimizer: str, state: Any, groups: Values, slots: Mapping[str, SlotInit]) -> None:
+def check_state(optimizer: str, state: Any, groups: Values, slots: Mapping[str, Any]) -> None:
     """That a state is of this optimizer: of other groups it would name the wrong ones, and without a slot not go on."""
     if not isinstance(state, OptimizerState):
         raise TypeError(f"{optimizer}: the state must be what init returned, got {_what_it_is(state)}")
@@ -220,6 +219,14 @@ def _what_it_is(state: Any) -> str:
 
 def _listed(names: Mapping[str, Any]) -> str:
     return ", ".join(map(repr, sorted(names))) or "none"
+
+
+def assignment_of(
+    rules: grouping.Rules | None, groups: Groups | None
+) -> tuple[tuple[grouping.Rule, ...], Callable[[Any], grouping.Grouped]]:
+    """The rules, and what finds the groups of the parameters of a tree."""
+    ruled = _required(grouping.as_rules(rules), groups or {}, given=rules is not None)
+    return ruled, _Assignment(ruled)
 
 
 def _required(ruled: tuple[grouping.Rule, ...], groups: Groups, given: bool) -> tuple[grouping.Rule, ...]:

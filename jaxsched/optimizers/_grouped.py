@@ -1,0 +1,153 @@
+"""Groups and schedules around any optimizer of optax."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxsched import groups as grouping
+from jaxsched.checks import short
+from jaxsched.metric import internal as plateaus
+from jaxsched.numerics import as_step, is_host_number, takes_shapes
+from jaxsched.optimizers._driver import assignment_of, check_state
+from jaxsched.optimizers._hyperparameters import Argument, Definition, Groups, Values
+from jaxsched.optimizers._override import overridden
+from jaxsched.optimizers._state import OptimizerState
+from jaxsched.optimizers._values import evaluate
+from jaxsched.schedules import Schedule
+from jaxsched.schedules.internal import check_value
+
+
+def grouped(
+    factory: Callable[..., optax.GradientTransformation],
+    *,
+    groups: Groups | None = None,
+    rules: grouping.Rules | None = None,
+    **hyperparameters: Any,
+) -> optax.GradientTransformationExtraArgs:
+    """Any optimizer of optax with schedules and groups: each number may be a schedule, and differ by group.
+
+    Each group has the optimizer ``factory(**its hyperparameters)``, made anew at each step with the values in force;
+    all share one count. As for the optimizers of jaxsched, `hyperparams` reads the values, `override` sets them, and a
+    `plateau` may stand for any of them. Numbers that do not change are passed to ``factory`` as they are.
+
+    Args:
+        factory: Such as ``optax.lion`` or ``optax.adabelief``: from keyword arguments to a transformation.
+        groups: What single groups override, by name; None freezes a group, which then has no state.
+        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        hyperparameters: The arguments of ``factory`` for all groups.
+
+    Returns:
+        An optax transformation whose updates have the dtypes of the parameters. Its state is an `OptimizerState`, with
+        the state of each group's optimizer in ``slots``.
+
+    Raises:
+        ValueError: If ``factory`` has no such argument, or the rules make no such group.
+        TypeError: If a schedule is given for an argument that is no number.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxsched as js, optax
+        >>> lr = js.linear(1.0, 0.0, 10)
+        >>> tx = js.optimizers.grouped(optax.lion, learning_rate=lr, groups={"bias": dict(learning_rate=0.5 * lr)})
+        >>> params = {"kernel": jnp.ones(2), "bias": jnp.ones(2)}
+        >>> updates, state = tx.update(params, tx.init(params), params)
+        >>> round(float(updates["bias"][0]), 2), float(js.hyperparams(state)["weight"]["learning_rate"])
+        (-0.5, 1.0)
+    """
+    definition = _definition(factory)
+    ruled, assignment = assignment_of(rules, groups)
+    names = tuple(dict.fromkeys(rule.group for rule in ruled))
+    by_group = definition.by_group(hyperparameters, groups, names)
+    active = {name: values for name, values in sorted(by_group.items()) if values is not None}
+    numeric = [name for name in definition.arguments if _is_numeric([values[name] for values in active.values()])]
+    for values in active.values():
+        definition.check_shapes({name: values[name] for name in numeric})
+    driven = {name: values for name, values in active.items() if plateaus.definitions(values)}
+
+    def evaluated(step: ArrayLike, plateau: Mapping[str, Any]) -> Values:
+        present = [plateaus.resolve(values, plateau.get(name, {})) for name, values in active.items()]
+        return evaluate(present, numeric, step, jnp.dtype(jnp.result_type(float)))
+
+    def made(group: str, i: int, numbers: Values, changed: Mapping[str, Any]) -> Any:
+        """The optimizer of a group: what does not change is a number of Python, so that ``factory`` may look at it."""
+        values = {name: value for name, value in active[group].items() if value is not inspect.Parameter.empty}
+        for name in numeric:
+            row = numbers[name]
+            if values[name] is not None and (name in changed or not is_host_number(values[name])):
+                values[name] = row if row.ndim == 0 else row[i]
+        return optax.with_extra_args_support(factory(**values))
+
+    def only(tree: Any, structure: Any, of: list[str], group: str) -> Any:
+        leaves = structure.flatten_up_to(tree)
+        return structure.unflatten(
+            [x if own == group else optax.MaskedNode() for x, own in zip(leaves, of, strict=True)]
+        )
+
+    def init(params: Any) -> OptimizerState:
+        structure: Any = jax.tree.structure(params)
+        of = assignment(params).groups
+        plateau = {name: plateaus.start(values) for name, values in driven.items()}
+        numbers = evaluated(0, plateau)
+        slots = {
+            group: made(group, i, numbers, {}).init(only(params, structure, of, group) if of else params)
+            for i, group in enumerate(active)
+        }
+        zeros = (jnp.zeros((), jnp.int32) for _ in range(2))
+        return OptimizerState(next(zeros), dict.fromkeys(active, ()), report(numbers), {}, slots, plateau, next(zeros))
+
+    def report(numbers: Values) -> Values:
+        return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), numbers)
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
+    ) -> tuple[Any, OptimizerState]:
+        check_state(definition.name, state, active, active)
+        like = updates if params is None else params
+        structure: Any = jax.tree.structure(updates)
+        of = assignment(like).groups
+        plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
+        numbers = evaluated(state.count if step is None else as_step(step), plateau)
+        numbers = overridden(numbers, state.overrides, len(active)) if state.overrides else numbers
+        leaves = structure.flatten_up_to(like)
+        new = [jnp.zeros_like(leaf) for leaf in leaves]
+        slots = {}
+        for i, group in enumerate(active):
+            tx = made(group, i, numbers, state.overrides)
+            mine = None if params is None else only(params, structure, of, group)
+            own, slots[group] = tx.update(only(updates, structure, of, group), state.slots[group], mine, **extra)
+            for j, (found, name) in enumerate(zip(structure.flatten_up_to(own), of, strict=True)):
+                if name == group:
+                    new[j] = found.astype(jnp.result_type(leaves[j]))
+        count = jnp.asarray(optax.safe_increment(state.count))
+        after = state._replace(count=count, hyperparams=report(numbers), slots=slots, plateau=plateau)
+        return structure.unflatten(new), after
+
+    return optax.GradientTransformationExtraArgs(takes_shapes(init), update)
+
+
+def _is_numeric(values: Sequence[Any]) -> bool:
+    """Whether an argument is a number or a schedule in one group, and that or None in all."""
+    found = [is_host_number(value) or isinstance(value, Schedule) or hasattr(value, "dtype") for value in values]
+    return any(found) and all(own or value is None for own, value in zip(found, values, strict=True))
+
+
+def _definition(factory: Callable[..., Any]) -> Definition:
+    """The arguments of a factory. Nothing is known of their ranges: the factory checks them."""
+    name = f"grouped({getattr(factory, '__name__', short(factory))})"
+    arguments = {
+        parameter.name: Argument(parameter.default, _as_given, False)
+        for parameter in inspect.signature(factory).parameters.values()
+        if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+    return Definition(name, arguments)
+
+
+def _as_given(name: str, value: Any) -> Any:
+    """A function of the step as a schedule where a learning rate is meant: a mask is a function too."""
+    return check_value(name, value) if name == "learning_rate" and callable(value) else value

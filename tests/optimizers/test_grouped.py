@@ -1,0 +1,104 @@
+"""Groups and schedules around optimizers of optax: the run is that of optax where optax has one."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxsched as js
+
+PARAMS = {"conv": {"kernel": jnp.array([[-1.0, 1.0], [0.5, 2.0]]), "bias": jnp.array([0.3, -0.2])}}
+LR = js.cosine(0.1, 4)
+grouped = js.optimizers.grouped
+# name -> other arguments
+FACTORIES = {
+    "adabelief": {},
+    "adagrad": {},
+    "adam": {},
+    "adamw": dict(weight_decay=0.1),
+    "fromage": {},
+    "lamb": dict(weight_decay=0.1),
+    "lars": dict(weight_decay=0.1),
+    "lion": dict(weight_decay=0.1),
+    "novograd": {},
+    "radam": {},
+    "rmsprop": dict(momentum=0.9),
+    "sgd": dict(momentum=0.9, nesterov=True),
+    "sm3": {},
+    "yogi": {},
+}
+
+
+def follow(tx, params=PARAMS, steps=3):
+    state = tx.init(params)
+    for step in range(steps):
+        gradients = jax.tree.map(lambda p, step=step: 0.1 * p + 0.05 * (step + 1), params)
+        updates, state = jax.jit(tx.update)(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+    return params, state
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_the_run_is_that_of_optax(name):
+    factory, arguments = getattr(optax, name), FACTORIES[name]
+    lr = LR if name not in ("fromage", "sm3") else 0.1  # which take no schedule
+    mine, state = follow(grouped(factory, learning_rate=lr, **arguments))
+    theirs, _ = follow(factory(lr, **arguments))
+    chex.assert_trees_all_close(mine, theirs, rtol=1e-5)
+    expected = float(lr(2)) if callable(lr) else lr
+    assert float(js.hyperparams(state)["weight"]["learning_rate"]) == pytest.approx(expected)
+
+
+def test_groups_are_those_of_a_partition():
+    tx = grouped(
+        optax.lion, learning_rate=LR, weight_decay=0.1, groups={"bias": dict(learning_rate=0.5 * LR, weight_decay=0.0)}
+    )
+    each = {"weight": optax.lion(LR, weight_decay=0.1), "bias": optax.lion(0.5 * LR, weight_decay=0.0)}
+    chex.assert_trees_all_close(follow(tx)[0], follow(optax.partition(each, js.groups.labels))[0], rtol=1e-6)
+
+
+def test_a_frozen_group_has_no_state():
+    params, state = follow(grouped(optax.adam, learning_rate=0.1, groups={"weight": None}))
+    np.testing.assert_array_equal(params["conv"]["kernel"], PARAMS["conv"]["kernel"])
+    assert set(state.slots) == {"bias", "norm"}
+    assert sum(leaf.size for leaf in jax.tree.leaves(state.slots["bias"])) == 2 * 2 + 1
+
+
+def test_it_is_read_set_and_accumulated_as_ours():
+    tx = js.accumulate(grouped(optax.lion, learning_rate=js.plateau(0.5, patience=0)), 1)
+    state = js.report_metric(js.report_metric(tx.init(PARAMS), 1.0), 2.0)
+    updates, state = tx.update(PARAMS, state, PARAMS)
+    np.testing.assert_allclose(jnp.abs(updates["conv"]["kernel"]), 0.05, rtol=1e-2)
+    state = js.optimizers.override(state, "bias", learning_rate=1.0, b1=0.5)
+    updates, state = tx.update(PARAMS, state, PARAMS)
+    np.testing.assert_allclose(jnp.abs(updates["conv"]["bias"]), 1.0, rtol=1e-2)
+    assert float(js.hyperparams(state)["bias"]["b1"]) == 0.5
+    shapes = tx.init(jax.eval_shape(lambda: PARAMS))
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(shapes))
+
+
+def test_half_precision_keeps_its_dtype():
+    params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
+    chex.assert_trees_all_equal_dtypes(follow(grouped(optax.lion, learning_rate=LR), params)[0], params)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: grouped(optax.lion, learning_rat=0.1),
+            r"grouped\(lion\): 'learning_rat' .*did you mean 'learning_rate'",
+        ),
+        (lambda: grouped(optax.lion, learning_rate=0.1, groups={"bia": {}}), r"'bia'.*did you mean 'bias'"),
+        (lambda: grouped(optax.lion, learning_rate=jnp.ones(2)), r"learning_rate must be one number, got an array"),
+        (
+            lambda: grouped(optax.lion, learning_rate=0.1).update(PARAMS, js.adam().init(PARAMS), PARAMS),
+            r"grouped\(lion\): the state is of another optimizer",
+        ),
+    ],
+)
+def test_errors_are_those_of_ours(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
