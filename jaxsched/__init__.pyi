@@ -6,6 +6,7 @@ from jaxsched import recipe as recipe
 from jaxsched import report as report
 from jaxsched import schedules as schedules
 from jaxsched import transforms as transforms
+from jaxsched import verification as verification
 from jaxsched.groups import mask as mask
 from jaxsched.groups import role as role
 from jaxsched.metric import plateau as plateau
@@ -75,3 +76,4 @@ from jaxsched.transforms import flatten_groups as flatten_groups
 from jaxsched.transforms import skip_nonfinite as skip_nonfinite
 
 __version__: str
+from jaxsched.verification import verify as verify

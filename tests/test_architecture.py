@@ -14,7 +14,8 @@ MAY_IMPORT = {room: set(CORE[:i]) for i, room in enumerate(CORE)} | {
     "schedules": {"numerics", "checks"},
     "ports": set(CORE),
     "report": set(CORE),
-    "cli": {*CORE, "ports", "report"},
+    "verification": {*CORE, "ports", "report"},
+    "cli": {*CORE, "ports", "report", "verification"},
 }
 """For each room the rooms that it may import from, itself apart."""
 CORE_NEEDS = {"jax", "optax", "numpy"}

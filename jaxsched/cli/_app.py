@@ -22,7 +22,7 @@ from jaxsched import __version__
 from jaxsched.checks import one_line
 from jaxsched.cli._curve import curve
 from jaxsched.cli._options import options_for_given
-from jaxsched.cli._source import Given, read
+from jaxsched.cli._source import Given, find, read
 from jaxsched.report import Explanation
 from jaxsched.report.internal import Sample, explain_sample, plural, sample, values_at
 from jaxsched.report.lint import Findings, lint_sample
@@ -37,6 +37,8 @@ Examples:
   jaxsched show --as timm -s 2502 -- --opt adamw --lr 1e-3 --epochs 300
 
   jaxsched plot config.yaml -o lr.png
+
+  jaxsched verify runs/train/exp
 
 jaxsched COMMAND --help describes a command; jaxsched --install-completion
 turns on completion in your shell.
@@ -206,6 +208,41 @@ def convert(
         else:
             out.write_text(text + "\n", encoding="utf-8")
             typer.echo(out)
+
+
+@app.command()
+@options_for_given
+def verify(
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="The folder of a run, or its file of settings.", show_default=False)
+    ],
+    *,
+    given: Given,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="The log of the run; found in the folder where left out.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A picture of the log's points over the recipe's curve.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Whether a recipe does what a run did, by the run's log. Exit status 0 if so, 1 if it differs, 2 if unreadable."""
+    with _errors():
+        from jaxsched import verification
+
+        kind, file = find(folder, given)
+        path = log or verification.find_log(Path(folder) if Path(folder).is_dir() else Path(folder).parent)
+        logged = verification.read_log(path)
+        options = {name: value for name, value in given.values.items() if name in kind.options}
+        recipe, verdict = verification.verify_run(kind, file, logged, options)
+        if as_json:
+            _print_json({"file": file.name, "kind": kind.name, **verdict.to_dict()})
+        else:
+            typer.echo(f"{path} against {file.name}\n{verdict}")
+        if out is not None and recipe is not None:
+            verification.draw(recipe, logged, verdict, out)
+    if not verdict.ok:
+        raise typer.Exit(1)
 
 
 @contextlib.contextmanager

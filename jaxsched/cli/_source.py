@@ -100,6 +100,15 @@ def _command_line(words: Sequence[str], given: Given) -> tuple[Kind, Mapping[str
     return kind, kind.command_line(words)
 
 
+def find(path: str, given: Given) -> tuple[Kind, File]:
+    """The file at a path or in the folder of a run, and its kind.
+
+    Raises:
+        OSError, ValueError: As `read`.
+    """
+    return _file(Path(path), given)
+
+
 def _file(path: Path, given: Given) -> tuple[Kind, File]:
     if path.is_dir():
         return _in_folder(path, given)

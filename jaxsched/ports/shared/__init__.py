@@ -31,11 +31,17 @@ from jaxsched.ports.shared._shapes import phases as phases
 from jaxsched.ports.shared._shapes import phases_at as phases_at
 from jaxsched.ports.shared._shapes import quadratic_rise as quadratic_rise
 from jaxsched.ports.shared._shapes import shifted as shifted
+from jaxsched.ports.shared._solve import Observed as Observed
+from jaxsched.ports.shared._solve import Solution as Solution
+from jaxsched.ports.shared._solve import lengths_that_fit as lengths_that_fit
+from jaxsched.ports.shared._solve import peaks_that_fit as peaks_that_fit
+from jaxsched.ports.shared._solve import told as told
 from jaxsched.ports.shared._versions import open_version as open_version
 from jaxsched.ports.shared._words import parse_words as parse_words
 from jaxsched.ports.shared._yolo import MOST_BATCHES as MOST_BATCHES
 from jaxsched.ports.shared._yolo import Curve as Curve
 from jaxsched.ports.shared._yolo import Loop as Loop
+from jaxsched.ports.shared._yolo import warmup_steps as warmup_steps
 from jaxsched.ports.shared._yolo import what_differs as what_differs
 
 SCHEDULES = (

@@ -8,11 +8,12 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxsched.ports.shared._files import File
 from jaxsched.ports.shared._numbers import as_count
+from jaxsched.ports.shared._solve import Solution
 from jaxsched.recipe import Recipe
 
 _TYPES = (bool, int, float, str)
@@ -64,6 +65,7 @@ class Kind:
         read: The recipe in a file. Its keyword-only arguments are the options of the command line.
         in_folders: What such a file is called in the folder of a run.
         command_line: The settings in the words of the original's command line, if it has one.
+        solve: From a file and what its run logged, the arguments of ``read`` with which that is reproduced.
         refusal: Where files of this kind are recognised but not read: what to do instead.
     """
 
@@ -74,6 +76,7 @@ class Kind:
     in_folders: tuple[str, ...] = ()
     command_line: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
     refusal: str | None = None
+    solve: Callable[..., Iterator[Solution]] | None = None
 
     @functools.cached_property
     def options(self) -> dict[str, Option]:

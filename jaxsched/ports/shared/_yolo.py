@@ -145,6 +145,13 @@ class Loop:
         return [(0, 1), *((bisect.bisect_left(steps, value, key=climb), value) for value in values)]
 
 
+def warmup_steps(epochs: float, steps_per_epoch: Any, shortest: int) -> Any:
+    """Iterations of warm-up. Halves are rounded to even, as the originals do; lengths may be an array."""
+    if isinstance(steps_per_epoch, np.ndarray):
+        return np.maximum(np.rint(epochs * steps_per_epoch), shortest)
+    return max(round(epochs * steps_per_epoch), shortest)
+
+
 def _by_epoch(curve: Curve, peak: float, epochs: int, floor: float) -> Schedule:
     if curve == "line":
         return linear(peak, floor, epochs)

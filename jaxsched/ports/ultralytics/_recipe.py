@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxsched.checks import short
 from jaxsched.groups import Condition, Match, Rule, as_condition, contains, ndim, role
 from jaxsched.ports import shared
@@ -135,17 +137,12 @@ def recipe(
         >>> [round(float(lr), 6) for lr in curves["weight"]["lr"]]
         [0.0, 0.009703, 0.000199]
     """
-    where, given = shared.read(args, "args")
     over = {"epochs": epochs, "batch": batch_size, "optimizer": optimizer, "cos_lr": cos_lr}
-    given |= {name: value for name, value in over.items() if value is not None}
-    settings = shared.Settings(where, given, DEFAULTS)
-    notes = _frozen(where, settings)
-    a = _checked(settings)
+    where, a, possible, notes = read_args(args, over, version)
     epochs, batch = a["epochs"], a["batch"]
     steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, batch)
-    possible = _possible(given, a["optimizer"], version)
     chosen, rules = possible[-1], rules_of(possible[-1])
-    loop = _loop(where, a, rules, steps_per_epoch)
+    loop = loop_of(where, a, rules, steps_per_epoch)
     updates = _updates(a, images, steps_per_epoch)
     choice = _choose(where, a, rules, updates, classes)
     others = {}
@@ -176,7 +173,6 @@ def recipe(
         rows = [pair for condition, name in rows for pair in ((condition & few, _boosted(name)), (condition, name))]
     elif use_muon:
         notes.append("no parameter has three times the lr, as the head's class branch has there: boosted=...")
-    notes += settings.rest(aside=_OTHERS)
     return Recipe(
         optimizer=choice.name.lower(),
         hyperparameters=hyperparameters,
@@ -200,6 +196,18 @@ def recipe(
     )
 
 
+def read_args(
+    args: Any, over: Mapping[str, Any], version: str | None = None
+) -> tuple[str, dict[str, Any], list[str], list[str]]:
+    """What to call a file in errors, its checked arguments, the releases it may be of (latest last), and notes."""
+    where, given = shared.read(args, "args")
+    given |= {name: value for name, value in over.items() if value is not None}
+    settings = shared.Settings(where, given, DEFAULTS)
+    notes = _frozen(where, settings)
+    a = _checked(settings)
+    return where, a, _possible(given, a["optimizer"], version), [*notes, *settings.rest(aside=_OTHERS)]
+
+
 def _possible(given: Mapping[str, Any], optimizer: str, version: Any) -> list[str]:
     """The releases that the settings may be of, the latest last."""
     if version is not None:
@@ -212,13 +220,12 @@ def _possible(given: Mapping[str, Any], optimizer: str, version: Any) -> list[st
     return found
 
 
-def _loop(where: str, a: Mapping[str, Any], rules: Rules, steps_per_epoch: int) -> shared.Loop:
-    epochs, warmup_epochs = a["epochs"], a["warmup_epochs"]
+def loop_of(where: str, a: Mapping[str, Any], rules: Rules, steps_per_epoch: Any) -> shared.Loop:
+    epochs, warm_epochs = a["epochs"], a["warmup_epochs"]
     if rules.shortest == 0:
-        warm_epochs = min(warmup_epochs, epochs - 1)
-        warmup_steps = round(warm_epochs * steps_per_epoch) if warm_epochs > 0 else 0
-    elif warmup_epochs > 0 or not rules.optional:
-        warmup_steps = max(round(warmup_epochs * steps_per_epoch), rules.shortest)
+        warm_epochs = min(warm_epochs, epochs - 1)
+    if warm_epochs > 0 or not (rules.optional or rules.shortest == 0):
+        warmup_steps = shared.warmup_steps(warm_epochs, steps_per_epoch, rules.shortest)
     else:
         warmup_steps = 0
     loop = shared.Loop(
@@ -234,7 +241,7 @@ def _loop(where: str, a: Mapping[str, Any], rules: Rules, steps_per_epoch: int) 
         rounded=rules.rounded,
         capped=rules.capped,
     )
-    if min(loop.gathered, epochs * steps_per_epoch) > shared.MOST_BATCHES:
+    if min(loop.gathered, epochs * np.max(steps_per_epoch, initial=1)) > shared.MOST_BATCHES:
         raise ValueError(f"{where}: nbs / batch must be at most {shared.MOST_BATCHES}, got {a['nbs']} / {a['batch']}")
     return loop
 
@@ -254,7 +261,7 @@ def _differs(
 ) -> str:
     """In words what other rules would do otherwise."""
     loop, our_rules, choice = ours
-    other = _loop(where, a, rules, loop.steps_per_epoch)
+    other = loop_of(where, a, rules, loop.steps_per_epoch)
     try:
         their = _choose(where, a, rules, updates, classes)
     except shared.MissingError:
@@ -326,6 +333,11 @@ def _updates(a: Mapping[str, Any], images: int | None, steps_per_epoch: int) -> 
     return range(math.ceil(fewest / each) * a["epochs"], math.ceil(most / each) * a["epochs"] + 1)
 
 
+def fitted_lr(classes: int) -> float:
+    """The lr that ``optimizer=auto`` fits to the number of classes."""
+    return round(0.002 * 5 / (4 + classes), 6)
+
+
 def _are_many(where: str, why: str, updates: range, many: int) -> bool:
     if updates[0] <= many < updates[-1]:
         raise shared.MissingError(where, f"{why} depends on the length of the run", ["images"])
@@ -349,7 +361,7 @@ def _choose(where: str, a: Mapping[str, Any], rules: Rules, updates: range, clas
         return _Choice(name, lr, 0.9, 0.0, f"{said} with lr {lr}; {ignored}")
     if classes is None:
         raise shared.MissingError(where, f"{said}, whose lr depends on the number of classes", ["classes"])
-    lr = round(0.002 * 5 / (4 + shared.as_count("classes", classes)), 6)
+    lr = fitted_lr(shared.as_count("classes", classes))
     return _Choice(name, lr, 0.9, 0.0, f"{said} with lr 0.01 / (4 + {classes}) = {lr} and first beta 0.9; {ignored}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxsched.ports import shared
 from jaxsched.ports.yolov5._recipe import recipe
+from jaxsched.ports.yolov5._solve import solve
 
 
 def _is_hyp(file: shared.File) -> bool:
@@ -21,5 +22,6 @@ KINDS = (
         lambda file: _is_hyp(file) or _is_opt(file),
         recipe,
         ("opt.yaml", "hyp.yaml"),
+        solve=solve,
     ),
 )

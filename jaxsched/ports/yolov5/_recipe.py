@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxsched.checks import short
 from jaxsched.ports import shared
@@ -102,60 +102,98 @@ def recipe(
         >>> {group: float(values["lr"][0]) for group, values in js.curves(recipe, [0]).items()}
         {'bias': 0.10000000149011612, 'norm': 0.0, 'weight': 0.0}
     """
-    where, values, options = _files(hyp)
-    said = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "cos_lr": cos_lr}
-    said = {name: value for name, value in said.items() if value is not None}
-    possible = _possible(values, options, said, version)
-    chosen = possible[-1]
-    rules = VERSIONS[chosen]
-    number, notes = _numbers(where, values, rules)
-    settings = shared.Settings(where, {**options, **said})
-    curves = {option for option in _CURVES if settings.flag(option, False)}
-    epochs, batch_size = _lengths(settings, said)
-    steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, batch_size)
-    name = settings.take("optimizer", "Adam" if settings.flag("adam", False) else "SGD")
-    if name not in rules.optimizers:
-        raise ValueError(
-            f"optimizer must be one of {', '.join(rules.optimizers)}, got {short(name)}{_elsewhere(name, chosen)}"
-        )
-    notes += _frozen(where, settings)
-    notes += settings.rest(aside=_OPTIONS)
-
-    def loop_of(version: str) -> shared.Loop:
-        return _loop(
-            where, version, _numbers(where, values, VERSIONS[version])[0], curves, epochs, steps_per_epoch, batch_size
-        )
-
-    loop = loop_of(chosen)
+    run = read_run(hyp, epochs=epochs, batch_size=batch_size, optimizer=optimizer, cos_lr=cos_lr, version=version)
+    where, chosen = run.where, run.possible[-1]
+    steps_per_epoch = shared.epoch_length(where, steps_per_epoch, images, run.batch_size)
+    number, loop = run.numbers(chosen)[0], loop_of(run, chosen, steps_per_epoch)
     lr0, momentum = number["lr0"], number["momentum"]
     hyperparameters: dict[str, Any] = {"lr": loop.lr(lr0, 0.0), "weight_decay": 0.0}
-    if name == "SGD":
+    if run.optimizer == "SGD":
         hyperparameters |= {"momentum": loop.warmed(number["warmup_momentum"], momentum), "nesterov": True}
     else:
         hyperparameters["betas"] = (momentum, 0.999)
-    others = {other: _differs(loop, loop_of(other), chosen, other, number) for other in possible[:-1]}
+    others = {
+        other: _differs(loop, loop_of(run, other, steps_per_epoch), chosen, other, number)
+        for other in run.possible[:-1]
+    }
     return Recipe(
-        optimizer=_OPTIMIZERS[name],
+        optimizer=_OPTIMIZERS[run.optimizer],
         hyperparameters=hyperparameters,
         groups={
             "bias": {"lr": loop.lr(lr0, number["warmup_bias_lr"])},
             "weight": {"weight_decay": loop.scaled_decay(number["weight_decay"])},
         },
-        clip_norm=rules.clip_norm,
+        clip_norm=VERSIONS[chosen].clip_norm,
         accumulate=loop.accumulation(),
         ema=exponential_ramp(0.9999, 2000),
-        steps=epochs * steps_per_epoch,
+        steps=run.epochs * steps_per_epoch,
         steps_per_epoch=steps_per_epoch,
-        batch_size=batch_size,
+        batch_size=run.batch_size,
         nominal_batch_size=NOMINAL_BATCH,
-        notes=(*notes, *shared.open_version(where, chosen, others)),
+        notes=(*run.notes, *shared.open_version(where, chosen, others)),
         origin={
             "lr": f"{where}: lr0, lrf, warmup_epochs ({loop.warmup_steps} iterations)",
             "bias.lr": f"{where}: warmup_bias_lr, then as the others",
-            "weight.weight_decay": f"{where}: weight_decay {number['weight_decay']} x {batch_size} x {loop.gathered} / "
-            f"{NOMINAL_BATCH}",
+            "weight.weight_decay": f"{where}: weight_decay {number['weight_decay']} x {run.batch_size} x "
+            f"{loop.gathered} / {NOMINAL_BATCH}",
         },
     )
+
+
+class Run(NamedTuple):
+    """What the files of a run say, and what is said beside them.
+
+    Attributes:
+        where: What to call the files in errors.
+        hyp: The hyperparameters.
+        epochs: Epochs of the run.
+        batch_size: Images in a batch, of all devices.
+        optimizer: SGD, Adam or AdamW.
+        asked: The options that ask for a curve.
+        possible: The versions that the run may be of, the likeliest last.
+        notes: What is left out.
+    """
+
+    where: str
+    hyp: Mapping[str, Any]
+    epochs: int
+    batch_size: int
+    optimizer: str
+    asked: frozenset[str]
+    possible: list[str]
+    notes: tuple[str, ...]
+
+    def numbers(self, version: str) -> tuple[dict[str, float], list[str]]:
+        """The hyperparameters of the schedule, and notes on the others."""
+        return _numbers(self.where, self.hyp, VERSIONS[version])
+
+
+def read_run(
+    source: Any,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    optimizer: str | None = None,
+    cos_lr: bool | None = None,
+    version: str | None = None,
+) -> Run:
+    """The run that files describe; the arguments are those of `recipe`."""
+    where, values, options = _files(source)
+    said = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "cos_lr": cos_lr}
+    said = {name: value for name, value in said.items() if value is not None}
+    possible = _possible(values, options, said, version)
+    rules = VERSIONS[possible[-1]]
+    notes = _numbers(where, values, rules)[1]
+    settings = shared.Settings(where, {**options, **said})
+    curves = frozenset(option for option in _CURVES if settings.flag(option, False))
+    length, batch = _lengths(settings, said)
+    name = settings.take("optimizer", "Adam" if settings.flag("adam", False) else "SGD")
+    if name not in rules.optimizers:
+        allowed = ", ".join(rules.optimizers)
+        raise ValueError(f"optimizer must be one of {allowed}, got {short(name)}{_elsewhere(name, possible[-1])}")
+    notes += _frozen(where, settings)
+    notes += settings.rest(aside=_OPTIONS)
+    return Run(where, values, length, batch, name, curves, possible, tuple(notes))
 
 
 def _elsewhere(optimizer: Any, version: str) -> str:
@@ -229,30 +267,22 @@ def _frozen(where: str, settings: shared.Settings) -> list[str]:
     ]
 
 
-def _loop(
-    where: str,
-    version: str,
-    number: Mapping[str, float],
-    asked: set[str],
-    epochs: int,
-    steps_per_epoch: int,
-    batch: int,
-) -> shared.Loop:
-    rules = VERSIONS[version]
-    if strange := asked - set(rules.options):
-        raise ValueError(f"{where}: {min(strange)} has no meaning in {version}")
-    curve = next((curve for option, curve in rules.options.items() if option in asked), rules.curve)
-    if curve == "short line" and epochs == 1:
-        raise ValueError(f"{where}: linear_lr divides by epochs - 1, which is 0")
+def loop_of(run: Run, version: str, steps_per_epoch: Any) -> shared.Loop:
+    """The loop of a run by the rules of a version; several lengths of an epoch may be tried at once, as an array."""
+    rules, number = VERSIONS[version], run.numbers(version)[0]
+    if strange := run.asked - set(rules.options):
+        raise ValueError(f"{run.where}: {min(strange)} has no meaning in {version}")
+    curve = next((curve for option, curve in rules.options.items() if option in run.asked), rules.curve)
+    if curve == "short line" and run.epochs == 1:
+        raise ValueError(f"{run.where}: linear_lr divides by epochs - 1, which is 0")
     return shared.Loop(
-        epochs=epochs,
+        epochs=run.epochs,
         steps_per_epoch=steps_per_epoch,
-        batch_size=batch,
+        batch_size=run.batch_size,
         nominal_batch=NOMINAL_BATCH,
         curve=curve,
         floor=number["lrf"],
-        # Python rounds halves to even, as the original does here.
-        warmup_steps=max(round(number["warmup_epochs"] * steps_per_epoch), rules.shortest),
+        warmup_steps=shared.warmup_steps(number["warmup_epochs"], steps_per_epoch, rules.shortest),
         late=True,
         aligned=rules.aligned,
         drop=True,

@@ -1,0 +1,161 @@
+"""Logs of training runs: rows of numbers, kept as they are printed."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxsched.checks import one_line
+from jaxsched.ports.shared import File
+
+LARGEST_LOG = 64 * 2**20
+"""Bytes of a log."""
+MOST_DIGITS = 12
+"""Significant digits of a column, above which it is printed in full: it is then compared as float32."""
+FLOAT32 = 5e-7
+"""What curves in float32 are off by, relatively: a few roundings of 6e-8."""
+_LR = re.compile(r"(?:^|[^a-z])(?:lr|learning_rate)(?:[^a-z]|$)")
+_STEPS = ("step", "global_step", "iteration")
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """What a run logged of its learning rates.
+
+    Attributes:
+        name: The file.
+        columns: For each column of learning rates the values as printed.
+        step: The step of each row as logged, or None where the log counts epochs alone.
+        epoch: The epoch of each row as logged, or None.
+        iteration: The iteration within its epoch, or None.
+        said: What was passed over.
+    """
+
+    name: str
+    columns: Mapping[str, tuple[str, ...]]
+    step: np.ndarray | None = None
+    epoch: np.ndarray | None = None
+    iteration: np.ndarray | None = None
+    said: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def bounds(self, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest value that is printed as each one: [columns, rows].
+
+        Args:
+            exact: What is compared is in float64; else in float32, whose roundings are allowed for.
+        """
+        printed = [text for column in self.columns.values() for text in column]
+        digits = max(map(_digits, printed))
+        values = np.array([[float(text) for text in column] for column in self.columns.values()])
+        magnitude = np.floor(np.log10(np.where(values == 0, 1e-30, np.abs(values))))
+        half = 0.5 * 10.0 ** (magnitude - min(digits, MOST_DIGITS) + 1) * (1 + 1e-6)
+        half = np.where(values == 0, 1e-12, half)
+        if not exact or digits > MOST_DIGITS:
+            half = half + FLOAT32 * np.abs(values)
+        return values - half, values + half
+
+
+def read_log(path: str | os.PathLike[str]) -> Log:
+    """The log at a path: CSV with a header, JSON lines, or the JSON of a trainer's state.
+
+    Raises:
+        OSError: If it cannot be opened.
+        ValueError: If it holds no rows with a learning rate and a step or an epoch.
+    """
+    file = File.read(Path(path), largest=LARGEST_LOG)
+    text = file.text.lstrip()
+    rows = _from_json(file.name, text) if text.startswith(("{", "[")) else _from_csv(text)
+    return _log(file.name, rows)
+
+
+def _from_csv(text: str) -> list[dict[str, str]]:
+    lines = csv.reader(io.StringIO(text), delimiter="\t" if "\t" in text.split("\n", 1)[0] else ",")
+    header = [name.strip() for name in next(lines, [])]
+    rows = []
+    for cells in lines:
+        if any(cell.strip() for cell in cells):
+            rows.append({name: cell.strip() for name, cell in zip(header, cells, strict=False)})
+    return rows
+
+
+def _from_json(name: str, text: str) -> list[dict[str, Any]]:
+    """Rows with numbers as they are written."""
+
+    def parsed(piece: str) -> Any:
+        try:
+            return json.loads(piece, parse_float=str, parse_int=str)
+        except (ValueError, RecursionError):
+            return None
+
+    whole = parsed(text)
+    if isinstance(whole, dict) and isinstance(whole.get("log_history"), list):
+        rows = whole["log_history"]
+    elif isinstance(whole, list):
+        rows = whole
+    else:
+        rows = [parsed(line) for line in text.splitlines()]
+    found = [row for row in rows if isinstance(row, dict) and row.get("mode", "train") == "train"]
+    if not found:
+        raise ValueError(f"{name} is no log: it has neither rows of JSON nor a log_history")
+    return found
+
+
+def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
+    clocks = [clock for clock in (*_STEPS, "iter", "epoch") if any(clock in row for row in rows)]
+    names = list(dict.fromkeys(key for row in rows for key in row if isinstance(key, str) and _LR.search(key.lower())))
+    names = [key for key in names if any(_is_number(row.get(key)) for row in rows)]
+    if not names or not clocks:
+        lacking = "a learning rate" if not names else f"{', '.join(_STEPS)}, iter or epoch"
+        raise ValueError(f"{one_line(name)}: no column has {lacking}")
+    told = []
+    with_lr = [row for row in rows if any(row.get(key) not in (None, "") for key in names)]
+    good = [row for row in with_lr if all(_is_number(row.get(key)) for key in [*names, *clocks])]
+    if not good:  # columns that are not in all rows: those of the first row
+        names = [key for key in names if _is_number(with_lr[0].get(key))]
+        clocks = [clock for clock in clocks if _is_number(with_lr[0].get(clock))]
+        good = [row for row in with_lr if names and all(_is_number(row.get(key)) for key in [*names, *clocks])]
+    if not good or not clocks:
+        raise ValueError(f"{one_line(name)}: no row has a learning rate with its step or epoch")
+    if damaged := len(with_lr) - len(good):
+        told.append(f"{damaged} damaged row{'s' * (damaged > 1)} passed over")
+    last = {tuple(row[clock] for clock in clocks): k for k, row in enumerate(good)}
+    kept = [good[k] for k in sorted(last.values())]
+    if repeated := len(good) - len(kept):
+        told.append(f"{repeated} row{'s' * (repeated > 1)} logged again later, after a stop; the last one counts")
+    clock = {key: np.array([float(row[key]) for row in kept]) for key in clocks}
+    step = next((clock[key] for key in _STEPS if key in clock), None)
+    if step is None and "epoch" not in clock:
+        step = clock["iter"]
+    return Log(
+        name,
+        {key: tuple(str(row[key]) for row in kept) for key in names},
+        step,
+        clock.get("epoch"),
+        clock.get("iter") if step is None else None,
+        tuple(told),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value)) and abs(float(value)) < 1e15
+    except (TypeError, ValueError):
+        return False
+
+
+def _digits(text: str) -> int:
+    return len(re.sub(r"[eE].*|[^0-9]", "", text).lstrip("0"))

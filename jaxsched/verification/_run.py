@@ -1,0 +1,107 @@
+"""The files of a run against its log: what the files do not say is solved for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxsched.checks import one_line
+from jaxsched.ports.shared import File, Kind, Observed, Solution
+from jaxsched.recipe import Recipe
+from jaxsched.verification._log import Log, read_log
+from jaxsched.verification._verdict import Verdict
+from jaxsched.verification._verify import verify
+
+_NAMES = (
+    "results.csv",
+    "trainer_state.json",
+    "checkpoint-*/trainer_state.json",
+    "metrics.json",
+    "summary.csv",
+    "metrics.csv",
+    "vis_data/scalars.json",
+    "*/vis_data/scalars.json",
+    "*.log.json",
+    "*/metrics.csv",
+    "*.csv",
+)
+"""What a log is called in the folder of a run, the likeliest first."""
+
+
+def find_log(folder: str | os.PathLike[str]) -> Path:
+    """The log in the folder of a run.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for pattern in _NAMES:
+        if found := sorted(path for path in Path(folder).glob(pattern) if path.is_file()):
+            return found[-1]
+    listed = ", ".join(_NAMES)
+    raise ValueError(f"{one_line(str(folder), 200)}: the folder has no log that is known ({listed}); give --log")
+
+
+def verify_run(
+    kind: Kind, file: File, log: Log | str | os.PathLike[str], given: Mapping[str, Any]
+) -> tuple[Recipe | None, Verdict]:
+    """The recipe of a run and the verdict on it.
+
+    Args:
+        kind: What the file is.
+        file: The file of settings.
+        log: The log of the run, or its path.
+        given: Arguments of the port that the user gives.
+
+    Raises:
+        OSError, TypeError, ValueError: As `verify`, and what the port raises.
+    """
+    log = log if isinstance(log, Log) else read_log(log)
+    assert kind.read is not None
+    if kind.solve is None:
+        recipe = kind.read(file, **given)
+        return recipe, verify(recipe, log)
+    best: tuple[Recipe | None, Verdict] | None = None
+    for some in _parts(log):  # all rows; and where no solution has them all, those before or after a break
+        for observed in _observed(log, some):
+            for solution in kind.solve(file, observed, **given):
+                recipe, verdict = _with(kind, file, log, given, solution)
+                if best is None or verdict.reproduced > best[1].reproduced:
+                    best = recipe, verdict
+                if verdict.ok:
+                    return best
+        if best is not None:
+            return best
+    nothing = "no length of an epoch, version or number of classes gives these learning rates"
+    return None, Verdict(log.name, log.rows, 0, "epochs", {}, log.said, reason=nothing)
+
+
+def _with(kind: Kind, file: File, log: Log, given: Mapping[str, Any], solution: Solution) -> tuple[Recipe, Verdict]:
+    assert kind.read is not None
+    recipe = kind.read(file, **{**given, **solution.options})
+    verdict = verify(recipe, log)
+    return recipe, dataclasses.replace(verdict, found=(*solution.said, *verdict.found))
+
+
+def _parts(log: Log) -> Iterator[np.ndarray]:
+    rows = np.arange(log.rows)
+    yield rows
+    if log.rows > 3:
+        half = log.rows // 2
+        yield from (rows[:half], rows[half:], rows[3:], rows[: max(half // 2, 2)])
+
+
+def _observed(log: Log, rows: np.ndarray) -> Iterator[Observed]:
+    """The rows as the ports see them: the lr of an epoch's last step, epochs from 0."""
+    if log.epoch is None or log.step is not None or log.iteration is not None:
+        raise ValueError(f"{log.name}: rows must be of epochs, as in the results.csv of a run")
+    low, high = log.bounds(exact=True)
+    first = log.epoch.min()
+    for base in (0, 1) if first < 1 else (1, 0):
+        epochs = log.epoch[rows].astype(int) - base
+        if epochs.min() >= 0:
+            yield Observed(epochs, low[:, rows], high[:, rows])

@@ -1,0 +1,166 @@
+"""A recipe against a log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+
+from jaxsched.recipe import Recipe
+from jaxsched.report import curves
+from jaxsched.verification._log import Log, read_log
+from jaxsched.verification._verdict import Difference, Verdict
+
+_MOST_ROWS = 20_000
+"""Rows that are compared, at equal distances; a log of each step of a long run has more."""
+
+
+def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
+    """Compare the learning rates of a recipe with those that a run logged, in the digits that the log prints.
+
+    What a log does not say is tried: which column is which group, whether epochs count from 0 or 1, and whether a row
+    has the lr of the last step, of the first one, or of the one after.
+
+    Args:
+        recipe: The recipe.
+        log: The path of the log: a ``results.csv`` of YOLOv5 or Ultralytics, ``scalars.json`` of mmengine,
+            ``*.log.json`` of mmcv, ``metrics.json`` of Detectron2, ``trainer_state.json`` of Hugging Face,
+            ``summary.csv`` of timm, ``metrics.csv`` of Lightning, or any CSV with columns of lr and of step or epoch.
+
+    Returns:
+        A verdict: print it, or ask whether it is ``ok``.
+
+    Raises:
+        OSError: If the log cannot be opened.
+        ValueError: If it is no such log, or counts epochs and the recipe does not know how long these are.
+
+    Example:
+        >>> import jaxsched as js, pathlib, tempfile
+        >>> recipe = js.Recipe("sgd", dict(lr=js.linear(0.1, 0.0, 4)), steps=4, steps_per_epoch=1)
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "metrics.csv")
+        >>> _ = path.write_text("epoch,lr\\n0,0.1\\n1,0.075\\n2,0.05\\n3,0.025\\n")
+        >>> print(js.verify(recipe, path))
+        4 of 4 epochs reproduced to the last printed digit
+          epochs count from 0, lr of an epoch's last step
+          lr is weight
+    """
+    log = log if isinstance(log, Log) else read_log(log)
+    if log.step is None and recipe.steps_per_epoch is None:
+        raise ValueError(f"{log.name} counts epochs, and the recipe has no steps_per_epoch")
+    low, high = log.bounds()
+    rows = np.unique(np.linspace(0, log.rows - 1, min(log.rows, _MOST_ROWS)).astype(int))
+    low, high = low[:, rows], high[:, rows]
+    ways = [(text, steps[rows]) for text, steps in _alignments(recipe, log)]
+    every = np.unique(np.concatenate([steps for _, steps in ways]))
+    padded = np.concatenate([every, np.full(_rounded(len(every)) - len(every), every[-1])])
+    lr = {group: values["lr"][: len(every)] for group, values in curves(recipe, padded).items() if "lr" in values}
+    if not lr:
+        raise ValueError("no group of the recipe has an lr")
+    names, rates = list(lr), np.stack(list(lr.values()))
+    best = None
+    for text, steps in ways:
+        ours = rates[:, np.searchsorted(every, steps)]  # [groups, rows]
+        fits = (ours[None] >= low[:, None]) & (ours[None] <= high[:, None])  # [columns, groups, rows]
+        counts = fits.sum(-1)
+        group = counts.argmax(-1)
+        for column in np.flatnonzero(counts.max(-1) == 0):  # none fits: the one of the likeliest shape
+            group[column] = _spread(low[column] + high[column], ours).argmin()
+        good = np.take_along_axis(fits, group[:, None, None], 1)[:, 0].all(0)
+        if best is None or good.sum() > best[0].sum():
+            best = good, group, ours, text, steps, counts
+        if good.all():
+            break
+    assert best is not None
+    good, group, ours, text, steps, counts = best
+    columns = list(log.columns)
+    shared_by = [" or ".join(n for n, count in zip(names, row, strict=True) if count == row.max()) for row in counts]
+    first = None
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        middle = (low[:, row] + high[:, row]) / 2
+        k = int(np.argmax(np.abs(ours[group, row] - middle) / np.maximum(np.abs(middle), 1e-12)))
+        printed = log.columns[columns[k]][rows[row]]
+        value = float(ours[group[k], row])
+        first = Difference(row, _clock(log, int(rows[row])), columns[k], names[group[k]], printed, value)
+    return Verdict(
+        log=log.name,
+        rows=len(rows),
+        reproduced=int(good.sum()),
+        unit="epochs" if log.step is None and log.iteration is None else "rows",
+        groups=dict(zip(columns, shared_by, strict=True)),
+        found=(*log.said, text),
+        first=first,
+        reason=_reason(good, ours[group], (low + high) / 2) if first else None,
+        steps=tuple(steps.tolist()),
+    )
+
+
+def _spread(logged: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    """How much the ratio to each of our curves varies, relatively: 0 where one is a multiple of the other."""
+    ratios = logged / np.where(ours == 0, np.nan, ours)
+    spread = [np.nanstd(row) / abs(np.nanmean(row)) if np.isfinite(row).sum() > 1 else np.inf for row in ratios]
+    return np.nan_to_num(np.array(spread), nan=np.inf)
+
+
+def _rounded(count: int) -> int:
+    """A few sizes for all logs, so that curves are compiled once."""
+    return max(64, 1 << (count - 1).bit_length())
+
+
+def _alignments(recipe: Recipe, log: Log) -> Iterator[tuple[str, np.ndarray]]:
+    """The steps that the rows may be of, and in words how."""
+    last = (recipe.steps or 2**31 - 1) - 1
+    every = recipe.accumulate.every if recipe.accumulate is not None else 1
+    nb = recipe.steps_per_epoch
+    if log.step is not None:
+        counts = {1, *([int(every)] if isinstance(every, int | float) else [])}
+        for each in sorted(counts):
+            unit = "steps" if each == 1 else f"updates of {each} batches"
+            for lag, text in ((0, "the step logged"), (-1, "the step before"), (1, "the step after")):
+                yield f"{unit} in the log, lr of {text}", _clipped(log.step * each + lag, last)
+        return
+    assert log.epoch is not None
+    assert nb is not None
+    for base in (0, 1) if log.epoch.min() < 1 else (1, 0):
+        epoch = log.epoch - base
+        if epoch.min() < 0:
+            continue
+        said = f"epochs count from {base}"
+        if log.iteration is not None:
+            for lag in (-1, 0):
+                yield f"{said}, iterations from {-lag}", _clipped(epoch * nb + log.iteration + lag, last)
+            continue
+        yield f"{said}, lr of an epoch's last step", _clipped((epoch + 1) * nb - 1, last)
+        yield f"{said}, lr of an epoch's first step", _clipped(epoch * nb, last)
+        yield f"{said}, lr of the step after an epoch", _clipped((epoch + 1) * nb, last)
+
+
+def _clipped(steps: np.ndarray, last: int) -> np.ndarray:
+    return np.clip(steps, 0, last).astype(np.int64)
+
+
+def _clock(log: Log, row: int) -> str:
+    if log.step is not None:
+        return f"step {log.step[row]:.0f}"
+    assert log.epoch is not None
+    return f"epoch {log.epoch[row]:.6g}"
+
+
+def _reason(good: np.ndarray, ours: np.ndarray, logged: np.ndarray) -> str | None:
+    """The likeliest reason why rows differ, where one is plain."""
+    bad = ~good
+    ratios = logged[:, bad] / np.where(ours[:, bad] == 0, np.nan, ours[:, bad])
+    middle = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else 1.0
+    if bad.sum() > 2 and abs(middle - 1) > 1e-3 and np.nanmax(np.abs(ratios / middle - 1)) < 1e-3:
+        return f"the lr that was logged is {middle:.6g} times the recipe's: another base lr or batch size"
+    if bad.sum() > 2 and bad.sum() > 0.8 * len(bad):
+        for shift, text in ((1, "later"), (-1, "earlier")):
+            moved = np.roll(ours, shift, axis=1)[:, 2:-2]
+            if moved.size and np.isclose(moved, logged[:, 2:-2], rtol=1e-4).mean() > 0.8:
+                return f"the run was one row {text} than the recipe: another version, or a resumed run"
+    if bad.sum() <= 2:
+        return "a row of an epoch that was broken off, or damaged"
+    if good[: len(good) // 4].any() and bad[np.argmax(bad) :].mean() > 0.9:
+        return "from there on the run had another length or other settings: it was resumed with these"
+    return None

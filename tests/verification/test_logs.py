@@ -1,0 +1,165 @@
+"""Logs of each kind: what is read of them, what is tried, what differs, and the command."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import jaxsched as js
+from jaxsched.cli._app import app
+from jaxsched.verification import read_log
+
+RECIPE = js.Recipe(
+    "sgd",
+    dict(lr=js.per_epoch(js.cosine(0.1, 10), 20)),
+    groups={"bias": {"lr": js.per_epoch(js.linear(0.2, 0.0, 10), 20)}},
+    steps=200,
+    steps_per_epoch=20,
+)
+LR = np.asarray(js.curves(RECIPE)["weight"]["lr"])
+BIAS = np.asarray(js.curves(RECIPE)["bias"]["lr"])
+
+
+def lines(rows):
+    return "\n".join(json.dumps(row) for row in rows)
+
+
+LOGS = {
+    "results.csv": "   epoch,  x/lr0,  x/lr1\n"
+    + "\n".join(f"{e}, {BIAS[20 * e + 19]:.5g}, {LR[20 * e + 19]:.5g}" for e in range(10)),
+    "summary.csv": "epoch,train_loss,lr\n" + "\n".join(f"{e},1.0,{LR[20 * e]!s}" for e in range(10)),
+    "metrics.json": lines([{"iteration": i, "lr": float(LR[i]), "loss": 1.0} for i in range(0, 200, 20)]),
+    "scalars.json": lines([{"lr": float(LR[s - 1]), "epoch": 1, "iter": s, "step": s} for s in range(10, 201, 10)]),
+    "20.log.json": lines(
+        [{"env_info": "x", "seed": 0}]
+        + [{"mode": "train", "epoch": s // 20 + 1, "iter": s % 20 + 1, "lr": float(LR[s])} for s in range(9, 200, 10)]
+        + [{"mode": "val", "epoch": 1, "iter": 500, "lr": 9.0}]
+    ),
+    "trainer_state.json": json.dumps(
+        {"log_history": [{"step": s, "epoch": s / 20, "learning_rate": float(LR[s])} for s in range(10, 200, 10)]
+         + [{"step": 199, "train_loss": 1.0}]}
+    ),
+    "metrics.csv": "epoch,step,lr-SGD/pg1,lr-SGD/pg2,loss\n"
+    + "\n".join(f"{s // 20},{s},{LR[s]:.9g},{BIAS[s]:.9g},\n{s // 20},{s},,,0.5" for s in range(0, 200, 7)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_each_kind_of_log_is_reproduced(name, tmp_path):
+    (tmp_path / name).write_text(LOGS[name])
+    verdict = js.verify(RECIPE, tmp_path / name)
+    assert verdict.ok, verdict
+    assert verdict.rows >= 10
+    assert set(verdict.groups.values()) <= {"weight", "norm or weight", "bias", "bias or norm or weight"} | {
+        group for group in verdict.groups.values() if "weight" in group or group == "bias"
+    }
+
+
+def test_another_recipe_is_not(tmp_path):
+    (tmp_path / "results.csv").write_text(LOGS["results.csv"])
+    other = RECIPE.replace(hyperparameters=dict(lr=js.per_epoch(js.cosine(0.05, 10), 20)))
+    verdict = js.verify(other, tmp_path / "results.csv")
+    assert not verdict.ok
+    assert verdict.first.column == "x/lr1"
+    assert "the recipe's (" in str(verdict)
+
+
+def test_a_tenth_of_the_lr_is_told(tmp_path):
+    text = "step,lr\n" + "\n".join(f"{s},{LR[s] / 10:.6g}" for s in range(200))
+    (tmp_path / "log.csv").write_text(text)
+    verdict = js.verify(RECIPE, tmp_path / "log.csv")
+    assert verdict.reproduced == 0
+    assert verdict.reason == "the lr that was logged is 0.1 times the recipe's: another base lr or batch size"
+
+
+def test_one_digit_off_is_found(tmp_path):
+    rows = [f"{LR[20 * e + 19]:.5g}" for e in range(10)]
+    rows[6] = f"{float(rows[6]) * (1 + 3e-5):.5g}"
+    (tmp_path / "log.csv").write_text("epoch,lr\n" + "\n".join(f"{e},{lr}" for e, lr in enumerate(rows)))
+    verdict = js.verify(RECIPE, tmp_path / "log.csv")
+    assert (verdict.reproduced, verdict.first.row, verdict.first.clock) == (9, 6, "epoch 6")
+
+
+def test_damaged_and_repeated_rows_are_said(tmp_path):
+    text = LOGS["results.csv"].splitlines()
+    text = [*text[:4], "3, nan, nan", *text[4:6], text[5], *text[6:]]
+    (tmp_path / "results.csv").write_text("\n".join(text))
+    verdict = js.verify(RECIPE, tmp_path / "results.csv")
+    assert verdict.ok
+    assert verdict.found[:2] == (
+        "1 damaged row passed over",
+        "1 row logged again later, after a stop; the last one counts",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "epoch,loss\n1,2\n", "no column has a learning rate"),
+        ("a.csv", "lr\n0.1\n", "no column has step"),
+        ("a.csv", "", "no column has a learning rate"),
+        ("a.json", "[1, 2]", "neither rows of JSON nor a log_history"),
+        ("a.csv", "epoch,lr\nx,y\n", "no column has a learning rate"),
+    ],
+)
+def test_what_is_no_log(name, text, said, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_log(tmp_path / name)
+
+
+HYP = dict(
+    lr0=0.01, lrf=0.1, momentum=0.937, weight_decay=5e-4, warmup_epochs=3.0, warmup_momentum=0.8, warmup_bias_lr=0.1
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run of YOLOv5 6.1, small enough for its floor of 1000 iterations to matter."""
+    options = {"hyp": HYP, "epochs": 40, "batch_size": 16, "optimizer": "SGD", "cos_lr": False}
+    recipe = js.ports.yolov5.recipe(options, steps_per_epoch=41, version="6.1")
+    curves = js.curves(recipe, np.arange(40, 40 * 41, 41))
+    rows = [
+        f"{e},{b:.5g},{w:.5g}"
+        for e, (b, w) in enumerate(zip(curves["bias"]["lr"], curves["weight"]["lr"], strict=True))
+    ]
+    (tmp_path / "opt.yaml").write_text(json.dumps(options))
+    (tmp_path / "results.csv").write_text("\n".join(["epoch,x/lr0,x/lr1", *rows]))
+    return tmp_path
+
+
+def call(*words):
+    return CliRunner().invoke(app, ["verify", *map(str, words)])
+
+
+def test_the_command_solves_for_what_is_not_said(run):
+    result = call(run)
+    assert result.exit_code == 0, result.output
+    assert "40 of 40 epochs reproduced to the last printed digit" in result.stdout
+    assert "steps per epoch 41 (40 and 42 do not fit)" in result.stdout
+    assert "version 6.1" in result.stdout
+    assert "x/lr0 is bias, x/lr1 is norm or weight" in result.stdout
+
+
+def test_the_command_says_what_differs(run):
+    text = (run / "results.csv").read_text().splitlines()
+    text[20] = "19,0.05,0.05"
+    (run / "results.csv").write_text("\n".join(text))
+    result = call(run, "--json", "--log", run / "results.csv")
+    assert result.exit_code == 1
+    content = json.loads(result.stdout)
+    assert (content["ok"], content["reproduced"], content["first"]["clock"]) == (False, 39, "epoch 19")
+
+
+def test_the_command_on_what_it_cannot_read(run):
+    (run / "results.csv").unlink()
+    result = call(run)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the folder has no log that is known" in result.stderr
+
+
+def test_the_picture_has_the_points_of_the_log(run):
+    pytest.importorskip("matplotlib")
+    assert call(run, "--out", run / "verdict.png").exit_code == 0
+    assert (run / "verdict.png").read_bytes().startswith(b"\x89PNG")
