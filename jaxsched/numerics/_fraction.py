@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxsched.numerics._kept import Fractional, precise
 from jaxsched.numerics._real import real
-from jaxsched.numerics._twofold import Mixed, Twofold, minus_expm1, product, quotient, rounded, two_sum
+from jaxsched.numerics._twofold import Mixed, Twofold, as_twofold, minus_expm1, product, quotient, rounded, two_sum
 from jaxsched.numerics._types import is_whole
 
 
@@ -58,6 +58,7 @@ def fractions(step: jax.Array, steps: Any) -> tuple[jax.Array, jax.Array]:
 def exact_fractions(step: jax.Array, steps: Any) -> tuple[Twofold, Twofold]:
     """`fractions` with twice the digits, for what magnifies their rounding."""
     gone, left, whole = split(step, steps)
+    whole = as_twofold(whole)
     return quotient(gone, whole), quotient(left, whole)
 
 

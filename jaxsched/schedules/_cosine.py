@@ -26,6 +26,7 @@ from jaxsched.checks import (
 from jaxsched.numerics import (
     LogRate,
     Real,
+    as_twofold,
     cycle_at,
     is_host_number,
     power_and_rest,
@@ -70,6 +71,7 @@ def _half_cosine(gone: Any, left: Any, whole: Any, peak: Real, floor: Real, k: A
     """The value between ``peak`` and ``floor`` when ``gone`` of ``whole`` steps are over and ``left`` remain."""
     # The square of a sine doubles the rounding of its angle: of a plain float32 quotient of lengths above 2**24, whose
     # conversion rounds too, it makes 9.2 ulp; of the high part of a `Twofold`, which is rounded once, 6.5.
+    whole = as_twofold(whole)
     gone, left = quotient(gone, whole), quotient(left, whole)
     gone, left = (gone.high, left.high) if k is None else power_and_rest(gone, left, k)
     # peak and floor are weighted separately: there is no cancellation, and both ends are exact.
