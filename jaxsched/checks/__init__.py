@@ -1,4 +1,4 @@
-"""What an argument may be, and how a wrong one is reported."""
+"""Checks of arguments, and the text of errors about them."""
 
 from jaxsched.checks._annotations import Duration as Duration
 from jaxsched.checks._annotations import Exponent as Exponent

@@ -1,4 +1,4 @@
-"""Annotations of arguments that are stored in another form, because in float32 they would lose digits that show."""
+"""Annotations of arguments whose rounding to float32 would be visible: they are stored in another form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Duration = Annotated[Real | Fractional, _duration, Role.STEPS]
 
 
 _LARGEST = 1e20
-"""Times 2**31 steps and a millionth of a step it is still a float32."""
+"""Multiplied by 2**31 steps and divided by a length of 1e-6 it is still within the range of float32."""
 
 
 def _precise(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:

@@ -1,4 +1,4 @@
-"""The arguments of the functions that make schedules, bound to their names and checked by their annotations."""
+"""Binding of the arguments of a call to their names, and the checks that the annotations hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxsched.checks._numbers import Role, size
 from jaxsched.checks._short import short
 
 Check = Callable[[str, Any], Any]
-"""From the name of an argument and its value to the value in its canonical form; raises if it is not right."""
+"""Takes the name of an argument and its value, and returns the value in its canonical form or raises."""
 
 
 def checked(

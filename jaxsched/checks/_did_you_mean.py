@@ -1,4 +1,4 @@
-"""What a misspelt name was probably meant to be."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 LONGEST = 100
-"""No name is longer, and the comparison of a string of 1 MB with each of them takes seconds."""
+"""Longer strings are not compared: no name is longer, and a string of 1 MB would take seconds."""
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
-"""What an argument may be: checks of host numbers, made when a value is made. Tracers and arrays pass.
+"""Checks of arguments that are host numbers, made when a schedule is made. Tracers and arrays are not checked.
 
-A check takes the name of what is checked and its value, and returns the value in its canonical form. It is attached
-to a parameter by its annotation: ``steps: Length``.
+A check takes the name of an argument and its value, and returns the value in its canonical form. It is attached to a
+parameter by its annotation: ``steps: Length``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Role(enum.Enum):
 
 
 LARGEST = float(np.finfo(np.float32).max)
-"""A larger number would be infinite where it is used."""
+"""The largest float32: schedules are computed in it."""
 
 
 def number(name: str, value: Any) -> Any:
-    """A real number that float32 holds. Anything that only traces can know passes."""
+    """A finite real number within the range of float32. Tracers and arrays are not checked."""
     if is_host_number(value):
         host = value.item() if isinstance(value, np.generic | np.ndarray) else value
         if isinstance(host, float) and not math.isfinite(host):

@@ -1,4 +1,4 @@
-"""Which stair, which cycle, which interval a step is in: found in integers."""
+"""The stair, cycle or interval that a step is in, computed in integers."""
 
 from __future__ import annotations
 

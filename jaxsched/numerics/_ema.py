@@ -1,4 +1,4 @@
-"""Exponential moving averages, as many rules keep them."""
+"""Exponential moving averages (EMA), as optimizers use them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from jaxsched.numerics._types import is_host_number
 
 
 class EmaWeights(NamedTuple):
-    r"""Of an average that moves: what it keeps of itself, :math:`\beta`, and what it takes of a value, the rest.
+    """The EMA's beta, and 1 - beta.
 
-    Both, since :math:`1 - \beta` of a float32 is that of another beta: with 0.999 it is off by 1.3e-5 of itself.
+    They are kept apart because float32 loses 1 - beta: for 0.999 it would be off by a factor of 1 + 1.3e-5.
+
+    Attributes:
+        old: beta, the weight of the average.
+        new: 1 - beta, the weight of a new value.
     """
 
     old: jax.Array
@@ -23,25 +27,25 @@ class EmaWeights(NamedTuple):
 
 
 def ema_step(average: jax.Array, value: jax.Array, shares: EmaWeights) -> jax.Array:
-    r"""The average after ``value``: :math:`a + (1 - \beta)(x - a)`.
+    """The average after ``value``: ``average + (1 - beta) * (value - average)``.
 
-    Or, which is the same, :math:`x + \beta (a - x)`: from the nearer end, as ``torch.lerp`` does, so that little of a
-    large average is left in a small one.
+    Where beta is below a half it is computed as ``value - beta * (value - average)``, which is equal: from the nearer
+    end, as ``torch.lerp`` does, so that the rounding error is that of the smaller term.
     """
     change = value - average
     return jnp.where(shares.new < 0.5, average + shares.new * change, value - shares.old * change)
 
 
 def bias_correction(shares: EmaWeights, count: jax.Array) -> jax.Array:
-    r"""How much weight ``count`` values have in an average that started at 0: :math:`1 - \beta^t`.
+    """``1 - beta ** count``: the total weight of ``count`` values in an average that started at 0.
 
-    Not by that formula, which cancels: in float32, with a beta of 0.999, it is off by 3e-5 at the second step.
+    That formula cancels: in float32, with a beta of 0.999, it is off by 3e-5 of itself at the second step.
     """
     return -jnp.expm1(count.astype(shares.new.dtype) * jnp.log1p(-shares.new))
 
 
 def one_minus(cells: Sequence[Any], found: jax.Array) -> jax.Array:
-    """``1 - found``; of a number, what float64 leaves, rounded once."""
+    """``1 - found``, computed in float64 from those ``cells`` that are host numbers and then rounded once."""
     cells = cells if found.ndim else cells[:1]
     known = [is_host_number(cell) for cell in cells]
     if not any(known):

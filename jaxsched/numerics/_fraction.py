@@ -1,4 +1,4 @@
-"""How much of a number of steps is gone, or left: in integers first, then as a fraction that is exact at its ends.
+"""The fraction of a length that is gone, or left: counted in integers, then divided, and exact at both ends.
 
 XLA compiles ``x / constant`` to ``x * (1 / constant)``, which at ``x == constant`` need not be 1. So a fraction is 1
 because ``part >= whole``, not because a division says so.

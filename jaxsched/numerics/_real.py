@@ -11,7 +11,7 @@ from jaxsched.numerics._types import MAX_STEP
 
 
 def as_step(step: ArrayLike) -> jax.Array:
-    """``step`` as int32, from 0 to 2**31 - 1. Integral floats are taken; other host floats are an error."""
+    """``step`` as int32, from 0 to 2**31 - 1. Integral floats are accepted; other host floats raise."""
     if isinstance(step, jax.Array):
         if jnp.issubdtype(step.dtype, jnp.floating):
             # A float32 holds 2**31 but not 2**31 - 1, which is where an int32 ends.

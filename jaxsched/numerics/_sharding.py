@@ -1,4 +1,4 @@
-"""Arrays whose axes are sharded explicitly, for what needs all of them in one place."""
+"""Arrays with explicitly sharded axes, for operations that need the whole array on each device."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from jaxsched.checks import Duration, Exponent, Milestones, Number, Rate
 from jaxsched.numerics import (
     LogRate,
     Twofold,
+    as_mixed,
     exact_fractions,
     fractions,
     inverse,
@@ -15,6 +16,7 @@ from jaxsched.numerics import (
     passed,
     power_and_rest,
     real,
+    rounded,
     stair,
 )
 from jaxsched.schedules._declarations import Mark, ends, no_moments, stairs
@@ -181,4 +183,4 @@ def exponential_ramp(step: jax.Array, end: Number, steps: Duration) -> jax.Array
         0.6321
     """
     # 1 - exp(-x), computed directly, has lost half its digits at the start.
-    return end * minus_expm1((real(step) + 1.0) * inverse(steps).high)
+    return end * minus_expm1((real(step) + 1.0) / rounded(as_mixed(steps)))
