@@ -29,6 +29,8 @@ EXPECTED = {
     "3.3.0": {
         ("length-mismatch", "remark"): 15,  # as above, and ByteTrack and OC-SORT 10 epochs
         ("never-decays", "warning"): 4,
+        ("other-generation", "warning"): 1,  # GA Fast R-CNN keeps an optimizer_config of mmcv
+        ("unread-hook", "warning"): 4,  # Soft Teacher's MeanTeacherHook
         ("zero-lr", "warning"): 3,  # grounding DINO: lr_mult=0 for a part
     },
 }

@@ -20,7 +20,7 @@ from jaxsched.ports.openmmlab._policies import Curve, Run
 from jaxsched.ports.openmmlab._settings import Settings, bare
 from jaxsched.ports.openmmlab.config import ConfigError, Unreadable, read_config, require
 from jaxsched.recipe import Accumulation, Recipe, caution
-from jaxsched.schedules import piecewise
+from jaxsched.schedules import Schedule, constant, piecewise
 
 
 def read(
@@ -177,6 +177,15 @@ def _recipe(config: Config, run: Run, batch_size: int | None, parts: ConfigParts
         if parts.ema is not None:
             notes.append("the average moves with each update; the original also moves it at the batches between")
     where = "param_scheduler" if _parts.is_new(config) else "lr_config"
+    lr = hyperparameters["lr"]
+    if isinstance(lr, Schedule) and lr.maker is constant and _asks_for_more(config.get(where)):
+        notes.append(
+            caution(
+                "never-acts",
+                f"{where}: lr stays at {base * scale!r} in this run of {run.steps} iterations: what it asks for never "
+                "comes, as with milestones counted in epochs (by_epoch) in a run by iteration",
+            )
+        )
     return Recipe(
         optimizer=name,
         hyperparameters=hyperparameters,
@@ -193,6 +202,13 @@ def _recipe(config: Config, run: Run, batch_size: int | None, parts: ConfigParts
         notes=tuple(notes),
         origin={"lr": f"{parts.optimizer.where}: lr {base!r}{f' x {scale!r}' if scale != 1 else ''}; {where}"},
     )
+
+
+def _asks_for_more(schedulers: Any) -> bool:
+    """Whether a ``param_scheduler`` or ``lr_config`` means to change the learning rate."""
+    entries = schedulers if isinstance(schedulers, list | tuple) else [schedulers]
+    kinds = [str(one.get("type", one.get("policy"))) for one in entries if isinstance(one, Mapping)]
+    return any(kind.endswith("LR") or not kind[:1].isupper() for kind in kinds if kind.lower() not in ("fixed", "none"))
 
 
 def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,12 @@ _CODES: dict[str, tuple[Severity, str]] = {
         "Give the project's groups by recipe.replace(rules=..., groups=...).",
     ),
     "other-optimizer": ("warning", "Compare the first updates with the original's, or take another optimizer."),
+    "never-acts": ("warning", "Count its lengths in iterations (by_epoch=False), or take it out."),
     "left-out": ("warning", "Carry it out beside the recipe if it matters."),
+    "unread-hook": ("warning", "Add what it does to the recipe, or remove it."),
+    "unknown-loop": ("warning", "Compare the length of the run with that of the original."),
+    "other-generation": ("warning", "Translate these settings to mmengine's, or remove them."),
+    "no-lr": ("remark", "Set it if torch's default is not intended."),
     "unknown-key": ("remark", "Make sure that they do not change the schedule."),
 }
 """For each code of a `caution` how severe it is, and the remedy."""

@@ -492,3 +492,24 @@ def test_bases_are_named_by_what_stands_above_and_asked_what_they_have(tmp_path)
         "runner = dict(type='EpochBasedRunner', max_epochs=epochs)\n"
     )
     assert openmmlab.read(path, steps_per_epoch=10).steps == 30
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "finds"),
+    [
+        (dict(type="MultiStepLR", milestones=[60000, 80000]), True),
+        (dict(type="MultiStepLR", milestones=[60000, 80000], by_epoch=False), False),
+        (dict(type="LinearMomentum", start_factor=0.5, end=500, by_epoch=False), False),
+        ([], False),
+    ],
+)
+def test_a_schedule_that_never_comes_is_said_and_found_by_lint(scheduler, finds):
+    config = {**NEW, "param_scheduler": scheduler, "train_cfg": dict(type="IterBasedTrainLoop", max_iters=90000)}
+    assert ("never-acts" in {one.code for one in js.lint(openmmlab.recipe(config, steps_per_epoch=100))}) == finds
+
+
+@pytest.mark.parametrize(("policy", "finds"), [("poly", True), ("fixed", False)])
+def test_so_is_a_policy_by_epoch_in_a_run_by_iteration(policy, finds):
+    settings = dict(policy=policy, **(dict(power=0.9, by_epoch=True) if policy == "poly" else {}))
+    config = {**OLD, "lr_config": settings, "runner": dict(type="IterBasedRunner", max_iters=90000)}
+    assert ("never-acts" in {one.code for one in js.lint(openmmlab.recipe(config, steps_per_epoch=100))}) == finds

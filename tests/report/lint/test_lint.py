@@ -159,6 +159,16 @@ CASES = {
     "other-optimizer": (
         run(notes=[caution("other-optimizer", "here it is torch's adafactor")]), "warning", "adafactor", run(),
     ),
+    "never-acts": (
+        run(notes=[caution("never-acts", "lr_config: lr stays at 0.1")]), "warning", "stays at 0.1", run(),
+    ),
+    **{
+        code: (run(notes=[caution(code, "it is said")]), severity, "it is said", run())
+        for code, severity in (
+            ("unread-hook", "warning"), ("unknown-loop", "warning"), ("other-generation", "warning"),
+            ("no-lr", "remark"),
+        )
+    },
     "left-out": (
         run(notes=[caution("left-out", "clipnorm clips each gradient")]), "warning", "clipnorm", run(),
     ),
@@ -179,6 +189,12 @@ def test_a_rule_finds_its_mistake_and_nothing_beside_it(code):
     assert any(says in finding.message for finding in found), found
     assert all(finding.remedy for finding in found)
     assert code not in [finding.code for finding in js.lint(right, params)]
+
+
+def test_lint_knows_every_caution_of_the_ports():
+    files = Path(js.__file__).parent.rglob("*.py")
+    used = {code for path in files for code in re.findall(r'caution\(\s*"([a-z-]+)"', path.read_text(encoding="utf-8"))}
+    assert used <= set(RULES)
 
 
 def test_every_rule_is_tested_and_documented():
