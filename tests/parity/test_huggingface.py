@@ -297,9 +297,11 @@ def test_warm_up_of_training_arguments():
 def test_every_argument_is_known():
     import dataclasses
 
+    from jaxsched.ports.huggingface import _recipe
+
     training_args = pytest.importorskip("transformers.training_args")
     names = {field.name: field.default for field in dataclasses.fields(training_args.TrainingArguments) if field.init}
-    unknown = set(names) - {*huggingface.DEFAULTS, *huggingface._OTHERS}
+    unknown = set(names) - {*huggingface.DEFAULTS, *_recipe._OTHERS}
     assert not unknown
     for name, value in huggingface.DEFAULTS.items():
         if name in names and names[name] is not dataclasses.MISSING:
