@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
-from jaxsched.optimizers._hyperparameters import Groups, NonNegative, NonNegativeNumber, Values
+from jaxsched.optimizers._hyperparameters import FixedNonNegative, Groups, NonNegative, NonNegativeNumber, Values
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 
@@ -26,7 +26,8 @@ def _per_step(h: Hypers) -> Mapping[str, jax.Array]:
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     total = slots["sum"] + jnp.square(gradient)
-    return -h.decayed_lr * gradient / (jnp.sqrt(total) + h.eps), {"sum": total}
+    root = jnp.sqrt(total + h.eps_root) if h.eps_root else jnp.sqrt(total)
+    return -h.decayed_lr * gradient / (root + h.eps), {"sum": total}
 
 
 _ADAGRAD = UpdateRule(_update, _slots, _per_step)
@@ -41,6 +42,7 @@ def adagrad(
     eps: NonNegative = 1e-10,
     *,
     maximize: bool = False,
+    eps_root: FixedNonNegative = 0.0,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -59,6 +61,8 @@ def adagrad(
         initial_accumulator_value: s before the first update, >= 0: a number, no schedule.
         eps: Outside the root, >= 0.
         maximize: Climb instead.
+        eps_root: Added to s inside the root, >= 0. Without it the derivative of an update is NaN where the
+            gradient is 0, which meta-gradients meet.
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

@@ -10,7 +10,7 @@ import optax
 
 from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction, ema_step
-from jaxsched.optimizers._hyperparameters import Beta, Groups, NonNegative, Values
+from jaxsched.optimizers._hyperparameters import Beta, FixedNonNegative, Groups, NonNegative, Values
 from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
@@ -37,6 +37,8 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     new = {**slots, "exp_avg": mean, "exp_avg_sq": square}
     if h.amsgrad:
         square = new["max_exp_avg_sq"] = jnp.maximum(slots["max_exp_avg_sq"], square)
+    if h.eps_root:  # of the corrected moment, as in optax
+        square = square + h.eps_root * jnp.square(h.root_correction)
     return h.step_size * mean / (jnp.sqrt(square) / h.root_correction + h.eps), new
 
 
@@ -53,6 +55,7 @@ def adam(
     *,
     maximize: bool = False,
     decoupled_weight_decay: bool = False,
+    eps_root: FixedNonNegative = 0.0,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -77,6 +80,8 @@ def adam(
         amsgrad: Divide by the largest second moment so far.
         maximize: Climb instead.
         decoupled_weight_decay: As `adamw`.
+        eps_root: Added to the corrected v in the root, >= 0. Without it the derivative of an update is NaN where the
+            gradient is 0, which meta-gradients meet.
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 
@@ -108,6 +113,7 @@ def adamw(
     amsgrad: bool = False,
     *,
     maximize: bool = False,
+    eps_root: FixedNonNegative = 0.0,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:

@@ -42,6 +42,12 @@ def _no_schedule(name: str, value: Any) -> Any:
     return value
 
 
+def _fixed_number(name: str, value: Any) -> float:
+    if not is_host_number(value) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number >= 0 that is known when the optimizer is made, got {short(value)}")
+    return float(value)
+
+
 def _whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     if is_host_number(value) and value == int(value) and value >= least and (most is None or value <= most):
         return int(value)
@@ -66,6 +72,8 @@ Beta = Annotated[Hyperparameter, _within(lambda value: 0 <= value < 1, "in [0, 1
 Fraction = Annotated[Hyperparameter, _within(lambda value: 0 <= value <= 1, "in [0, 1]")]
 Shrinking = Annotated[Hyperparameter, _within(lambda value: 0 < value < 1, "between 0 and 1")]
 Growing = Annotated[Hyperparameter, _within(lambda value: value > 1, "> 1")]
+FixedNonNegative = Annotated[float, _fixed_number]
+"""A number that is fixed when the optimizer is made: where it is 0, nothing is computed."""
 SmallCount = Annotated[int, functools.partial(_whole, least=0, most=99)]
 """How often a loop is unrolled: an option."""
 PositiveCount = Annotated[int, functools.partial(_whole, least=1)]

@@ -10,7 +10,7 @@ import optax
 
 from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction as corrected
-from jaxsched.optimizers._hyperparameters import Beta, Groups, NonNegative, Positive, Values
+from jaxsched.optimizers._hyperparameters import Beta, FixedNonNegative, Groups, NonNegative, Positive, Values
 from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._norm import norm
 from jaxsched.optimizers._optimizer import optimizer
@@ -34,6 +34,8 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     beta1, beta2 = h.betas
     mean = beta1.old * slots["exp_avg"] + (beta1.new if h.grad_averaging else 1) * gradient
     square = second_moment(slots["exp_avg_sq"], gradient, beta2)
+    if h.eps_root:
+        square = square + h.eps_root * (jnp.square(h.root_correction) if h.bias_correction else 1)
     of_mean, of_root = (h.mean_correction, h.root_correction) if h.bias_correction else (1, 1)
     direction = mean / of_mean / (jnp.sqrt(square) / of_root + h.eps)
     if h.decay != "none":
@@ -75,6 +77,7 @@ def lamb(
     trust_clip: bool = False,
     always_adapt: bool = False,
     *,
+    eps_root: FixedNonNegative = 0.0,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -101,6 +104,8 @@ def lamb(
             limit. It is the same for all groups.
         trust_clip: Let the ratio of norms be at most 1.
         always_adapt: Use the ratio of norms without weight decay too.
+        eps_root: Added to the corrected v in the root, >= 0. Without it the derivative of an update is NaN where the
+            gradient is 0, which meta-gradients meet.
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

@@ -10,7 +10,7 @@ import optax
 
 from jaxsched.groups import Rules
 from jaxsched.numerics import ema_step
-from jaxsched.optimizers._hyperparameters import Groups, NonNegative, Values
+from jaxsched.optimizers._hyperparameters import FixedNonNegative, Groups, NonNegative, Values
 from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
@@ -31,7 +31,8 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     if h.centered:
         mean = new["grad_avg"] = ema_step(slots["grad_avg"], gradient, h.alpha)
         square = square - jnp.square(mean)
-    direction = gradient / (jnp.sqrt(square) + h.eps)
+    root = jnp.sqrt(square + h.eps_root) if h.eps_root else jnp.sqrt(square)
+    direction = gradient / (root + h.eps)
     if "momentum" in slots:
         direction = h.momentum * slots["momentum"] + direction
         new["momentum"] = jnp.where(h.momentum == 0, slots["momentum"], direction)
@@ -51,6 +52,7 @@ def rmsprop(
     centered: bool = False,
     *,
     maximize: bool = False,
+    eps_root: FixedNonNegative = 0.0,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -75,6 +77,8 @@ def rmsprop(
         momentum: Momentum, >= 0. The number 0 in all groups keeps no buffer.
         centered: Divide by the estimated standard deviation.
         maximize: Climb instead.
+        eps_root: Added to v inside the root, >= 0. Without it the derivative of an update is NaN where the
+            gradient is 0, which meta-gradients meet.
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

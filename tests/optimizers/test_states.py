@@ -325,3 +325,23 @@ def test_the_gradient_of_lamb_at_a_norm_of_zero_is_finite():
         return updates["kernel"].sum()
 
     assert np.isfinite(jax.grad(after)(0.1))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "adagrad", "rmsprop", "lamb"])
+def test_gradients_through_an_update_are_finite_with_eps_root(name):
+    def after(scale, **kwargs):
+        tx = getattr(js, name)(lr=0.1, **kwargs)
+        gradients = jax.tree.map(lambda p: scale * jnp.zeros_like(p), PARAMS)
+        updates, _ = tx.update(gradients, tx.init(PARAMS), PARAMS)
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(updates))
+
+    assert np.isfinite(jax.grad(after)(1.0, eps_root=1e-8))
+    assert np.isnan(jax.grad(after)(1.0))
+
+
+def test_eps_root_of_adam_is_that_of_optax():
+    with jax.enable_x64(True):
+        params, gradients = jax.tree.map(lambda p: p.astype(jnp.float64), (PARAMS, GRADIENTS))
+        mine, _ = follow(js.adam(lr=0.1, eps_root=1e-2), [gradients] * 3, params)
+        theirs, _ = follow(optax.adam(0.1, eps_root=1e-2), [gradients] * 3, params)
+        chex.assert_trees_all_close(mine, theirs, rtol=1e-13)
