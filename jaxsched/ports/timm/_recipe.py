@@ -12,7 +12,7 @@ from jaxsched.ports import shared
 from jaxsched.ports.shared import batches_to_an_update, by_update
 from jaxsched.ports.timm._factory import create_scheduler_v2
 from jaxsched.ports.timm._schedulers import Scheduler
-from jaxsched.recipe import Accumulation, Recipe
+from jaxsched.recipe import Accumulation, Recipe, caution
 from jaxsched.schedules import Schedule, constant, inverse_power, minimum, per_epoch, piecewise
 
 DEFAULTS: Mapping[str, Any] = {
@@ -80,6 +80,7 @@ _OTHERS = tuple(_OTHERS_TEXT.split())
 _HAS_MOMENTUM, _HAS_BETAS, _HAS_EPS = "momentum", "betas", "eps"
 _OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "sgd": ("sgd", {"nesterov": True}, (_HAS_MOMENTUM,)),
+    "nesterov": ("sgd", {"nesterov": True}, (_HAS_MOMENTUM,)),
     "momentum": ("sgd", {"nesterov": False}, (_HAS_MOMENTUM,)),
     "adam": ("adam", {}, (_HAS_BETAS, _HAS_EPS)),
     "adamw": ("adamw", {}, (_HAS_BETAS, _HAS_EPS)),
@@ -90,10 +91,17 @@ _OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "adagrad": ("adagrad", {"eps": 1e-8}, (_HAS_EPS,)),
     "adadelta": ("adadelta", {}, (_HAS_EPS,)),
     "rmsprop": ("rmsprop", {"alpha": 0.9}, (_HAS_MOMENTUM, _HAS_EPS)),
+    "rmsproptf": ("rmsprop", {"alpha": 0.9}, (_HAS_MOMENTUM, _HAS_EPS)),
     "lamb": ("lamb", {}, (_HAS_BETAS, _HAS_EPS)),
     "lambc": ("lamb", {"trust_clip": True}, (_HAS_BETAS, _HAS_EPS)),
 }
 """By timm's name: ours, the options it sets, and which of the arguments it takes."""
+_FUSED = {f"fused{name}": name for name in ("sgd", "momentum", "adam", "adamw", "lamb")}
+"""Optimizers of apex that are another's plain self but for rounding."""
+_RMSPROP_TF = (
+    "rmsproptf starts its average of squares at 1, adds opt_eps under the root and keeps lr inside the momentum; "
+    "js.rmsprop, which stands in for it, does as torch's, so updates differ"
+)
 
 
 def recipe(
@@ -154,6 +162,9 @@ def recipe(
     batch_size = a.count("batch_size", least=1) * shared.as_count("world_size", world_size)
     nb = shared.epoch_length(where, steps_per_epoch, images, batch_size, drop_last=True)
     opt = _name(a, "opt")
+    notes = [f"opt={opt} is apex's; here it is {_FUSED[opt]}"] if opt in _FUSED else []
+    notes += [caution("other-optimizer", f"{a.at('opt')}: {_RMSPROP_TF}")] if opt == "rmsproptf" else []
+    opt = _FUSED.get(opt, opt)
     optimizer, hyperparameters = _optimizer(a, opt)
     peak, how = _peak(a, opt, batch_size * every)
     sched, counts_updates = _name(a, "sched"), a.flag("sched_on_updates")
@@ -177,7 +188,7 @@ def recipe(
         steps=epochs * nb,
         steps_per_epoch=nb,
         batch_size=batch_size,
-        notes=tuple(a.rest(aside=_OTHERS)),
+        notes=(*notes, *a.rest(aside=_OTHERS)),
         origin={
             "lr": f"{where}: {how}, sched={sched}, {epochs} epochs with warm-up, cycles and cooldown",
             "weight_decay": f"{where}: weight_decay {decay}",

@@ -79,6 +79,21 @@ def test_no_schedule_by_its_names(name):
     assert np.ptp(js.curves(recipe)["decay"]["lr"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("opt", "ours", "says"),
+    [
+        ("nesterov", "sgd", None),
+        ("fusedadamw", "adamw", "opt=fusedadamw is apex's; here it is adamw"),
+        ("rmsproptf", "rmsprop", "caution other-optimizer: args: opt: rmsproptf starts its average of squares at 1"),
+    ],
+)
+def test_optimizers_by_their_other_names(opt, ours, says):
+    recipe = timm.recipe({**ADAMW, "opt": opt}, steps_per_epoch=4)
+    assert recipe.optimizer == ours
+    assert recipe.notes[0].startswith(says) if says else recipe.notes == ()
+    recipe.build()
+
+
 def test_layers():
     recipe = timm.recipe({**ADAMW, "layer_decay": 0.5}, steps_per_epoch=4, layers=["stem/**", "middle/**", "head/**"])
     assert js.groups.labels(TREE, recipe.rules) == {
