@@ -91,7 +91,7 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         groups=dict(zip(columns, shared_by, strict=True)),
         found=(*log.said, text),
         first=first,
-        reason=_reason(good, ours[group], (low + high) / 2) if first else None,
+        reason=_reason(np.asarray(good), ours[group], (low + high) / 2) if first else None,
         steps=tuple(steps.tolist()),
     )
 

@@ -117,7 +117,7 @@ def _swin(settings: Settings) -> Groups:
     found: dict[str, Multipliers] = {}
     notes: list[str] = []
     for key in list(settings.values):
-        entry = settings.section(key)
+        entry = Settings(settings.at(key), settings.take(key))
         found[key] = Multipliers(entry.number("lr_mult", 1.0), entry.number("decay_mult", 1.0))
         notes += entry.ignored()
     if len(found) > MOST_KEYS:

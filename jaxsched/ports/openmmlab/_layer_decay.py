@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxsched.groups import Condition, Match, Rule, contains, glob, ndim, role
+from jaxsched.groups import Condition, Rule, contains, glob, ndim, role
 from jaxsched.ports.openmmlab._paramwise import REST, Groups, Multipliers, classes, custom_keys
 from jaxsched.ports.openmmlab._settings import Settings, bare
 
@@ -169,12 +169,12 @@ def _by_architecture(kind: str, backbone: Mapping[str, Any]) -> Numbering:
     )
 
 
-def _decays_of_mmpretrain(settings: Settings, decays: bool, notes: list[str]) -> list[tuple[str, Match, float]]:
+def _decays_of_mmpretrain(settings: Settings, decays: bool, notes: list[str]) -> list[tuple[str, Condition, float]]:
     """As mmengine's own constructor, without its learning rates and depthwise convolutions."""
     found = custom_keys(settings, 2, decays, (), notes)
     set_to = {name: settings.number(name, None) for name in ("bias_decay_mult", "norm_decay_mult", "flat_decay_mult")}
     set_to |= dict.fromkeys(("bias_lr_mult", "dwconv_decay_mult", "dcn_offset_lr_mult"))
-    result: list[tuple[str, Match, float]] = []
+    result: list[tuple[str, Condition, float]] = []
     for key in found:
         result.append((f"decay={found[key].decay!r}", contains(key.replace(".", "/")), found[key].decay))
     for name, match, multipliers in classes(set_to, 2, None, notes):

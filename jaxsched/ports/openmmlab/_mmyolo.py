@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jaxsched.ports.openmmlab._constructors import YOLO as CONSTRUCTORS
+from jaxsched.ports.openmmlab._constructors import YOLO
 from jaxsched.ports.openmmlab._policies import Curve, Run
 from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.ports.shared import Loop, cosine_and_back
@@ -21,13 +21,13 @@ def curves(
     if name == "PPYOLOEParamSchedulerHook":
         result: tuple[Curve, Curve | None, Mapping[str, Curve]] = _ppyoloe(settings, run), None, {}
     elif name == "YOLOv5ParamSchedulerHook":
-        if constructor not in CONSTRUCTORS and paramwise:
+        if constructor not in YOLO and paramwise:
             raise ValueError(
                 f"{settings.where}: {name} warms up the third group in its own way, which with paramwise_cfg is any "
-                f"parameter: use the constructor {CONSTRUCTORS[0]!r}"
+                f"parameter: use the constructor {YOLO[0]!r}"
             )
         lr, momentum, bias_lr = _yolov5(settings, run)
-        result = lr, momentum, {"bias": bias_lr} if constructor in CONSTRUCTORS else {}
+        result = lr, momentum, {"bias": bias_lr} if constructor in YOLO else {}
     else:
         raise ValueError(
             f"{settings.where}: {name} is not known: read with options={{'default_hooks.param_scheduler': None}}, and "

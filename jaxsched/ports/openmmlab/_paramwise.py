@@ -130,7 +130,7 @@ def _in_path(key: str) -> Condition:
 
 def classes(
     set_to: Mapping[str, Any], generation: int, depthwise: Match | None, notes: list[str]
-) -> list[tuple[str, Match, Multipliers]]:
+) -> list[tuple[str, Condition, Multipliers]]:
     """Which option a parameter falls to, most special first. The two generations differ:
 
     - mmcv 1.x: a norm falls to norm_decay_mult, else a depthwise convolution to dwconv_decay_mult, else a bias to
@@ -148,7 +148,7 @@ def classes(
 
     norm, bias, dw, flat = "norm_decay_mult", "bias_decay_mult", "dwconv_decay_mult", "flat_decay_mult"
     bias_lr = 1.0 if set_to["bias_lr_mult"] is None else set_to["bias_lr_mult"]
-    classes: list[tuple[str, Match, Multipliers]] = []
+    classes: list[tuple[str, Condition, Multipliers]] = []
     if is_set("dcn_offset_lr_mult", "bias_lr_mult", bias, flat):
         offset = 1.0 if set_to["dcn_offset_lr_mult"] is None else set_to["dcn_offset_lr_mult"]
         classes.append(("conv_offset", contains("conv_offset"), Multipliers(lr=offset)))

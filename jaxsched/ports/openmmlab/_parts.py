@@ -16,7 +16,7 @@ from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
 from jaxsched.ports.openmmlab import _ema, _hooks, _mmyolo, _policies
 from jaxsched.ports.openmmlab import mmengine as schedulers_of
-from jaxsched.ports.openmmlab._constructors import groups
+from jaxsched.ports.openmmlab._constructors import YOLO, groups
 from jaxsched.ports.openmmlab._paramwise import Groups
 from jaxsched.ports.openmmlab._policies import Curve, Run
 from jaxsched.ports.openmmlab._settings import Settings, bare
@@ -84,7 +84,7 @@ def with_one_optimizer(config: Config, name: str | None, notes: list[str]) -> Co
         )
     if name not in several:
         raise ValueError(f"{where}: there is no optimizer {name!r}; there are {listed}")
-    beside = set(found) - set(several) - {"type", "constructor"}
+    beside = set(found or ()) - set(several) - {"type", "constructor"}
     if beside:
         raise ValueError(f"{where}: {', '.join(sorted(map(repr, beside)))} beside several optimizers is not known")
     notes.append(f"{where}: the recipe of {name!r} of {listed}; a step is an iteration, in which the model may skip it")
@@ -252,9 +252,7 @@ def mmengine(
             hyperparameters=_hyperparameters_of(optimizer),
             model=config.get("model"),
             batch_size=batch_size,
-            images_on_a_device=optimizer.count("batch_size_per_gpu", None, least=1)
-            if constructor in _mmyolo.CONSTRUCTORS
-            else None,
+            images_on_a_device=optimizer.count("batch_size_per_gpu", None, least=1) if constructor in YOLO else None,
         ),
         lr=curves["lr"],
         momentum=curves.get("momentum"),
@@ -265,7 +263,7 @@ def mmengine(
         drops=False,
         ema=ema,
         group_lr=group_lr,
-        scales_decay=constructor in _mmyolo.CONSTRUCTORS,
+        scales_decay=constructor in YOLO,
     )
 
 

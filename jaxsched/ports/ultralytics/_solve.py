@@ -29,7 +29,7 @@ def solve(source: Any, observed: shared.Observed, **said: Any) -> Iterator[share
         "cos_lr": said.get("cos_lr"),
     }
     where, a, possible, _ = read_args(source, over, said.get("version"))
-    releases = [*reversed(possible), *([] if said.get("version") else reversed(CHANGES))]
+    releases = [*reversed(possible), *([] if said.get("version") else reversed(list(CHANGES)))]
     seen: dict[Any, str] = {}
     found: list[tuple[str, shared.Solution]] = []
     for release in releases:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,7 @@ def solve(source: Any, observed: shared.Observed, **said: Any) -> Iterator[share
     for alike in tried.values():
         number = run.numbers(alike[0])[0]
         lengths = shared.lengths_that_fit(
-            lambda nb, version=alike[0]: loop_of(run, version, nb),
+            functools.partial(loop_of, run, alike[0]),
             observed,
             [number["lr0"]],
             [0.0, number["warmup_bias_lr"]],

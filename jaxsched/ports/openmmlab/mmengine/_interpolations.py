@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate
+from typing import Any
 
 from jaxsched.ports.openmmlab._one_cycle import one_cycle
 from jaxsched.ports.openmmlab._settings import Settings
@@ -24,7 +25,7 @@ def cosine_interpolation(settings: Settings, window: Window) -> Scheduler:
     floor = settings.target("eta_min", "eta_min_ratio", 0.0)
     acts = range(1, window.length)
 
-    def wave(t: int) -> float:
+    def wave(t: float) -> float:
         return (1 + math.cos(math.pi * t / length)) / 2
 
     def rule(value: float, t: int, base: float) -> float:
@@ -47,7 +48,8 @@ def cosine_interpolation(settings: Settings, window: Window) -> Scheduler:
     return Scheduler(*window[:3], acts, rule, factor=factor, interpolation=None if falls_to_zero else interpolation)
 
 
-def _whole(number: float) -> float:
+def _whole(number: float) -> Any:
+    """The number, as an int where it is whole."""
     return int(number) if number == int(number) else number
 
 
