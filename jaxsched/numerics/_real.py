@@ -21,7 +21,7 @@ def as_step(step: ArrayLike) -> jax.Array:
         return jnp.maximum(step.astype(jnp.int32), 0)
     host = np.asarray(step)
     if host.dtype == bool or not np.issubdtype(host.dtype, np.number) or np.any(host != np.floor(host)):
-        raise TypeError(f"a step is a whole number, counted from 0; got {step!r}")
+        raise TypeError(f"a step is a whole number, counted from 0; got {step!r:.60}")
     return jnp.asarray(np.clip(host, 0, MAX_STEP).astype(np.int32))
 
 
@@ -29,7 +29,7 @@ def real(value: ArrayLike) -> jax.Array:
     """``value`` as float32, or float64 under ``jax_enable_x64``."""
     if callable(value) and not hasattr(value, "dtype"):
         raise TypeError(
-            f"called with the step it gives no number but the schedule {value!r}: a scheduler of a port is called with "
-            "the base lr first, as in StepLR(30)(0.1)"
+            f"called with the step it gives no number but the schedule {value!r:.60}: a scheduler of a port is called "
+            "with the base lr first, as in StepLR(30)(0.1)"
         )
     return jnp.asarray(value, dtype=jnp.result_type(float))

@@ -75,7 +75,7 @@ def unequal(steps: int, mul: float, limit: int) -> dict[str, Any]:
         if start == MAX_STEP or cycle(start) == MAX_STEP:
             break
         if i == MOST_CYCLES:
-            raise ValueError(f"cycle_limit must be at most {MOST_CYCLES} where cycle_mul is not 1, got {limit!r}")
+            raise ValueError(f"cycle_limit must be at most {MOST_CYCLES} where cycle_mul is not 1, got {short(limit)}")
         begin = (1 - mul**i) / (1 - mul) * steps
         starts.append(start)
         spans.append((start - begin, mul**i * steps))
