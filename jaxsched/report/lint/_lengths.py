@@ -73,7 +73,7 @@ def milestone_in_warmup(seen: Sample) -> Iterator[Finding]:
     for group, by_name in seen.moments.items():
         warm = _warmup_end(seen, group)
         found = [m for m in by_name.get("lr", []) if m.kind == "milestone" and m.happens]
-        early = [m for m in found if 0 < m.step < warm]
+        early = [m for m in found if 0 < m.step < warm < seen.length]  # a longer warm-up is reported as such
         if early and len(found) <= MANY_MILESTONES:
             yield Finding(
                 "milestone-in-warmup",
