@@ -1,5 +1,5 @@
 """Fetches what the OpenMMLab parity tests compare with: the config folders of MMDetection 2.28.2 and 3.3.0 (and of
-MMPretrain, which five of the latter inherit from), mmcv 1.7.2's sources and mmengine 0.10.7.
+MMPretrain, which five of the latter inherit from) and of five more packages, mmcv 1.7.2's sources and mmengine 0.10.7.
 
     python tests/parity/fetch_zoo.py [folder]
 
@@ -26,6 +26,11 @@ ARCHIVES = {
     "mmdet2": "mmdet==2.28.2",
     "mmdet3": "mmdet==3.3.0",
     "mmpretrain": "mmpretrain==1.2.0",
+    "mmseg": "mmsegmentation==1.2.2",
+    "mmpose": "mmpose==1.3.2",
+    "mmyolo": "mmyolo==0.6.0",
+    "mmaction": "mmaction2==1.2.0",
+    "mmdet3d": "mmdet3d==1.4.0",
     "mmcv": "mmcv==1.7.2",
 }
 SITE = ("mmengine==0.10.7", "addict==2.4.0", "yapf==0.43.0", "termcolor==3.3.0", "platformdirs==4.14.5")
@@ -33,6 +38,8 @@ SITE = ("mmengine==0.10.7", "addict==2.4.0", "yapf==0.43.0", "termcolor==3.3.0",
 CONFIGS_2 = ZOO / "mmdet2/mmdet/.mim/configs"
 CONFIGS_3 = ZOO / "mmdet3/mmdet/.mim/configs"
 PACKAGES = {"mmpretrain": ZOO / "mmpretrain/mmpretrain"}
+OTHERS = {name: ZOO / name / name for name in ("mmpretrain", "mmseg", "mmpose", "mmyolo", "mmaction", "mmdet3d")}
+"""Packages whose configs are read beside MMDetection's, each with its folder."""
 
 
 def pip(*arguments: str, environment: dict[str, str] | None = None) -> None:
@@ -240,6 +247,24 @@ def layer_decay_functions() -> dict:
     with instead("mmdet", "mmdet.registry", by=lambda _: sys.modules["mmengine.registry"]):
         module = load(ZOO / "mmdet3/mmdet/engine/optimizers/layer_decay_optimizer_constructor.py")
     return {"layer_wise": module.get_layer_id_for_convnext, "stage_wise": module.get_stage_id_for_convnext}
+
+
+class Registries(types.ModuleType):
+    """Stands in for a package's ``registry``: what it registers is not kept, what it builds is mmengine's."""
+
+    def __getattr__(self, name: str):
+        from mmengine import registry
+
+        if name.startswith("__"):
+            raise AttributeError(name)
+        real = getattr(registry, name)
+        return types.SimpleNamespace(register_module=lambda *_, **__: lambda made: made, build=real.build)
+
+
+def of_package(package: str, file: str) -> types.ModuleType:
+    """One file of a package of `OTHERS`, without the rest of it."""
+    with instead(package, f"{package}.registry", by=Registries):
+        return load(OTHERS[package] / file)
 
 
 def load(path: Path) -> types.ModuleType:

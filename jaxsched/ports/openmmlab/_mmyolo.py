@@ -62,14 +62,20 @@ def _yolov5(settings: Settings, run: Run) -> tuple[Curve, Curve, Curve]:
     warmup_epochs, bias_start = settings.number("warmup_epochs", 3), settings.number("warmup_bias_lr", 0.1)
     start_momentum = settings.number("warmup_momentum", 0.8)
     warm = max(round(warmup_epochs * run.steps_per_epoch), settings.count("warmup_mim_iter", 1000))
-    loop = Loop()
+    if (run.epochs or 1) > epochs:
+        raise ValueError(f"{settings.where}: max_epochs={epochs} is less than the {run.epochs} epochs of the run")
+    loop = Loop(
+        epochs,
+        run.steps_per_epoch,
+        batch_size=1,
+        curve="cosine" if by_cosine else "line",
+        floor=factor,
+        warmup_steps=warm,
+        late=True,
+    )
 
     def lr(start: float) -> Curve:
-        def curve(base: float) -> Schedule:
-            decay = loop.decay(base, base * factor, epochs, by_cosine)
-            return loop.lr(decay, start, warm, run.steps_per_epoch, run.epochs or 1)
-
-        return curve
+        return lambda base: loop.lr(base, start)
 
     def momentum(base: float) -> Schedule:
         return linear(start_momentum, base, warm) if warm else constant(base)
