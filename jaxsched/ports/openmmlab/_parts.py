@@ -191,15 +191,8 @@ def mmcv(config: Config, run: Run, depthwise: Match | None, batch_size: int | No
     )
 
 
-_OF_THE_OTHER = (
-    "optimizer",
-    "optimizer_config",
-    "lr_config",
-    "momentum_config",
-    "runner",
-    "total_epochs",
-    "total_iters",
-)
+_OF_THE_OTHER = ("optimizer_config", "lr_config", "momentum_config")
+"""Not ``optimizer``: MMSegmentation's configs give ``optim_wrapper`` its optimizer through a variable of that name."""
 
 
 def mmengine(

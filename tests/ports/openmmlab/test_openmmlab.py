@@ -343,7 +343,8 @@ def test_hooks_that_move_nothing_are_no_findings():
         timer=dict(type="IterTimerHook"),
     )
     hooks = [dict(type="NumClassCheckHook"), dict(type="YOLOXModeSwitchHook", num_last_epochs=15)]
-    assert not cautions(openmmlab.recipe({**NEW, "default_hooks": usual, "custom_hooks": hooks}, steps_per_epoch=10))
+    config = {**NEW, "default_hooks": usual, "custom_hooks": hooks, "optimizer": NEW["optim_wrapper"]["optimizer"]}
+    assert not cautions(openmmlab.recipe(config, steps_per_epoch=10))
 
 
 def test_an_average_in_the_default_hooks_is_read_and_two_are_an_error():
