@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jaxsched.checks import short
 from jaxsched.ports.detectron2._schedulers import (
     WHERE_EPSILON,
     ConstantParamScheduler,
@@ -37,10 +38,10 @@ def CompositeParamScheduler(
     for scaling in interval_scaling:
         if scaling not in ("rescaled", "fixed"):
             raise ValueError(
-                f"CompositeParamScheduler: interval_scaling must be of 'rescaled' and 'fixed', got {scaling!r}"
+                f"CompositeParamScheduler: interval_scaling must be of 'rescaled' and 'fixed', got {short(scaling)}"
             )
     if not abs(sum(lengths) - 1.0) < 1e-3:
-        raise ValueError(f"CompositeParamScheduler: lengths must sum to 1, got {list(lengths)!r}")
+        raise ValueError(f"CompositeParamScheduler: lengths must sum to 1, got {short(list(lengths))}")
     shares = list(lengths)
     if sum(shares) != 1.0:
         shares[-1] = 1.0 - sum(shares[:-1])
@@ -104,14 +105,16 @@ def WarmupParamScheduler(
         ValueError: If ``warmup_length`` or ``warmup_method`` is not one of these.
     """
     if not 0.0 <= warmup_length <= 1.0:
-        raise ValueError(f"WarmupParamScheduler: warmup_length must be in [0, 1], got {warmup_length!r}")
+        raise ValueError(f"WarmupParamScheduler: warmup_length must be in [0, 1], got {short(warmup_length)}")
     start = warmup_factor * scheduler(0.0)
     if warmup_method == "constant":
         warm = ConstantParamScheduler(start)
     elif warmup_method == "linear":
         warm = LinearParamScheduler(start, scheduler(0.0 if rescale_interval else warmup_length))
     else:
-        raise ValueError(f"WarmupParamScheduler: warmup_method must be 'linear' or 'constant', got {warmup_method!r}")
+        raise ValueError(
+            f"WarmupParamScheduler: warmup_method must be 'linear' or 'constant', got {short(warmup_method)}"
+        )
     return CompositeParamScheduler(
         [warm, scheduler],
         [warmup_length, 1 - warmup_length],

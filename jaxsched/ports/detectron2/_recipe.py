@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxsched.checks import short
 from jaxsched.groups import ROLES, Rule, role
 from jaxsched.ports import shared
 from jaxsched.ports.detectron2 import _projects as projects
@@ -90,7 +91,7 @@ def WarmupPolyLR(
 
 def _deprecated(schedule: Schedule, factor: float, iters: int, method: str) -> Schedule:
     if method not in ("linear", "constant"):
-        raise ValueError(f"warmup_method must be 'linear' or 'constant', got {method!r}")
+        raise ValueError(f"warmup_method must be 'linear' or 'constant', got {short(method)}")
     return warmup(schedule, iters, factor * schedule, method) if iters else schedule
 
 
@@ -141,7 +142,8 @@ def _multi_step(where: str, solver: Config) -> ParamScheduler:
     steps = [step for step in solver["STEPS"] if step <= max_iter]
     if any(a >= b for a, b in zip([0, *steps], [*steps, max_iter], strict=True)):
         raise ValueError(
-            f"{where}: STEPS must ascend between 0 and MAX_ITER ({max_iter}), both excluded, got {solver['STEPS']!r}"
+            f"{where}: STEPS must ascend between 0 and MAX_ITER ({max_iter}), both excluded, "
+            f"got {short(solver['STEPS'])}"
         )
     if len(steps) > MOST_STAIRS:
         raise ValueError(f"{where}: STEPS must be at most {MOST_STAIRS}, got {len(steps)}")
@@ -151,7 +153,7 @@ def _multi_step(where: str, solver: Config) -> ParamScheduler:
 def _cosine(where: str, solver: Config) -> ParamScheduler:
     if not 0 <= solver["BASE_LR_END"] <= solver["BASE_LR"]:
         raise ValueError(
-            f"{where}: BASE_LR_END must be in [0, BASE_LR = {solver['BASE_LR']}], got {solver['BASE_LR_END']!r}"
+            f"{where}: BASE_LR_END must be in [0, BASE_LR = {solver['BASE_LR']}], got {short(solver['BASE_LR_END'])}"
         )
     return CosineParamScheduler(1.0, solver["BASE_LR_END"] / solver["BASE_LR"])
 

@@ -74,7 +74,7 @@ class ParamScheduler:
         (fvcore raises there, or goes on outside its range.)
         """
         if isinstance(max_iter, bool) or not isinstance(max_iter, int) or max_iter < 1:
-            raise ValueError(f"max_iter must be a whole number >= 1, got {max_iter!r}")
+            raise ValueError(f"max_iter must be a whole number >= 1, got {short(max_iter)}")
         return self.window(Window(lambda iteration: iteration / max_iter, 0.0, max_iter, max_iter))
 
 
@@ -163,7 +163,7 @@ def MultiStepParamScheduler(
     elif len(milestones) != len(values) - (num_updates is not None):
         raise ValueError(
             f"MultiStepParamScheduler: {len(values)} values need {len(values) - (num_updates is not None)} milestones"
-            f"{' beside num_updates' if num_updates is not None else ''}, got {list(milestones)!r}"
+            f"{' beside num_updates' if num_updates is not None else ''}, got {short(list(milestones))}"
         )
     at = list(milestones)
     total = at.pop() if num_updates is None else num_updates
@@ -172,7 +172,7 @@ def MultiStepParamScheduler(
             f"MultiStepParamScheduler: num_updates ({total}) must be at least {len(values)}, one per value"
         )
     if any(a >= b for a, b in zip([0, *at], [*at, total], strict=True)):
-        raise ValueError(f"MultiStepParamScheduler: milestones must ascend between 0 and {total}, got {at!r}")
+        raise ValueError(f"MultiStepParamScheduler: milestones must ascend between 0 and {total}, got {short(at)}")
     return _stairs(values, lambda where: bisect.bisect_right(at, int((where + WHERE_EPSILON) * total)))
 
 
@@ -196,9 +196,13 @@ def StepWithFixedGammaParamScheduler(
     gamma = positive("StepWithFixedGammaParamScheduler: gamma", gamma)
     for name, count in (("num_decays", num_decays), ("num_updates", num_updates)):
         if not isinstance(count, int) or count < 1:
-            raise ValueError(f"StepWithFixedGammaParamScheduler: {name} must be a whole number >= 1, got {count!r}")
+            raise ValueError(
+                f"StepWithFixedGammaParamScheduler: {name} must be a whole number >= 1, got {short(count)}"
+            )
     if num_decays > MOST_STAIRS:
-        raise ValueError(f"StepWithFixedGammaParamScheduler: num_decays must be <= {MOST_STAIRS}, got {num_decays!r}")
+        raise ValueError(
+            f"StepWithFixedGammaParamScheduler: num_decays must be <= {MOST_STAIRS}, got {short(num_decays)}"
+        )
     values = [base_value]
     for _ in range(num_decays):
         values.append(values[-1] * gamma)

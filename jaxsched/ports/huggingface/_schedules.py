@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsched.checks import count, number
+from jaxsched.checks import count, number, short
 from jaxsched.metric import greedy, plateau
 from jaxsched.ports.shared import MOST_CYCLES, cosine_cycles, shifted
 from jaxsched.schedules import (
@@ -74,7 +74,7 @@ def get_scheduler(
     """
     name = str(getattr(name, "value", name))
     if name not in _SCHEDULES:
-        raise ValueError(f"get_scheduler: name must be one of {', '.join(_SCHEDULES)}, got {name!r}")
+        raise ValueError(f"get_scheduler: name must be one of {', '.join(_SCHEDULES)}, got {short(name)}")
     make = _SCHEDULES[name]
     parameters = inspect.signature(make).parameters
     given = {"num_warmup_steps": num_warmup_steps, "num_training_steps": num_training_steps}
@@ -130,7 +130,7 @@ def _cosine(num_warmup_steps: int, num_training_steps: int, num_cycles: float = 
 def _cosine_with_restarts(num_warmup_steps: int, num_training_steps: int, num_cycles: float = 1) -> OfLr:
     steps = max(1, num_training_steps - num_warmup_steps)
     if not 0 < number("num_cycles", num_cycles) <= MOST_CYCLES:
-        raise ValueError(f"num_cycles must be in (0, {MOST_CYCLES}], got {num_cycles!r}")
+        raise ValueError(f"num_cycles must be in (0, {MOST_CYCLES}], got {short(num_cycles)}")
 
     def cycle(step: int) -> int:
         """In transformers' own arithmetic, in which a restart may come a step late."""
@@ -158,7 +158,7 @@ def _polynomial(num_warmup_steps: int, num_training_steps: int, lr_end: float = 
     def of_lr(lr: float, default: float | None = None) -> Schedule:
         default = lr if default is None else default
         if not default > number("lr_end", lr_end):
-            raise ValueError(f"polynomial: lr_end must be below the lr ({default}), got {lr_end!r}")
+            raise ValueError(f"polynomial: lr_end must be below the lr ({default}), got {short(lr_end)}")
         end = lr * (lr_end / default)
         return _warmed(lr, num_warmup_steps, polynomial(lr, end, steps, power) if steps > 0 else constant(end))
 
@@ -173,10 +173,10 @@ def _inverse_sqrt(num_warmup_steps: int, timescale: int | None = None) -> OfLr:
 def _rate(min_lr: float | None, min_lr_rate: float | None) -> Callable[[float], float]:
     """The least lr as a share of the optimizer's."""
     if (min_lr is None) == (min_lr_rate is None):
-        raise ValueError(f"give exactly one of min_lr and min_lr_rate, got {min_lr!r} and {min_lr_rate!r}")
+        raise ValueError(f"give exactly one of min_lr and min_lr_rate, got {short(min_lr)} and {min_lr_rate!r}")
     for name, value in (("min_lr", min_lr), ("min_lr_rate", min_lr_rate)):
         if value is not None and number(name, value) < 0:
-            raise ValueError(f"{name} must be >= 0, got {value!r}")
+            raise ValueError(f"{name} must be >= 0, got {short(value)}")
     return lambda default: min_lr / default if min_lr_rate is None else min_lr_rate  # type: ignore[operator]
 
 
@@ -229,7 +229,7 @@ def _warmup_stable_decay(
 ) -> OfLr:
     for name, value in (("warmup_type", warmup_type), ("decay_type", decay_type)):
         if value not in ("linear", "cosine", "1-sqrt"):
-            raise ValueError(f"{name} must be 'linear', 'cosine' or '1-sqrt', got {value!r}")
+            raise ValueError(f"{name} must be 'linear', 'cosine' or '1-sqrt', got {short(value)}")
     count("num_decay_steps", num_decay_steps)
     if num_stable_steps is not None:
         begin = num_warmup_steps + count("num_stable_steps", num_stable_steps)
@@ -240,7 +240,7 @@ def _warmup_stable_decay(
     end = begin + num_decay_steps
     ratio = number("min_lr_ratio", min_lr_ratio)
     if ratio < 0:
-        raise ValueError(f"min_lr_ratio must be >= 0, got {ratio!r}")
+        raise ValueError(f"min_lr_ratio must be >= 0, got {short(ratio)}")
 
     def of_lr(lr: float, default: float | None = None) -> Schedule:
         del default
@@ -324,13 +324,15 @@ def _greedy(
 def _modes(mode: str, threshold_mode: str) -> dict[str, bool]:
     for name, value, allowed in (("mode", mode, ("min", "max")), ("threshold_mode", threshold_mode, ("rel", "abs"))):
         if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {short(value)}")
     return {"relative": threshold_mode == "rel", "maximize": mode == "max"}
 
 
 def _of_one_group(name: str, value: Any) -> float:
     if isinstance(value, list | tuple):
-        raise TypeError(f"{name} must be one number, got {value!r}; call get_scheduler for each group with its own")
+        raise TypeError(
+            f"{name} must be one number, got {short(value)}; call get_scheduler for each group with its own"
+        )
     return number(name, value)
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.checks import Exponent, Number, Rate, WholeLength, number
+from jaxsched.checks import Exponent, Number, Rate, WholeLength, number, short
 from jaxsched.numerics import MAX_STEP, LogRate, Mixed, difference, power_and_rest, quotient, real, sin_squared
 from jaxsched.ports.shared import held
 from jaxsched.schedules import (
@@ -184,7 +184,7 @@ def CosineDecayRestarts(
     peak, alpha = number("CosineDecayRestarts: initial_learning_rate", initial_learning_rate), number("alpha", alpha)
     t_mul = number("CosineDecayRestarts: t_mul", t_mul)
     if t_mul < 1:
-        raise ValueError(f"CosineDecayRestarts: t_mul must be >= 1, got {t_mul!r}")
+        raise ValueError(f"CosineDecayRestarts: t_mul must be >= 1, got {short(t_mul)}")
     height = peak * (1.0 - alpha)
     if t_mul == int(t_mul):
         waves = cosine_restarts(height, first_decay_steps, 0.0, int(t_mul), m_mul)
@@ -266,7 +266,7 @@ def linear_cosine_decay(
     del name
     periods = number("linear_cosine_decay: num_periods", num_periods)
     if periods <= 0:
-        raise ValueError(f"linear_cosine_decay: num_periods must be positive, got {num_periods!r}")
+        raise ValueError(f"linear_cosine_decay: num_periods must be positive, got {short(num_periods)}")
     wave = held(periodic_cosine(1.0, decay_steps / (2 * periods)), decay_steps)
     return learning_rate * (linear(1.0 + alpha, alpha, decay_steps) * wave + beta)
 

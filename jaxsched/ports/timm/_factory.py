@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxsched.checks import short
 from jaxsched.ports.timm._schedulers import (
     CosineLRScheduler,
     InCycles,
@@ -62,9 +63,9 @@ def create_scheduler_v2(
     """
     given = locals().copy()
     if sched not in _SCHEDULERS:
-        raise ValueError(f"sched must be one of {', '.join(_SCHEDULERS)}, got {sched!r}")
+        raise ValueError(f"sched must be one of {', '.join(_SCHEDULERS)}, got {short(sched)}")
     if not step_on_epochs and not updates_per_epoch > 0:
-        raise ValueError(f"step_on_epochs=False needs updates_per_epoch, got {updates_per_epoch!r}")
+        raise ValueError(f"step_on_epochs=False needs updates_per_epoch, got {short(updates_per_epoch)}")
     if noise is not None:
         raise ValueError(f"noise comes from torch's random numbers, which are not ported; got noise={noise!r}")
     if decay_epochs is None:
@@ -131,7 +132,7 @@ def _wsd(given: dict[str, Any], unit: int) -> Scheduler:
     decay = given["decay_epochs"]
     decay_t = round(decay * total if 0 < decay < 1 else decay * unit)
     if not 0 < decay_t <= total:
-        raise ValueError(f"decay_epochs must leave a decay in (0, {total}] of what follows warm-up, got {decay!r}")
+        raise ValueError(f"decay_epochs must leave a decay in (0, {total}] of what follows warm-up, got {short(decay)}")
     rsqrt, timescale = given["sched"] == "rsqrt", given["stable_timescale"]
     return WSDLRScheduler(
         total,

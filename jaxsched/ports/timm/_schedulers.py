@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from jaxsched.checks import short
 from jaxsched.metric import plateau
 from jaxsched.ports import shared
 from jaxsched.ports.timm import _shapes as shapes
@@ -42,10 +43,10 @@ class Scheduler:
             )
         for field in ("t_initial", "cycle_mul"):
             if hasattr(self, field) and not getattr(self, field) > 0:
-                raise ValueError(f"{name}: {field} must be positive, got {getattr(self, field)!r}")
+                raise ValueError(f"{name}: {field} must be positive, got {short(getattr(self, field))}")
         for field in ("lr_min", "warmup_t", "warmup_lr_init", "cycle_limit"):
             if hasattr(self, field) and not getattr(self, field) >= 0:
-                raise ValueError(f"{name}: {field} must be >= 0, got {getattr(self, field)!r}")
+                raise ValueError(f"{name}: {field} must be >= 0, got {short(getattr(self, field))}")
 
     def __call__(self, lr: float) -> Schedule:
         """The lr at each ``t`` of a group whose base lr is ``lr``."""
@@ -60,7 +61,9 @@ class Scheduler:
         if not warmup_t:
             return schedule
         if prefix and warmup_t != int(warmup_t):
-            raise ValueError(f"{type(self).__name__}: a warmup_t before the schedule must be whole, got {warmup_t!r}")
+            raise ValueError(
+                f"{type(self).__name__}: a warmup_t before the schedule must be whole, got {short(warmup_t)}"
+            )
         line = self._line(lr, schedule)
         return (sequential if prefix else piecewise)([line, schedule], at=[math.ceil(warmup_t)])
 
@@ -148,7 +151,7 @@ class TanhLRScheduler(InCycles):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.lb < self.ub:
-            raise ValueError(f"TanhLRScheduler: lb must be below ub, got {self.lb!r} and {self.ub!r}")
+            raise ValueError(f"TanhLRScheduler: lb must be below ub, got {short(self.lb)} and {self.ub!r}")
 
     def _schedule(self, lr: float) -> Schedule:
         return shared.tanh_cycles(lr, lb=self.lb, ub=self.ub, **self._cycles())
@@ -157,7 +160,7 @@ class TanhLRScheduler(InCycles):
         if self.warmup_prefix:
             return super()._line(lr, schedule)
         if self.warmup_t != int(self.warmup_t):
-            raise ValueError(f"TanhLRScheduler: warmup_t must be whole, got {self.warmup_t!r}")
+            raise ValueError(f"TanhLRScheduler: warmup_t must be whole, got {short(self.warmup_t)}")
         rest = linear(self.warmup_lr_init, 0.0, self.warmup_t)
         return rest + linear(0.0, 1.0, self.warmup_t) * shapes.at_step(schedule, at=int(self.warmup_t))
 
@@ -255,7 +258,7 @@ class PlateauLRScheduler(Scheduler):
 
     def _schedule(self, lr: float) -> Schedule:
         if self.mode not in ("min", "max"):
-            raise ValueError(f"PlateauLRScheduler: mode must be 'min' or 'max', got {self.mode!r}")
+            raise ValueError(f"PlateauLRScheduler: mode must be 'min' or 'max', got {short(self.mode)}")
         return plateau(
             lr,
             self.decay_rate,
@@ -297,17 +300,18 @@ class WSDLRScheduler(Scheduler):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.decay_t <= self.t_initial:
-            raise ValueError(f"WSDLRScheduler: decay_t must be in (0, {self.t_initial}], got {self.decay_t!r}")
+            raise ValueError(f"WSDLRScheduler: decay_t must be in (0, {self.t_initial}], got {short(self.decay_t)}")
         for field, known in (("stable_fn", ("constant", "rsqrt", "power")), ("decay_fn", _DECAY_FNS)):
             if getattr(self, field) not in known:
                 raise ValueError(
-                    f"WSDLRScheduler: {field} must be one of {', '.join(known)}, got {getattr(self, field)!r}"
+                    f"WSDLRScheduler: {field} must be one of {', '.join(known)}, got {short(getattr(self, field))}"
                 )
         if not 0.0 < self.decay_ratio < 1.0:
-            raise ValueError(f"WSDLRScheduler: decay_ratio must be in (0, 1), got {self.decay_ratio!r}")
+            raise ValueError(f"WSDLRScheduler: decay_ratio must be in (0, 1), got {short(self.decay_ratio)}")
         if self.stable_fn != "constant" and not self._timescale() > 0:
             raise ValueError(
-                f"WSDLRScheduler: stable_fn={self.stable_fn!r} needs a stable_timescale > 0, got {self._timescale()!r}"
+                f"WSDLRScheduler: stable_fn={self.stable_fn!r} needs a stable_timescale > 0, "
+                f"got {short(self._timescale())}"
             )
 
     warmup_prefix = True

@@ -171,14 +171,16 @@ def why_untraceable(function: Callable[[Any], Any]) -> str:
 def host_base(where: str, lr: Any) -> float:
     """A learning rate that is known here: a table is made of it."""
     if not is_host_number(lr):
-        raise TypeError(f"{where}: without a closed form lr must be a Python number, not traced; got {lr!r}")
+        raise TypeError(f"{where}: without a closed form lr must be a Python number, not traced; got {short(lr)}")
     return float(lr)
 
 
 def _on_host(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     def checked(name: str, value: Any) -> Any:
         if hasattr(value, "dtype") and not is_host_number(value):
-            raise TypeError(f"{name} must be a Python number; only the learning rate may be an array; got {value!r}")
+            raise TypeError(
+                f"{name} must be a Python number; only the learning rate may be an array; got {short(value)}"
+            )
         return check(name, value)
 
     return checked
@@ -187,20 +189,20 @@ def _on_host(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 def _not_negative(name: str, value: Any) -> Any:
     value = number(name, value)
     if value < 0:
-        raise ValueError(f"{name} must be >= 0, got {value!r}")
+        raise ValueError(f"{name} must be >= 0, got {short(value)}")
     return value
 
 
 def _share(name: str, value: Any) -> Any:
     value = number(name, value)
     if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {value!r}")
+        raise ValueError(f"{name} must be in [0, 1], got {short(value)}")
     return value
 
 
 def _last_epoch(name: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int) or value < -1:
-        raise ValueError(f"{name} must be -1, or the index of the last step that was taken; got {value!r}")
+        raise ValueError(f"{name} must be -1, or the index of the last step that was taken; got {short(value)}")
     return value
 
 

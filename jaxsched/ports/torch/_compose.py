@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from jaxsched import checks as _checks
+from jaxsched.checks import short
 from jaxsched.ports.torch._base import LastEpoch, Rule, Scheduler, WholeLength, host_base
 from jaxsched.ports.torch._schedulers import ReduceLROnPlateau
 from jaxsched.schedules import Schedule, product, sequential, table
@@ -17,12 +18,14 @@ from jaxsched.schedules import Schedule, product, sequential, table
 
 def _members(name: str, value: Any) -> tuple[Scheduler, ...]:
     if isinstance(value, str | Scheduler) or not isinstance(value, Sequence) or not value:
-        raise TypeError(f"{name} must be a list of schedulers, got {value!r}")
+        raise TypeError(f"{name} must be a list of schedulers, got {short(value)}")
     for i, member in enumerate(value):
         if isinstance(member, ReduceLROnPlateau):
             raise ValueError(f"{name}[{i}] is a ReduceLROnPlateau, which needs metrics; multiply the schedules instead")
         if not isinstance(member, Scheduler):
-            raise TypeError(f"{name}[{i}] must be a scheduler of ports.torch, without a learning rate; got {member!r}")
+            raise TypeError(
+                f"{name}[{i}] must be a scheduler of ports.torch, without a learning rate; got {short(member)}"
+            )
     return tuple(value)
 
 
@@ -98,7 +101,8 @@ class SequentialLR(_Composed):
     def _check(self) -> None:
         if len(self.milestones) != len(self.schedulers) - 1:
             self._fail(
-                f"{len(self.schedulers)} schedulers need {len(self.schedulers) - 1} milestones, got {self.milestones!r}"
+                f"{len(self.schedulers)} schedulers need {len(self.schedulers) - 1} milestones, "
+                f"got {short(self.milestones)}"
             )
         for i, member in enumerate(self.schedulers):
             if getattr(member, "last_epoch", -1) != -1:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from jaxsched.checks import choice
+from jaxsched.checks import choice, short
 from jaxsched.ports.shared import held, phases
 from jaxsched.ports.torch._base import (
     Count,
@@ -100,16 +100,18 @@ class CyclicLR(Scheduler):
 
     def _check(self) -> None:
         if self.mode not in ("triangular", "triangular2", "exp_range") and self.scale_fn is None:
-            self._fail(f"mode must be 'triangular', 'triangular2' or 'exp_range', got {self.mode!r}; or give scale_fn")
+            self._fail(
+                f"mode must be 'triangular', 'triangular2' or 'exp_range', got {short(self.mode)}; or give scale_fn"
+            )
         if self.scale_fn is not None and not callable(self.scale_fn):
-            self._fail(f"scale_fn must be a function, got {self.scale_fn!r}")
+            self._fail(f"scale_fn must be a function, got {short(self.scale_fn)}")
         if self.scale_fn is not None and self.steps is None and (trouble := why_untraceable(self.scale_fn)):
             self._fail(
                 f"scale_fn cannot be traced by jax ({trouble}); give steps=..., the length of the run, and it is "
                 "called on the host"
             )
         if self.step_size_down is not None and self.step_size_down < 0:
-            self._fail(f"step_size_down must be >= 0, got {self.step_size_down!r}")
+            self._fail(f"step_size_down must be >= 0, got {short(self.step_size_down)}")
 
     def _wave(self, low: Any, high: Any) -> Schedule:
         (up, down), units = in_units(

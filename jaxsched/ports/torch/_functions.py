@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsched.checks import short
 from jaxsched.ports.torch._base import LastEpoch, Rule, Scheduler, WholeLength, why_untraceable
 from jaxsched.ports.torch._shapes import counted
 from jaxsched.schedules import Schedule, table
@@ -40,7 +41,7 @@ class LambdaLR(Scheduler):
     def _check(self) -> None:
         for function in self.lr_lambda if isinstance(self.lr_lambda, tuple) else (self.lr_lambda,):
             if not callable(function):
-                self._fail(f"lr_lambda must be a function, or a list of them; got {function!r}")
+                self._fail(f"lr_lambda must be a function, or a list of them; got {short(function)}")
             if self.steps is None and (trouble := why_untraceable(function)):
                 self._fail(
                     f"lr_lambda cannot be traced by jax ({trouble}); give steps=..., the length of the run, and it is "
@@ -89,7 +90,7 @@ class MultiplicativeLR(Scheduler):
     def _check(self) -> None:
         for function in self.lr_lambda if isinstance(self.lr_lambda, tuple) else (self.lr_lambda,):
             if not callable(function):
-                self._fail(f"lr_lambda must be a function, or a list of them; got {function!r}")
+                self._fail(f"lr_lambda must be a function, or a list of them; got {short(function)}")
 
     def _factor(self, t: int) -> float:
         return float(self.lr_lambda(t))  # type: ignore[operator]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from jaxsched.checks import choice, number
+from jaxsched.checks import choice, number, short
 from jaxsched.metric import plateau
 from jaxsched.metric.internal import below_one
 from jaxsched.ports.torch._base import Count, Factor, LastEpoch, Number, Positive, Rule, Scheduler, Share, WholeLength
@@ -30,11 +30,11 @@ from jaxsched.schedules import (
 def _milestones(name: str, value: Any) -> tuple[int, ...]:
     """In any order, as torch takes them; but one that would never act is an error."""
     if isinstance(value, str) or not hasattr(value, "__iter__"):
-        raise TypeError(f"{name} must be a sequence of steps such as [30, 60], got {value!r}")
+        raise TypeError(f"{name} must be a sequence of steps such as [30, 60], got {short(value)}")
     steps = [number(f"{name}[{i}]", step) for i, step in enumerate(value)]
     for i, step in enumerate(steps):
         if step != int(step) or step < 0:
-            raise ValueError(f"{name}[{i}] must be a whole number >= 0, got {step!r}; torch would never act on it")
+            raise ValueError(f"{name}[{i}] must be a whole number >= 0, got {short(step)}; torch would never act on it")
     return tuple(sorted(map(int, steps)))
 
 
