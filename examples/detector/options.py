@@ -147,6 +147,12 @@ class Options:
         options = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
         return json.loads(json.dumps(options | {f"--hyp: {k}": v for k, v in read_hyp(self.hyp).items()}))
 
+    def as_opt_yaml(self) -> str:
+        """The opt.yaml of YOLOv5 that asks for the same recipe, for ``jaxsched verify``."""
+        names = {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": self.optimizer,
+                 "cos_lr": self.cos_lr, "imgsz": self.image_size, "hyp": read_hyp(self.hyp)}  # fmt: skip
+        return yaml.safe_dump(names, sort_keys=False)
+
     @property
     def multiples(self) -> tuple[float, float]:
         """Depth and width."""

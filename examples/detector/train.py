@@ -49,6 +49,7 @@ def train(options: Options) -> Evaluation | None:
         if first:
             labels(run.train, options.out / "labels.png")
             write_skipped(options.out, run.train, run.validator.dataset)
+            (options.out / "opt.yaml").write_text(options.as_opt_yaml())
         journal = Journal(
             options.out, start=run.start, steps_per_epoch=run.steps_per_epoch, rates=rates(run.recipe),
             tensorboard=options.tensorboard, quiet=not first,

@@ -97,6 +97,13 @@ def test_results_are_in_yolov5s_columns(whole):
         np.testing.assert_allclose([float(row[f"x/lr{k}"]) for row in rows], want, rtol=1e-6)
 
 
+def test_the_options_are_written_as_yolov5_writes_them(whole):
+    recipe = js.ports.yolov5.recipe(whole[1] / "opt.yaml", steps_per_epoch=4)
+    with (whole[1] / "results.csv").open(newline="") as file:
+        rates = [float(row["x/lr1"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(js.curves(recipe)["weight"]["lr"][[3, 7, 11]], rates, rtol=1e-6)
+
+
 def events(out):
     """Every scalar in a folder's TensorBoard files: (name, step) to value."""
     found = {}
