@@ -29,8 +29,8 @@ class EmaWeights(NamedTuple):
 def ema_step(average: jax.Array, value: jax.Array, shares: EmaWeights) -> jax.Array:
     """The average after ``value``: ``average + (1 - beta) * (value - average)``.
 
-    Where beta is below a half it is computed as ``value - beta * (value - average)``, which is equal: from the nearer
-    end, as ``torch.lerp`` does, so that the rounding error is that of the smaller term.
+    Where beta is below a half it is computed as ``value - beta * (value - average)``, which is equal. Like
+    ``torch.lerp``, it starts from the nearer end, so that the rounding error is that of the smaller term.
     """
     change = value - average
     return jnp.where(shares.new < 0.5, average + shares.new * change, value - shares.old * change)
@@ -39,7 +39,7 @@ def ema_step(average: jax.Array, value: jax.Array, shares: EmaWeights) -> jax.Ar
 def bias_correction(shares: EmaWeights, count: jax.Array) -> jax.Array:
     """``1 - beta ** count``: the total weight of ``count`` values in an average that started at 0.
 
-    That formula cancels: in float32, with a beta of 0.999, it is off by 3e-5 of itself at the second step.
+    That formula cancels: in float32, with a beta of 0.999, it has a relative error of 3e-5 at the second step.
     """
     return -jnp.expm1(count.astype(shares.new.dtype) * jnp.log1p(-shares.new))
 

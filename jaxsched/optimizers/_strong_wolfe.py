@@ -52,15 +52,17 @@ def strong_wolfe(
     tolerance: float,
     budget: jax.Array,
 ) -> tuple[jax.Array, Point, jax.Array]:
-    r"""A step with :math:`f(t) \le f(0) + 10^{-4}\, t f'(0)` and :math:`|f'(t)| \le 0.9\, |f'(0)|`.
+    """A step length ``t`` that satisfies the strong Wolfe conditions.
+
+    ``f(t) <= f(0) + 1e-4 * t * f'(0)`` and ``|f'(t)| <= 0.9 * |f'(0)|``.
 
     Args:
         evaluate: The function.
-        at: Where the step starts.
-        direction: Where it goes.
-        length: The first that is tried.
-        here: The function at ``at``.
-        descent: The slope there along the direction, < 0.
+        at: The point that the step starts from.
+        direction: The search direction.
+        length: The first step length to try.
+        here: The value and gradient at ``at``.
+        descent: The slope at ``at`` along the direction, < 0.
         tolerance: The bracket, times the largest entry of the direction, below which it is not divided.
         budget: Iterations, at most; each evaluates once, and once more is evaluated before.
 

@@ -11,7 +11,7 @@ def caution(code: str, text: str) -> str:
 
     Args:
         code: What `lint` calls it, such as ``"unknown-key"``.
-        text: What is the case, and what to do.
+        text: What was found, and what to do about it.
 
     Example:
         >>> note = caution("unknown-key", "hyp.yaml: not known, and left out: paste_in")
@@ -22,6 +22,6 @@ def caution(code: str, text: str) -> str:
 
 
 def cautions(notes: Iterable[str]) -> list[tuple[str, str]]:
-    """Of the notes those made by `caution`, as their code and text."""
+    """The code and text of each note that `caution` made."""
     found = (re.fullmatch(r"caution ([a-z-]+): (.*)", note, re.DOTALL) for note in notes)
     return [(match[1], match[2]) for match in found if match]

@@ -1,4 +1,4 @@
-"""What differs between two recipes: which field or hyperparameter, of which group, at which steps, by how much."""
+"""The differences between two recipes: the field or hyperparameter, its group, the steps and the values."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class _Absent:
 
 
 ABSENT = _Absent()
-"""What stands in a `Difference` for a value that one of the recipes does not have."""
+"""The value in a `Difference` where one of the recipes does not have it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One thing in which two recipes differ.
+    """One difference between two recipes.
 
     Attributes:
         name: The field of the recipe, or the hyperparameter.
         group: The group of the hyperparameter; None for a field of the recipe.
-        a: What the first recipe has: a number where values at steps were compared, `ABSENT` where it has none.
-        b: The same of the second.
+        a: The value in the first recipe: a number where values at steps were compared, `ABSENT` if it has none.
+        b: The value in the second recipe.
         steps: The ranges (first, last) of steps at which numbers differ; None where they do not depend on steps.
-        at: The step at which they differ most; ``a`` and ``b`` are the values there.
+        at: The step with the largest difference; ``a`` and ``b`` are the values at this step.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Difference:
 
 
 class Differences(tuple[Difference, ...]):
-    """What differs: a tuple of `Difference`, empty (and false) if nothing does.
+    """The differences: a tuple of `Difference`, empty if there are none.
 
-    Printed it has a line for each, and one for those that several groups have alike.
+    It prints one line for each; groups with the same difference share a line.
     """
 
     __slots__ = ()
@@ -82,20 +82,19 @@ def _line(difference: Difference, groups: tuple[str | None, ...]) -> str:
 
 
 def diff(a: Reportable, b: Reportable, *, rtol: float = 1e-6) -> Differences:
-    """What differs between two recipes, per group and over which steps.
+    """Compare two recipes by group and step.
 
-    Schedules are compared by their values, not by how they are written: two that give the same numbers do not differ.
+    Schedules are compared by their values: two that give the same numbers are equal, however they are written.
     They are compared at all steps that both runs have (at the first 1000 where neither has a length).
 
     Args:
         a: A recipe.
         b: Another.
-        rtol: Numbers differ if they are further apart than ``rtol`` times the second. (Schedules are float32,
-            in which two formulas for one value may differ by 1e-7.)
+        rtol: Relative tolerance. Schedules are float32, in which two formulas for the same value may differ by 1e-7.
 
     Returns:
-        `Differences`: print them, or go through their ``name``, ``group``, ``steps``, ``a``, ``b``. Notes and origins
-        are not compared, nor hyperparameters that only one of two optimizers has.
+        `Differences`, which prints as text. Notes and origins are not compared, nor are hyperparameters that only one
+        of two different optimizers has.
 
     Example:
         >>> import jaxsched as js
@@ -165,7 +164,7 @@ def _of_values(name: str, group: str | None, x: Any, y: Any, steps: np.ndarray, 
 
 
 def _of_plateaus(name: str, group: str | None, x: Any, y: Any) -> Iterator[Difference]:
-    """What a metric will do is not in the values at steps: where it can differ, the definitions are shown."""
+    """The values at steps do not show the effect of a metric, so the definitions are compared."""
     p, q = (definitions({name: z}).get(name, ABSENT) for z in (x, y))
     if p != q:
         yield Difference(f"{name}, by metric", group, p, q)
@@ -180,7 +179,7 @@ def _apart(x: np.ndarray, y: np.ndarray, rtol: float) -> np.ndarray:
 
 
 def _ranges(found: np.ndarray) -> Ranges:
-    """The stretches of True as (first, last)."""
+    """The ranges of True as (first, last)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], found, [False]]).astype(np.int8)))
     return tuple((int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True))
 

@@ -1,9 +1,9 @@
-"""A recipe as JSON: all of its numbers to the last digit, and no code.
+"""Recipes as JSON: every number exactly, and no code.
 
-Numbers, strings, lists and names with values are written as JSON has them. Anything else is an object whose first name
-begins with ``$``: ``{"$schedule": "cosine", "peak": 0.1, "steps": 100, "floor": 0.0}``. A schedule is named by its
-key: ``"cosine"`` for one of the core, ``"timm.cosine_cycles"`` for one that a port defines. What a file says is checked
-as if a user had typed it.
+Numbers, strings, lists and dicts are written as JSON values. Anything else is an object whose first name begins
+with ``$``: ``{"$schedule": "cosine", "peak": 0.1, "steps": 100, "floor": 0.0}``. A schedule is named by its
+key: ``"cosine"`` for one of the core, ``"timm.cosine_cycles"`` for one that a port defines. Values from a file are
+checked in the same way as arguments from a user.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from jaxsched.schedules import Schedule
 
 VERSION = 1
 LONGEST = 2**27
-"""Characters: enough for a table of five million steps."""
+"""Most characters in a file: enough for a table of five million steps."""
 MOST_ITEMS = 2**20
-"""Names and numbers, those in arrays apart: each is looked at in Python."""
+"""Most names and numbers outside arrays, since each is checked in Python."""
 DEEPEST = 64
-"""How deep schedules and conditions may be nested."""
+"""Most levels of nesting of schedules and conditions."""
 
 _LARGEST = 2.0**1023
 _DTYPES = ("float64", "float32", "float16", "int64", "int32", "bool")
@@ -40,12 +40,12 @@ Records = Mapping[str, type]
 
 
 def to_json(value: Any, records: Records) -> str:
-    """The text of a record; see `Recipe.to_json`."""
+    """A record as a JSON string; see `Recipe.to_json`."""
     return json.dumps(_written(_Place("", "recipe"), value, records), indent=1, allow_nan=False)
 
 
 def from_json(text: str | bytes, records: Records) -> Any:
-    """The record in a text, of the first kind in ``records``; see `Recipe.from_json`."""
+    """The record in a JSON string, of the first kind in ``records``; see `Recipe.from_json`."""
     content = _parsed(text)
     outermost = next(iter(records))
     if not isinstance(content, dict) or outermost not in content:
@@ -55,7 +55,7 @@ def from_json(text: str | bytes, records: Records) -> Any:
 
 
 class _Place(NamedTuple):
-    """Where in a recipe: its text is made only if there is something to say about it."""
+    """A path within a recipe, for errors; it is formatted only when an error needs it."""
 
     outer: _Place | str
     inner: str | int
@@ -90,7 +90,7 @@ def _written(where: _Place, value: Any, records: Records) -> Any:
         if array.dtype.name not in _DTYPES:
             raise TypeError(f"{where}: an array of {array.dtype.name} cannot be written; convert it to float32")
         written = {"$array": _written(where, array.tolist(), records), "dtype": array.dtype.name}
-        return written if array.size else {**written, "shape": list(array.shape)}  # lists that hold nothing have none
+        return written if array.size else {**written, "shape": list(array.shape)}  # empty lists have no shape
     if isinstance(value, grouping.Condition):
         return {"$condition": value.kind, "of": _written(where, value.arguments, records)}
     if isinstance(value, grouping.Rule):
@@ -138,7 +138,7 @@ def _key(where: _Place, maker: Callable[..., Schedule]) -> str:
 
 
 class _At(NamedTuple):
-    """How deep a value is nested, and what records a file may hold."""
+    """The depth of nesting, and the records that a file may hold."""
 
     records: Records
     depth: int = 0
@@ -204,7 +204,7 @@ def _read(where: _Place, value: Any, at: _At) -> Any:
 
 
 def _fields(where: _Place, value: dict[str, Any], kind: str, at: _At) -> dict[str, Any]:
-    """What stands beside the kind."""
+    """The entries other than the kind."""
     beside = {name: item for name, item in value.items() if name != kind}
     return {name: _read(_Place(where, name), item, at) for name, item in beside.items()}
 
@@ -262,7 +262,7 @@ _CONDITIONS: dict[str, tuple[int | None, type]] = {
     "any": (None, grouping.Condition),
     "not": (1, grouping.Condition),
 }
-"""How many arguments a condition takes (None: any number), and of which type."""
+"""The number of arguments of each condition (None: any number), and their type."""
 
 
 def _condition(where: _Place, value: dict[str, Any], kind: str, at: _At) -> grouping.Condition:
@@ -340,6 +340,6 @@ def _check_names(
 
 
 def _short(value: Any) -> str:
-    """``value`` for an error: the whole of it may be as long as the file."""
+    """``value`` shortened for an error: it may be as long as the file."""
     text = value if isinstance(value, str) and value.isidentifier() else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

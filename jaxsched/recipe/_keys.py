@@ -1,7 +1,7 @@
-"""The key by which a file names the maker of a schedule, and the maker that a key names.
+"""The keys that identify schedules in files.
 
-``"cosine"`` is ``jaxsched.schedules.cosine``; ``"timm.cosine_cycles"`` is in ``SCHEDULES`` of the port timm. A key is a
-promise to files already written: it does not change when code moves.
+``"cosine"`` is ``jaxsched.schedules.cosine``; ``"timm.cosine_cycles"`` is in ``SCHEDULES`` of the port timm. Keys are
+stable: they do not change when code moves, so that old files stay readable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PORT_KEY = re.compile(r"([a-z][a-z0-9_]*)\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def key_of(maker: Maker) -> str | None:
-    """The key of a maker, or None where a file cannot name it, as for a user's own."""
+    """The key of a maker, or None if it has none, as for a user's own schedule."""
     name = maker.__name__
     if _of_core(name) is maker:
         return name
@@ -31,7 +31,7 @@ def key_of(maker: Maker) -> str | None:
 
 
 def maker_of(key: Any) -> Maker | None:
-    """The maker that a key names, or None."""
+    """The maker with this key, or None."""
     if not isinstance(key, str):
         return None
     found = _PORT_KEY.fullmatch(key)
@@ -44,7 +44,7 @@ def _of_core(name: str) -> Any:
 
 
 def _of_port(port: str) -> Mapping[str, Maker]:
-    """``SCHEDULES`` of a port, by name. The recipe knows no port: one is imported when a file names it."""
+    """``SCHEDULES`` of a port, by name. A port is imported only when a file names it."""
     module = f"jaxsched.ports.{port}"
     if importlib.util.find_spec(module) is None:
         return {}

@@ -1,4 +1,4 @@
-"""The recipe that a composed transformation carries out, as far as its parts are jaxsched's."""
+"""The recipe of a composed transformation, from the parts of it that jaxsched made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTE = "read from a transformation: members of a chain that are not jaxsched's a
 
 
 Reportable: TypeAlias = Recipe | Schedule | optax.GradientTransformation
-"""What reports take: a recipe, a schedule alone, or a transformation made of jaxsched's."""
+"""What reports accept: a recipe, a single schedule, or a transformation composed of jaxsched's."""
 
 
 def as_recipe(value: Reportable) -> Recipe:
@@ -40,7 +40,7 @@ def of_parts(transformation: Any) -> Recipe:
     """The recipe of an ``optax.chain`` (or of any other composition) of jaxsched's transformations.
 
     Raises:
-        ValueError: If there is not one optimizer of jaxsched in it.
+        ValueError: If it does not contain exactly one optimizer of jaxsched.
     """
     fields: dict[str, Any] = {"notes": (NOTE,)}
     optimizers = []

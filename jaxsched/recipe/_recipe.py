@@ -29,8 +29,8 @@ class Accumulation:
     Attributes:
         every: Batches to an update: a number or a schedule.
         mean: Whether the gradients are averaged rather than summed.
-        drop_at_epoch_end: Whether what is gathered at the end of an epoch is dropped.
-        at_multiples: Whether an update is due at each multiple of ``every``; else so many batches after the last one.
+        drop_at_epoch_end: Whether gradients that are left at the end of an epoch are dropped.
+        at_multiples: Whether updates happen at multiples of ``every``, or ``every`` batches after the last update.
     """
 
     every: Value
@@ -49,26 +49,26 @@ class Accumulation:
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What to optimize with: an optimizer, its hyperparameters for each group, and what is around it.
+    """The optimization of a training run: optimizer, hyperparameters of each group, clipping, accumulation, EMA.
 
-    It is a value: print it, compare it, pickle it, and pass it through ``jax.jit`` or ``jax.vmap``: its numbers and
-    those of its schedules are leaves. Its strings and bools are static, which is decided when it is made.
+    A recipe is a value: it prints, compares and pickles, and passes through ``jax.jit`` and ``jax.vmap``. Its numbers
+    and those of its schedules are pytree leaves; its strings and bools are static.
 
     Attributes:
-        optimizer: The name of one of ``jaxsched.optimizers``; of all but ``lbfgs``, which has no groups.
-        hyperparameters: Its arguments, for all groups.
-        groups: For a group what it overrides; None freezes it.
-        rules: Which parameter belongs to which group.
-        clip_norm: The largest norm of all gradients together, or None.
-        clip_value: The largest magnitude of any entry of a gradient, or None.
-        accumulate: How many batches make an update; None: one.
-        ema: The decay of an average of the parameters, by update; None: no average.
+        optimizer: The name of an optimizer in ``jaxsched.optimizers``; not ``lbfgs``, which has no groups.
+        hyperparameters: Arguments of the optimizer, for all groups.
+        groups: The hyperparameters that each group overrides; None freezes a group.
+        rules: Rules that assign parameters to groups.
+        clip_norm: Largest global norm of the gradients, or None.
+        clip_value: Largest absolute value of an entry of a gradient, or None.
+        accumulate: Gradient accumulation; None for one batch per update.
+        ema: Decay of the EMA of the parameters, per update; None for no EMA.
         steps: Length of the run in steps (batches).
         steps_per_epoch: Batches in an epoch.
         batch_size: Images in a batch, over all devices.
-        nominal_batch_size: Images to an update that the learning rates are meant for, where the source says so.
-        notes: What a port read and left out, and what it decided.
-        origin: For a field, or ``group.hyperparameter``, where its number came from.
+        nominal_batch_size: Images per update that the learning rates are meant for, if the source says so.
+        notes: What a port left out, and what it decided.
+        origin: For a field or ``group.hyperparameter``, the setting that its value comes from.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -120,9 +120,9 @@ class Recipe:
         self._around()
 
     def build(self, *, flatten: bool = False) -> optax.GradientTransformationExtraArgs:
-        """The optax transformation: clip, optimize, average, all inside the accumulation.
+        """Build the optax transformation: clipping, optimizer and EMA, inside the accumulation.
 
-        ``update`` is called once for each batch, with the parameters. Returns updates of zero while gathering.
+        Call ``update`` once per batch, with the parameters. It returns zero updates while it accumulates.
 
         Args:
             flatten: Keep and update the parameters of each group as one vector, which can be faster where there are
@@ -133,14 +133,14 @@ class Recipe:
         """
         before, after, accumulate = self._around()
         frozen = [group for group, overrides in self.groups.items() if overrides is None]
-        if frozen:  # as parameters without a gradient: they have no part in the norm that is clipped
+        if frozen:  # frozen parameters do not count in the norm that is clipped, as without a gradient
             before = [optax.masked(optax.set_to_zero(), grouping.mask(*frozen, rules=self.rules)), *before]
         make = getattr(optimizers, self.optimizer)
         tx = optax.chain(*before, make(**self.hyperparameters, groups=self.groups, rules=self.rules), *after)
         return accumulate(transforms.flatten_groups(tx, self.rules) if flatten else tx)
 
     def _around(self) -> tuple[list[Any], list[Any], Callable[[Any], optax.GradientTransformationExtraArgs]]:
-        """What stands before the optimizer, after it and around all; making these checks their numbers."""
+        """The transformations before, after and around the optimizer; constructing them checks their arguments."""
         try:
             before: list[Any] = [] if self.clip_value is None else [optax.clip(positive("clip_value", self.clip_value))]
             before += [] if self.clip_norm is None else [transforms.clip_norm(self.clip_norm)]
@@ -163,17 +163,17 @@ class Recipe:
         return before, after, around
 
     def by_group(self) -> dict[str, dict[str, Any] | None]:
-        """For each group all its hyperparameters, defaults included; None where it is frozen."""
+        """All hyperparameters of each group, with defaults; None if it is frozen."""
         names = tuple(dict.fromkeys(rule.group for rule in self.rules))
         definition = _definition(self.optimizer)
-        assert definition  # a recipe is made of no other
+        assert definition  # checked in __post_init__
         return definition.by_group(self.hyperparameters, self.groups, names)
 
     def to_json(self) -> str:
-        """The recipe as JSON text: every number to the last digit, and no code.
+        """Write the recipe as JSON: every number exactly, and no code.
 
         Raises:
-            TypeError: If it holds code (a function of the user's own as a schedule or in a rule), or traced numbers.
+            TypeError: If it holds a function of the user's own (as a schedule or in a rule), or traced numbers.
 
         Example:
             >>> import jaxsched as js
@@ -185,11 +185,11 @@ class Recipe:
 
     @staticmethod
     def from_json(text: str | bytes) -> Recipe:
-        """The recipe that `to_json` has written. The text is data: nothing in it is executed.
+        """Read a recipe that `to_json` wrote. Nothing in the string is executed.
 
         Raises:
-            TypeError: If ``text`` is no text.
-            ValueError: If it is no recipe, naming the field and the value.
+            TypeError: If ``text`` is not a string or bytes.
+            ValueError: If it is not a valid recipe; the error names the field and the value.
         """
         recipe: Recipe = from_json(text, RECORDS)
         return recipe
@@ -206,10 +206,10 @@ class Recipe:
     __hash__ = None  # type: ignore[assignment]
 
     def replace(self, **changes: Any) -> Recipe:
-        """The same recipe with some fields changed."""
+        """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
-    # As a pytree: what is static was decided when it was made, whatever the leaves are by now.
+    # The static part is fixed at construction, whatever the leaves become under a transformation.
     def tree_flatten_with_keys(self) -> Any:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         options: _Options = self._options  # type: ignore[attr-defined]
@@ -233,7 +233,7 @@ class Recipe:
 
 
 class _Options(NamedTuple):
-    """The options among the hyperparameters of a recipe, which are no numbers by the signature of its optimizer."""
+    """The static hyperparameters of a recipe: options, by the signature of its optimizer."""
 
     hyperparameters: Any
     groups: Any
@@ -253,7 +253,7 @@ class _Options(NamedTuple):
         )
 
 
-# A tree of jax's own may have anything in the place of a dict: that is left as it is.
+# Within a jax transformation anything may take the place of a dict: it is left as it is.
 
 
 def _less(values: Any, options: Any) -> Any:
@@ -271,8 +271,9 @@ def _each(change: Callable[[Any, Any], Any], groups: Any, options: Any) -> Any:
 
 
 def _as_values(values: Any) -> Any:
-    """Pairs such as betas as tuples, so that equal ones are equal, and functions of the step as schedules; what is no
-    mapping is left to `by_group`."""
+    """Convert pairs such as betas to tuples, so that they compare, and functions of the step to schedules.
+
+    Anything but a mapping is left to `by_group`, which reports it."""
     if not isinstance(values, Mapping):
         return values
     return {name: _as_value(name, value) for name, value in values.items()}
@@ -289,7 +290,7 @@ def _is_function(value: Any) -> bool:
 
 
 def _definition(name: Any) -> Definition | None:
-    """What the signature of the optimizer of this name says, or None where there is none that takes groups."""
+    """The definition of the optimizer of this name, or None if no optimizer with groups has it."""
     return definition_of(getattr(optimizers, name, None)) if isinstance(name, str) else None
 
 
@@ -304,7 +305,7 @@ def _refusal(name: Any) -> str:
 
 
 class _Remarks:
-    """The words beside the numbers. All are equal, so that another derivation is not another compilation."""
+    """Notes and origins. All instances are equal, so that they do not cause a recompilation."""
 
     def __init__(self, notes: tuple[str, ...], origin: Mapping[str, str]):
         self.notes, self.origin = notes, origin
@@ -319,4 +320,4 @@ class _Remarks:
 _NUMBERS = ("hyperparameters", "groups", "clip_norm", "clip_value", "accumulate", "ema")
 
 RECORDS = {"$recipe": Recipe, "$accumulation": Accumulation}
-"""What a file may hold; the first is the outermost."""
+"""The records that a file may hold; the first is the outermost."""
