@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsched import optimizers
+from jaxsched.checks import one_line
 from jaxsched.groups import Match
 from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
@@ -79,7 +80,8 @@ def read(
     except shared.MissingError as error:
         raise shared.MissingError(f"{path}: {error.where}", error.why, error.names, error.joined) from None
     except (TypeError, ValueError) as error:
-        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{path}: {error}") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{path}: {one_line(str(error), 500)}") from None
     wrong = _names.disagreement(Path(path).stem, config, counts_epochs, result.steps or 0)
     if wrong:
         warnings.warn(f"{path}: {wrong}", stacklevel=2)
