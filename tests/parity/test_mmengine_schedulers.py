@@ -213,6 +213,25 @@ def test_every_momentum_twin(mmengine):
         check(kind | dict(begin=1, end=10) | clock, EPOCHS, 0.9, "momentum")
 
 
+GENERIC = [
+    {**kind, "type": kind["type"].removesuffix("LR") + "ParamScheduler"}
+    for kind in KINDS
+    if not kind["type"].startswith(("OneCycle", "mmdet"))
+]
+
+
+@pytest.mark.parametrize(("what", "base"), [("weight_decay", 0.05), ("lr", 0.02)])
+def test_every_generic_scheduler(mmengine, what, base):
+    for kind, clock in itertools.product(GENERIC, CLOCKS):
+        check(kind | dict(begin=1, end=10, param_name=what) | clock, EPOCHS, base, what)
+
+
+def test_a_cosine_of_a_fraction_of_epochs(mmengine):
+    for length in (4.5, 7.25):
+        config = dict(type="CosineAnnealingLR", T_max=length, eta_min=0.001, begin=0.5, convert_to_iter_based=True)
+        check(config, EPOCHS, 0.02)
+
+
 def test_momentum_and_lr_schedulers_of_one_list_do_not_meet(mmengine):
     config = [dict(type="MultiStepLR", milestones=[4]), dict(type="StepMomentum", step_size=5)]
     check(config, EPOCHS)
