@@ -430,6 +430,11 @@ def test_the_weight_decay_moves_with_a_scheduler_of_its_own():
     assert curves["weight"]["weight_decay"][:2].tolist() == pytest.approx([1e-4, 5.5e-5])
     assert curves["norm"]["weight_decay"][:2].tolist() == pytest.approx([0.0, 5e-6])
     assert js.Recipe.from_json(recipe.to_json()) == recipe
+    # MMPretrain's own leaves a decay of 0 alone
+    config["param_scheduler"] = [dict(type="CosineAnnealingWeightDecay", eta_min=1e-5, T_max=12)]
+    curves = js.curves(openmmlab.recipe(config, steps_per_epoch=10), [0, 60])
+    assert curves["weight"]["weight_decay"].tolist() == pytest.approx([1e-4, 5.5e-5])
+    assert curves["norm"]["weight_decay"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

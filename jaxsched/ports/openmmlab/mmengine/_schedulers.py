@@ -57,7 +57,9 @@ def curve(
         if of == what:
             schedulers.append(made)
     if not followers:
-        return lambda base: compose(schedulers, base, run.steps)
+        # MMPretrain's own scheduler of weight decay leaves a decay of 0 alone, mmengine's does not
+        kept = what == "weight_decay" and all(_keeps_zero(entry) for entry in entries if moves(entry, what))
+        return lambda base: constant(0.0) if kept and not base else compose(schedulers, base, run.steps)
     if len(followers) > 1:
         raise ValueError("param_scheduler: more than one ReduceOnPlateau is not read: remove one")
     follower = followers[0]
@@ -90,6 +92,10 @@ def moves(config: Any, what: str) -> bool:
     named = [entry for entry in entries if isinstance(entry, Mapping) and isinstance(entry.get("type"), str)]
     ending = {"momentum": "Momentum", "weight_decay": "WeightDecay"}[what]
     return any(entry["type"].endswith(ending) or entry.get("param_name") == what for entry in named)
+
+
+def _keeps_zero(entry: Any) -> bool:
+    return bare(entry["type"]) == "CosineAnnealingWeightDecay"
 
 
 _MOVED = ("lr", "momentum", "weight_decay")
