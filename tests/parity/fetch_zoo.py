@@ -41,6 +41,12 @@ PACKAGES = {"mmpretrain": ZOO / "mmpretrain/mmpretrain"}
 OTHERS = {name: ZOO / name / name for name in ("mmpretrain", "mmseg", "mmpose", "mmyolo", "mmaction", "mmdet3d")}
 """Packages whose configs are read beside MMDetection's, each with its folder."""
 
+ULTRALYTICS = (
+    *("8.0.138", "8.0.190", "8.0.239", "8.1.41", "8.1.42", "8.2.6", "8.2.8", "8.3.0", "8.3.253"),
+    *("8.4.0", "8.4.3", "8.4.8", "8.4.102", "8.4.103", "8.4.177", "8.4.183"),
+)
+"""Releases whose training loops are compared: those on both sides of each change."""
+
 
 def pip(*arguments: str, environment: dict[str, str] | None = None) -> None:
     command = [sys.executable, "-m", "pip", *arguments, "--quiet", "--no-deps", "--disable-pip-version-check"]
@@ -57,6 +63,9 @@ def fetch(zoo: Path = ZOO) -> None:
             (archive,) = (path for path in Path(folder).iterdir() if path.suffix in {".whl", ".gz"})
             unpack(archive, Path(folder, "unpacked"))
             os.replace(Path(folder, "unpacked"), zoo / name)
+    for release in ULTRALYTICS:
+        if not any((zoo / "ultralytics").glob(f"ultralytics-{release}-*.whl")):
+            pip("download", "--dest", str(zoo / "ultralytics"), f"ultralytics=={release}")
     if not (zoo / "site/mmengine").is_dir():
         pip("install", "--target", str(zoo / "site"), *SITE)
 

@@ -1,0 +1,167 @@
+"""Runs the training loop of releases of Ultralytics on a tiny model, and prints what each does at each batch as JSON.
+
+    python tests/parity/ultralytics_releases.py FOLDER_OF_WHEELS RUNS_AS_JSON
+
+Each wheel is unpacked and imported by itself; nothing is installed. The loop and the optimizer are the release's own;
+the data, the model and what is done with results are stubs.
+"""
+
+import contextlib
+import importlib
+import importlib.machinery
+import json
+import os
+import sys
+import tempfile
+import traceback
+import types
+import unittest.mock
+import zipfile
+from pathlib import Path
+
+import packaging.version
+import torch
+
+UNUSED = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional", "cpuinfo", "pandas", "seaborn")
+UNUSED += ("hub_sdk", "hub_sdk.config")
+"""What older releases import, and the loop does not use."""
+
+
+class Loader:
+    num_workers, drop_last = 0, False
+
+    def __init__(self, images, batch_size):
+        self.dataset = self.sampler = range(images)
+        self.batch_size = batch_size
+
+    def __len__(self):
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self):
+        return iter([{"img": torch.ones(1, 1, 2, 2), "cls": torch.zeros(1)}] * len(self))
+
+    def reset(self):
+        pass
+
+
+class Tiny(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.nc, self.yaml, self.args, self.criterion = 7, {}, None, None  # what the trainer looks for
+        self.model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
+        self.stride, self.names = torch.tensor([1]), {0: "a"}
+
+    def forward(self, batch):
+        loss = self.model(batch["img"]).mean()
+        items = {"loss": loss.detach()} if self.dict_of_losses else torch.zeros(1)
+        return loss, items
+
+
+def trainer_of(base, images, folder, **args):
+    class Trainer(base):
+        loss_names = ["loss"]
+
+        def __init__(self):
+            self.seen, self.stepped = [], False
+            given = {"model": "tiny.yaml", "data": "none", "device": "cpu", "project": str(folder), "workers": 0}
+            super().__init__(overrides={**given, "plots": False, "val": False, "save": False, "amp": False, **args})
+            self.add_callback("on_train_batch_start", lambda trainer: setattr(trainer, "stepped", False))
+            self.add_callback("on_train_batch_end", lambda trainer: trainer.look())
+
+        def look(self):
+            bias = self.model.model[0].bias
+            groups = []
+            for g in self.optimizer.param_groups:
+                name = "weight" if g["weight_decay"] else "bias" if any(p is bias for p in g["params"]) else "bn"
+                momentum = g["momentum"] if "momentum" in g else g["betas"][0]
+                groups.append((name, float(g["lr"]), float(momentum), float(g["weight_decay"])))
+            self.seen.append((groups, int(self.accumulate), self.stepped))
+
+        def optimizer_step(self):
+            self.stepped = True
+            super().optimizer_step()
+
+        def get_dataset(self, *_):
+            found = {"train": "", "val": "", "nc": 7, "names": {0: "a"}}
+            self.data = found
+            return found if self.one_dict else ("", "")
+
+        def setup_model(self):
+            self.model = Tiny()
+
+        def get_dataloader(self, path, batch_size=16, rank=0, mode="train"):
+            return Loader(images, batch_size)
+
+        def get_validator(self):
+            return types.SimpleNamespace(metrics=types.SimpleNamespace(keys=[]), dataloader=None)
+
+        def label_loss_items(self, loss_items=None, prefix="train"):
+            return [] if loss_items is None else {}
+
+        def preprocess_batch(self, batch):
+            return batch
+
+        def validate(self):
+            return {}, 0.0
+
+        def save_metrics(self, metrics):
+            pass
+
+        def save_model(self):
+            return False
+
+        def final_eval(self):
+            pass
+
+        def plot_training_labels(self):
+            pass
+
+    return Trainer
+
+
+def run(images, folder, args):
+    module = importlib.import_module("ultralytics.engine.trainer")
+    for check in ("check_det_dataset", "check_cls_dataset"):
+        if hasattr(module, check):
+            setattr(module, check, lambda *_, **__: {"train": "", "val": "", "nc": 7, "names": {0: "a"}})
+    version = tuple(int(part) for part in sys.modules["ultralytics"].__version__.split("."))
+    kind = trainer_of(module.BaseTrainer, images, folder, **args)
+    kind.one_dict = version >= (8, 3, 200)
+    Tiny.dict_of_losses = version >= (8, 4, 150)
+    trainer = kind()
+    trainer.train()
+    return trainer.seen
+
+
+def main(wheels, runs):
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp())
+    os.environ["YOLO_CONFIG_DIR"] = str(folder)
+    os.environ["YOLO_OFFLINE"] = "true"
+    os.environ["YOLO_VERBOSE"] = "false"
+    for name in UNUSED:
+        sys.modules[name] = unittest.mock.MagicMock(
+            __version__="0.28.0", __path__=[], __spec__=importlib.machinery.ModuleSpec(name, None)
+        )
+    sys.modules["cpuinfo"].get_cpu_info.return_value = {"brand_raw": "a CPU"}
+    sys.modules["pkg_resources"] = unittest.mock.MagicMock(parse_version=packaging.version.parse)
+    found = {}
+    for wheel in sorted(Path(wheels).glob("**/ultralytics-*.whl")):
+        release = wheel.name.split("-")[1]
+        place = folder / release
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(place)
+        for name in [name for name in sys.modules if name.split(".")[0] == "ultralytics"]:
+            del sys.modules[name]
+        sys.path.insert(0, str(place))
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                found[release] = [run(images, folder, args) for images, args in runs]
+        except Exception as error:
+            found[release] = "".join(traceback.format_exception(error)[-3:])
+        sys.path.pop(0)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))
