@@ -59,7 +59,7 @@ class Tiny(torch.nn.Module):
 
 def trainer_of(base, images, folder, **args):
     class Trainer(base):
-        loss_names = ["loss"]
+        loss_names = ("loss",)
 
         def __init__(self):
             self.seen, self.stepped = [], False

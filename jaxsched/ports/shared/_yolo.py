@@ -36,6 +36,8 @@ class Loop:
         warmup_steps: Length of warm-up in iterations; 0: none.
         late: The lr after warm-up is that of the epoch before: ``lf(e - 1)``; the epoch in which warm-up ends keeps
             ``lf(e)``.
+        open_warmup: Warm-up leaves out the iteration ``warmup_steps``: what it reached before stays, lr to the end of
+            the epoch, momentum and accumulation for good.
         aligned: An update is at the iterations that ``accumulate`` divides; else ``accumulate`` after the last.
         drop: What is gathered and not used by the end of an epoch is dropped.
         rounded: Accumulation climbs to the rounded number of batches, ``round(nominal_batch / batch_size)``; else to
@@ -51,6 +53,7 @@ class Loop:
     floor: float = 0.01
     warmup_steps: Any = 0
     late: bool = False
+    open_warmup: bool = False
     aligned: bool = False
     drop: bool = False
     rounded: bool = False
@@ -74,12 +77,20 @@ class Loop:
             return late
         warm = warmup(on_time, self.warmup_steps, start)
         last = self.warmup_steps // self.steps_per_epoch
+        held = (self._last_warm // self.steps_per_epoch + 1) * self.steps_per_epoch
+        if self.open_warmup and held > self.warmup_steps:
+            reached = float(self.lr_at(np.asarray(self._last_warm), start, peak))
+            return piecewise([warm, reached, on_time], at=[self.warmup_steps, held])
         if not self.late or last + 1 >= self.epochs:
             return warm
         return piecewise([warm, late], at=[(last + 1) * self.steps_per_epoch])
 
     def lr_at(self, step: Any, start: Any = 0.0, peak: Any = 1.0) -> np.ndarray:
         """`lr` in float64 on the host; the arguments and the lengths are arrays that broadcast."""
+        if self.open_warmup:  # what is reached is held to the end of its epoch
+            reached = np.maximum(self._last_warm, 0)
+            same = step // self.steps_per_epoch == reached // self.steps_per_epoch
+            step = np.where((self.warmup_steps > 0) & (step > reached) & same, reached, step)
         epoch = step // self.steps_per_epoch
         target = peak * self.factor(epoch)
         after = target
@@ -89,7 +100,12 @@ class Loop:
                 (epoch <= self.warmup_steps // self.steps_per_epoch) & (self.warmup_steps > 0), target, before
             )
         slope = (target - start) / np.maximum(self.warmup_steps, 1)
-        return np.where((step <= self.warmup_steps) & (self.warmup_steps > 0), slope * step + start, after)
+        return np.where((step <= self._last_warm) & (self.warmup_steps > 0), slope * step + start, after)
+
+    @property
+    def _last_warm(self) -> Any:
+        """The last iteration of warm-up."""
+        return self.warmup_steps - self.open_warmup
 
     def factor(self, epoch: Any) -> np.ndarray:
         """``lf(e)`` in float64."""
@@ -107,7 +123,13 @@ class Loop:
 
     def warmed(self, start: float, value: float) -> Any:
         """The momentum of an optimizer whose momentum is warmed up."""
-        return warmup(constant(value), self.warmup_steps, start) if self.warmup_steps else value
+        if not self.warmup_steps:
+            return value
+        rising = warmup(constant(value), self.warmup_steps, start)
+        if not self.open_warmup:
+            return rising
+        reached = start + (value - start) * self._last_warm / self.warmup_steps
+        return piecewise([rising, reached], at=[self.warmup_steps])
 
     def accumulation(self) -> Accumulation | None:
         """How many batches make an update."""
@@ -140,8 +162,8 @@ class Loop:
         def climb(step: int) -> int:
             return max(1, int(np.interp(step, [0, self.warmup_steps], [1, target]).round()))
 
-        values = range(2, climb(self.warmup_steps) + 1)
-        steps = range(self.warmup_steps + 1)
+        values = range(2, climb(self._last_warm) + 1)
+        steps = range(self._last_warm + 1)
         return [(0, 1), *((bisect.bisect_left(steps, value, key=climb), value) for value in values)]
 
 

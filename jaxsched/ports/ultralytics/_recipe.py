@@ -96,7 +96,8 @@ def recipe(
     - Gradients are clipped at norm 10; the average of the parameters decays by ``0.9999 * (1 - exp(-k / 2000))``.
 
     Up to 8.4.102 warm-up takes at least 100 iterations; up to 8.1.41 the lr is one epoch late; up to 8.2.6 what is left
-    at the end of an epoch is dropped; up to 8.4.182 accumulation climbs to ``nbs / batch`` unrounded;
+    at the end of an epoch is dropped; up to 8.4.182 accumulation climbs to ``nbs / batch`` unrounded; from 8.4.103 to
+    8.4.182 warm-up leaves out its last iteration, and momentum stays where it is then;
     ``optimizer=auto`` comes to SGD, not MuSGD, up to 8.3; in 8.4.0 to 8.4.2 the weights have the warm-up of the biases.
     The release is found from the keys of an args.yaml, which holds all that its release knows. Where they leave it
     open and the numbers depend on it, the latest is taken, and a note of the recipe says what the others would do.
@@ -237,6 +238,7 @@ def loop_of(where: str, a: Mapping[str, Any], rules: Rules, steps_per_epoch: Any
         floor=a["lrf"],
         warmup_steps=warmup_steps,
         late=rules.late,
+        open_warmup=rules.open_warmup,
         drop=rules.drop,
         rounded=rules.rounded,
         capped=rules.capped,

@@ -28,6 +28,7 @@ class Rules(NamedTuple):
         shortest: Iterations that warm-up takes at least.
         optional: ``warmup_epochs: 0`` is no warm-up; else it is the shortest one.
         late: The lr after warm-up is that of the epoch before.
+        open_warmup: Warm-up leaves out its last iteration: what it reached before stays.
         drop: What is gathered and not used by the end of an epoch is dropped.
         capped: Accumulation is at most the batches of the run.
         rounded: Accumulation climbs to a rounded number of batches.
@@ -40,6 +41,7 @@ class Rules(NamedTuple):
     shortest: int = 100
     optional: bool = False
     late: bool = True
+    open_warmup: bool = False
     drop: bool = True
     capped: bool = False
     rounded: bool = False
@@ -70,10 +72,10 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     },
     "8.4.4": {"muon": ((0.1, 1.0), (0.5, 0.5))},
     "8.4.8": {"auto": Auto("MuSGD", "AdamW", fitted=("short",)), "muon": ((0.2, 1.0), (0.2, 1.0))},
-    "8.4.103": {"shortest": 0},
+    "8.4.103": {"shortest": 0, "open_warmup": True},
     "8.4.108": {"flat": False},
     "8.4.177": {"capped": True},
-    "8.4.183": {"rounded": True},
+    "8.4.183": {"rounded": True, "open_warmup": False},
 }
 """For each release that changed something what it changed, in `Rules`. Checked against 176 releases up to 8.4.190."""
 

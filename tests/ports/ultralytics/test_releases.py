@@ -27,6 +27,9 @@ RULES = {
     "8.4.190": (0, False, False, True, True),
 }
 
+OPEN = ("8.4.103", "8.4.177")
+"""Releases whose warm-up leaves out its last iteration."""
+
 
 def run_loop(release, epochs, nb, batch, warmup_epochs=3.0):
     shortest, late, drop, capped, rounded = RULES[release]
@@ -44,7 +47,7 @@ def run_loop(release, epochs, nb, batch, warmup_epochs=3.0):
         if not late:
             lr = [lf[e]] * 2
         for ni in range(e * nb, (e + 1) * nb):
-            if ni <= nw and nw:
+            if (ni < nw if release in OPEN else ni <= nw) and nw:
                 target = most if rounded else 64 / batch
                 accumulate = max(1, int(np.interp(ni, [0, nw], [1, target]).round()))
                 lr = [np.interp(ni, [0, nw], [start, lf[e]]) for start in (0.0, 0.1)]
@@ -112,6 +115,17 @@ def test_the_weights_of_musgd(release, long, short):
         args = dict(optimizer="MuSGD", epochs=epochs, batch=16)
         values = ultralytics.recipe(args, steps_per_epoch=4, outputs="last", version=release).hyperparameters
         assert (values["muon"], values["sgd"]) == expected
+
+
+@pytest.mark.parametrize("release", RULES)
+def test_warm_up_that_ends_within_an_epoch(release):
+    args = dict(optimizer="SGD", epochs=12, batch=10, warmup_epochs=2.7)
+    recipe = ultralytics.recipe(args, steps_per_epoch=13, version=release)
+    (plain, warmed), updates = run_loop(release, 12, 13, 10, warmup_epochs=2.7)
+    group = "weight" if release == "8.4.0" else "bias"
+    np.testing.assert_allclose(js.curves(recipe)[group]["lr"], warmed, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(js.curves(recipe)["bn"]["lr"], plain, rtol=1e-6, atol=1e-9)
+    assert np.flatnonzero(js.report.update_steps(recipe)).tolist() == updates
 
 
 def test_every_change_has_rules_of_its_own():
