@@ -214,6 +214,8 @@ def what_differs(ours: Loop, other: Loop, starts: tuple[float, ...], others: tup
         texts.append(f"{others_:,} updates instead of {ours_:,}")
     elif (ours._stairs(), ours.aligned) != (other._stairs(), other.aligned) and ours.gathered > 1:
         texts.append("updates at other steps")
+    if ours.open_warmup != other.open_warmup and longest:
+        texts.append("momentum differs after warm-up")
     if ours.drop != other.drop and (ours.gathered > 1):
         texts.append(f"what is gathered at an epoch's end is {'dropped' if other.drop else 'kept'}")
     return ", ".join(texts)
