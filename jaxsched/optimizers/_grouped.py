@@ -150,4 +150,6 @@ def _definition(factory: Callable[..., Any]) -> Definition:
 
 def _as_given(name: str, value: Any) -> Any:
     """A function of the step as a schedule where a learning rate is meant: a mask is a function too."""
-    return check_value(name, value) if name == "learning_rate" and callable(value) else value
+    if value is inspect.Parameter.empty or name != "learning_rate" or not callable(value):
+        return value
+    return check_value(name, value)
