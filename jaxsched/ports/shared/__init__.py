@@ -1,4 +1,4 @@
-"""What several ports share: settings files, and shapes of schedules that the core has no word for."""
+"""What several ports share: reading settings, and schedules that the core does not have."""
 
 from jaxsched.ports.shared._by_update import batches_to_an_update as batches_to_an_update
 from jaxsched.ports.shared._by_update import by_update as by_update
@@ -57,4 +57,4 @@ SCHEDULES = (
     shifted,
     tanh_cycles,
 )
-"""The schedules that a saved recipe names by keys of this port."""
+"""The schedules that a saved recipe identifies by keys of this package."""

@@ -1,5 +1,4 @@
-"""A fall that repeats, in cycles of equal or unequal lengths, each a pure function of the step: timm's, and
-transformers' restarts."""
+"""Decays that restart, in cycles of equal or unequal lengths: timm's schedules, and transformers' restarts."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ from jaxsched.schedules import Arguments, Mark, schedule
 from jaxsched.schedules.internal import MOST as MOST_MARKED
 
 MOST_CYCLES = 1000
-"""Cycles of unequal lengths, at most: each is a comparison at every step."""
+"""Most cycles of unequal lengths, since each costs a comparison at every step."""
 
 
 def _spans(name: str, value: Any) -> Any:
@@ -49,18 +48,18 @@ def _spans(name: str, value: Any) -> Any:
 
 
 Spans = Annotated[Any, _spans]
-"""For each cycle of unequal lengths: how much of it is gone at its first whole step, and its length.
+"""For each cycle of unequal lengths: the elapsed part at its first whole step, and its length.
 
-Kept as three numbers, what is gone and the whole steps and the rest of what is left then: the difference of two float32
-lengths of 1e6 steps would be off by 0.1 steps.
+Stored as three numbers: the elapsed part, and the remaining length as whole steps and a fraction. The difference of two
+float32 lengths of 1e6 steps would be off by 0.1 steps.
 """
 
 
 def unequal(steps: int, mul: float, limit: int) -> dict[str, Any]:
-    """``starts`` and ``spans`` of cycles each ``mul`` times as long as the one before; nothing if they are equal.
+    """``starts`` and ``spans`` of cycles that are each ``mul`` times as long as the one before; empty if ``mul`` is 1.
 
-    By timm's own arithmetic: the index of a cycle is the floor of a float logarithm, which may put a step that begins
-    a cycle at the very end of the one before.
+    As in timm, the index of a cycle is the floor of a float logarithm, whose rounding may assign the first step of a
+    cycle to the end of the one before.
     """
     if mul == 1:
         return {}
@@ -100,7 +99,7 @@ def _position(
 
 
 def _share(part: Twofold, whole: Twofold) -> Twofold:
-    """A fraction from 0 to 1: timm's own rounding may put a step just outside its cycle."""
+    """A fraction clipped to [0, 1], since timm's rounding may put a step just outside its cycle."""
     high, low = quotient(part, whole)
     return Twofold(jnp.clip(high, 0.0, 1.0), jnp.where((high > 0) & (high < 1), low, 0.0))
 

@@ -1,4 +1,4 @@
-"""Files of settings: how much is read of which, whatever the port. What is in them is data."""
+"""Reading files of settings, bounded in size and number. Their content is data and is never executed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from jaxsched.checks import one_line, short
 from jaxsched.ports.shared._yaml import MOST_DIGITS, parse_yaml
 
 LARGEST_FILE = 2**20
-"""Bytes of a file. Settings are read in Python, at about a megabyte a second."""
+"""Most bytes in a file. Settings are parsed in Python, at about a megabyte per second."""
 LARGEST_TOTAL = 2 * LARGEST_FILE
-"""Bytes of all files that a recipe is made of."""
+"""Most bytes in all files of one recipe together."""
 MOST_FILES = 200
-"""Files that a recipe is made of."""
+"""Most files of one recipe."""
 STANDARD_INPUT = Path("-")
 
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file of settings that is read already.
+    """A file of settings and its content.
 
     Attributes:
         path: Where it is; ``-`` for standard input.
@@ -43,7 +43,7 @@ class File:
 
         Args:
             path: The path.
-            largest: Bytes that it may have.
+            largest: Most bytes that it may have.
 
         Raises:
             OSError: If it cannot be opened.
@@ -56,7 +56,7 @@ class File:
             path = path.expanduser()
         name = one_line(str(path), 200)
         try:
-            opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a FIFO is not waited for
+            opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # do not wait for a FIFO
         except ValueError:  # a NUL in the path
             raise ValueError(f"{name} is not a path") from None
         _check_regular(opened, name)
@@ -65,12 +65,12 @@ class File:
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """Its name in errors."""
         return "standard input" if self.path == STANDARD_INPUT else one_line(str(self.path), 200)
 
     @functools.cached_property
     def content(self) -> dict[str, Any]:
-        """The names and values in it, read from JSON or YAML.
+        """Its names and values, parsed as JSON or YAML.
 
         Raises:
             ImportError: If PyYAML is needed and not installed.
@@ -97,7 +97,7 @@ class File:
 
     @functools.cached_property
     def mapping(self) -> dict[str, Any]:
-        """`content`, or nothing where the file holds none: for looking at what kind of file it is."""
+        """`content`, or an empty dict if it cannot be parsed: for recognising the kind of the file."""
         try:
             return self.content
         except (ImportError, ValueError):
@@ -110,7 +110,7 @@ class File:
 
 
 class Files:
-    """The files that one recipe is made of: how many, how large together, and where they may be.
+    """The files that one recipe is read from, with bounds on their number, total size and location.
 
     Args:
         root: The folder that they must be in.
@@ -124,10 +124,10 @@ class Files:
 
     @contextlib.contextmanager
     def following(self, file: File) -> Iterator[None]:
-        """While the files that ``file`` is based on are read: it is counted, and may not be among them.
+        """Context in which the base files of ``file`` are read: counts it, and detects circular bases.
 
         Raises:
-            ValueError: If it is, or there are more or larger ones than the bounds above allow.
+            ValueError: If it is based on itself, or a bound is exceeded.
         """
         here = file.path.resolve()
         if here in self.open:
@@ -146,7 +146,7 @@ class Files:
             self.open.pop()
 
     def base(self, name: Any, of: File) -> File:
-        """The file that ``of`` names as one that it is based on.
+        """Read a base file that ``of`` names.
 
         Raises:
             OSError: If it cannot be opened.
@@ -174,7 +174,7 @@ class Files:
 
 
 def read(source: File | str | os.PathLike[str] | Mapping[str, Any], name: str = "args") -> tuple[str, dict[str, Any]]:
-    """Settings and what to call them in errors: a dict as it is, under ``name``; a file's, under its path.
+    """Settings and their name in errors: a dict under ``name``, or those of a file under its path.
 
     Raises:
         OSError, ValueError: As `File.read` and `File.content`.

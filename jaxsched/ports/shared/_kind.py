@@ -1,4 +1,4 @@
-"""What a port says of the files that it reads; the command line is a loop over these."""
+"""The files that a port reads, and its options on the command line."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from jaxsched.ports.shared._solve import Solution
 from jaxsched.recipe import Recipe
 
 _TYPES = (bool, int, float, str)
-"""Of arguments that a command line can give, the first that an annotation allows."""
+"""Types of arguments that a command line can give; the first that an annotation allows is used."""
 
 
 class MissingError(ValueError):
-    """What a file does not say, and the arguments that say it.
+    """A required value is missing from a file; names the arguments that give it.
 
     Args:
         where: The file.
-        why: What it does not say.
-        names: The arguments.
-        joined: Between their names: ``"and"`` or ``"or"``.
+        why: What is missing.
+        names: The arguments that give it.
+        joined: ``"and"`` if all of them are needed, ``"or"`` if one is enough.
     """
 
     def __init__(self, where: str, why: str, names: Sequence[str], joined: str = "and"):
@@ -35,7 +35,7 @@ class MissingError(ValueError):
         super().__init__(self.message([f"{name}=..." for name in names]))
 
     def message(self, shown: Sequence[str]) -> str:
-        """The error with the names of the arguments as they are written where the user is."""
+        """The message, with the arguments written as in Python or as on the command line."""
         return f"{self.where}: {self.why}; give {f' {self.joined} '.join(shown)}"
 
 
@@ -44,8 +44,8 @@ class Option:
     """An argument of a port that the command line can give.
 
     Attributes:
-        type: Of `bool`, `int`, `float` and `str`.
-        help: What the port's docstring says of it.
+        type: `bool`, `int`, `float` or `str`.
+        help: Its description in the port's docstring.
         required: Whether it has no default.
     """
 
@@ -56,17 +56,17 @@ class Option:
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """Files of one kind.
+    """A kind of file that a port reads.
 
     Attributes:
         name: The name that ``--as`` takes.
-        title: What such a file is called, such as ``"a hyp.yaml of YOLOv5"``.
-        fits: Whether a file is of this kind, by what makes it so.
-        read: The recipe in a file. Its keyword-only arguments are the options of the command line.
-        in_folders: What such a file is called in the folder of a run.
-        command_line: The settings in the words of the original's command line, if it has one.
-        solve: From a file and what its run logged, the arguments of ``read`` with which that is reproduced.
-        refusal: Where files of this kind are recognised but not read: what to do instead.
+        title: A description of such a file, such as ``"a hyp.yaml of YOLOv5"``.
+        fits: Returns whether a file is of this kind, by its content.
+        read: Reads the recipe in a file. Its keyword-only arguments become options of the command line.
+        in_folders: Names of such a file in the folder of a run.
+        command_line: Parses the words of the original's command line into settings, if it has one.
+        solve: Finds arguments of ``read`` that reproduce the log of a run, from a file and the log.
+        refusal: What to do instead, for files that are recognised but not read.
     """
 
     name: str

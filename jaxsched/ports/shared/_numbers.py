@@ -1,4 +1,4 @@
-"""Numbers and names as files of settings hold them: numbers that may be strings, names that may be misspelt."""
+"""Checks of numbers and names in files of settings: numbers may be strings, names may be misspelt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def as_number(where: str, value: Any) -> float:
 
 
 def as_count(where: str, value: Any, least: int = 1) -> int:
-    """A whole number that is at least ``least``, and below 2**31: steps are int32, and all else is smaller."""
+    """A whole number that is at least ``least`` and below 2**31, since steps are int32."""
     number = as_number(where, value)
     if number > MAX_STEP:
         raise ValueError(f"{where} must be below 2**31, got {short(value)}")
@@ -54,7 +54,7 @@ def check_names(where: str, given: Collection[str], known: Collection[str], requ
     """Check that every name is known and every required one is present.
 
     Raises:
-        ValueError: Naming the first that is not, and what was probably meant.
+        ValueError: If not; the error names the first such name, and a known name that is similar.
     """
     for name in given:
         if name not in known:

@@ -1,4 +1,4 @@
-"""The settings of a source: each is taken once, with its check; then the rest is accounted for."""
+"""The settings of a source: each is taken once, with a check; then the remaining ones are reported."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _TOUCHES_NOT = {"bn", "norm", "ema", "loss", "log", "logging", "eval", "dataset"
 
 
 class Settings:
-    """Settings under a name for errors, such as the path of their file.
+    """Settings with a name for errors, such as the path of their file.
 
-    Each setting that shapes the schedule is taken by a method that says what it must be. What is left then goes to
-    `finish`, where every setting is one of the schedule's (a section such as ``SOLVER`` or ``lr_config``), or to
-    `rest`, where the schedule's stand among others (an ``args.yaml``).
+    Each setting that affects the schedule is taken by a method that checks its type and range. Then call `finish` if
+    every setting affects the schedule (a section such as ``SOLVER`` or ``lr_config``), or `rest` if there are others
+    too (an ``args.yaml``).
 
     Args:
-        where: What to call them in errors.
+        where: Their name in errors.
         values: The settings.
-        defaults: What a setting is where ``values`` does not say; others are required, or named with their default.
+        defaults: Values of settings that ``values`` lacks; others are required, or taken with a default.
 
     Example:
         >>> settings = Settings("args.yaml", dict(lr="1e-3", epoch=5, paste_in=0.1, model="s"), dict(lr=0.1, epochs=9))
@@ -50,20 +50,20 @@ class Settings:
         self.taken: list[str] = []
 
     def at(self, name: str) -> str:
-        """What to call a setting in errors."""
+        """The name of a setting in errors."""
         return f"{self.where}: {name}"
 
     def read(self, where: str, value: Any) -> Any:
-        """What a value in the source stands for. A source with spellings of its own overrides this."""
+        """Convert a value of the source. A source with its own notation overrides this."""
         del where
         return value
 
     def as_number(self, where: str, value: Any) -> float:
-        """A value as a number; a string may spell it."""
+        """Convert a value to a number; it may be a string."""
         return as_number(where, value)
 
     def take(self, name: str, default: Any = _REQUIRED) -> Any:
-        """The value of a setting, or ``default``, or what the source's own defaults say."""
+        """Take the value of a setting, or ``default``, or the source's own default."""
         self.taken.append(name)
         if name in self.values:
             return self.read(self.at(name), self.values.pop(name))
@@ -83,7 +83,7 @@ class Settings:
         *,
         or_none: bool = False,
     ) -> Any:
-        """A number in [low, high]; None only where that is its default, or with ``or_none``."""
+        """Take a number in [low, high]; None only if that is its default, or with ``or_none``."""
         value = self.take(name, default)
         if value is None and (or_none or default is None or self.defaults.get(name, _REQUIRED) is None):
             return None
@@ -106,7 +106,7 @@ class Settings:
         return [self.as_number(f"{self.at(name)}[{i}]", item) for i, item in enumerate(value)]
 
     def count(self, name: str, default: Any = _REQUIRED, least: int = 0) -> Any:
-        """A whole number that is at least ``least``; None only where that is its default."""
+        """Take a whole number that is at least ``least``; None only if that is its default."""
         value = self.number(name, default)
         return value if value is None else as_count(self.at(name), value, least)
 
@@ -132,14 +132,14 @@ class Settings:
         return value
 
     def section(self, name: str, default: Any = _REQUIRED) -> Settings:
-        """Settings within these: those at ``name``, whose defaults are in the default of ``name``."""
+        """Take the settings nested at ``name``, with the defaults nested at ``name``."""
         inner = self.take(name, default)
         return type(self)(self.at(name), inner, self.defaults.get(name))
 
     def target(self, one: str, other: str, default: float | None = None) -> Callable[[float], float]:
-        """From a base value to ``one``, or to the base times ``other``: exactly one of them is given.
+        """A function from a base value to ``one``, or to the base times ``other``; exactly one must be given.
 
-        With a default for the first, at most one.
+        With a default for ``one``, at most one.
         """
         values: tuple[Any, Any] = self.number(one, None), self.number(other, None)
         if values == (None, None) and default is not None:
@@ -151,23 +151,24 @@ class Settings:
         return lambda base: base * ratio if absolute is None else absolute
 
     def finish(self, known: Iterable[str] = ()) -> None:
-        """Check that nothing is left: all settings here shape the schedule. ``known`` are further names for the hint.
+        """Check that all settings were taken. ``known`` are further names for the hint.
 
         Raises:
-            ValueError: Naming the first that is left, and what was probably meant.
+            ValueError: If not; the error names the first such setting, and a known name that is similar.
         """
         if self.values:
             check_names(self.where, list(self.values), [*self.taken, *self.defaults, *known])
 
     def rest(self, aside: Collection[str] = ()) -> list[str]:
-        """Notes on what is left, where settings that do not touch the schedule stand among those that do.
+        """Notes on the settings that were not taken, where some do not affect the schedule.
 
-        Those of ``aside`` are known not to touch it: one note lists them. An unknown one is left out with a `caution`,
-        which `lint` reports; it names the setting that it resembles. Settings that say nothing (None, False, ``""``,
-        empty lists) are not mentioned.
+        One note lists those of ``aside``, which are known not to affect it. An unknown setting is left out with a
+        `caution`, which `lint` reports and which names a similar setting. Empty settings (None, False, ``""``, empty
+        lists) are not mentioned.
 
         Raises:
-            ValueError: If an unknown one resembles none, and by its name changes the schedule, as ``head_lr`` does.
+            ValueError: If an unknown setting has no similar one, and its name suggests that it changes the schedule, as
+                ``head_lr`` does.
         """
         left = [name for name, value in self.values.items() if not _says_nothing(value)]
         touching = list(dict.fromkeys([*self.taken, *self.defaults]))
@@ -217,7 +218,7 @@ def _misspelt(name: Any, known: Collection[str]) -> str | None:
 
 
 def _folded(name: str) -> str:
-    """A name with what looks alike made alike: ``lrO`` and ``lr0``."""
+    """A name with similar characters replaced, so that ``lrO`` equals ``lr0``."""
     return name.lower().translate(str.maketrans("ol-", "01_"))
 
 

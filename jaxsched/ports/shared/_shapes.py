@@ -1,4 +1,4 @@
-"""Shapes of several sources' schedules that the core has no word for, each a pure function of the step."""
+"""Schedules that several ports need and the core does not have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def annealed(gone: jax.Array, left: jax.Array, start: Any, end: Any, shape: str)
 
 @schedule(moments=no_moments, clock=lambda a, clock: {"schedule": clock.moved(-a.number("by"))})
 def shifted(step: jax.Array, schedule: Value, by: Number) -> jax.Array:
-    """``schedule(max(step + by, 0))``: one that runs ahead, or (``by < 0``) behind."""
+    """``schedule(max(step + by, 0))``: ahead in time, or behind for ``by < 0``."""
     return value_at(schedule, jnp.maximum(step + jnp.asarray(by, jnp.int32), 0))
 
 
@@ -34,13 +34,13 @@ def shifted(step: jax.Array, schedule: Value, by: Number) -> jax.Array:
     clock=lambda a, clock: {"schedule": clock.within(0.0, a.number("after") + 1)},
 )
 def held(step: jax.Array, schedule: Value, after: Step) -> jax.Array:
-    """``schedule(min(step, after))``: what it is at ``after`` stays."""
+    """``schedule(min(step, after))``: its value at ``after`` is held."""
     return value_at(schedule, jnp.minimum(step, jnp.asarray(after, jnp.int32)))
 
 
 @schedule(moments=warms_up("steps"))
 def quadratic_rise(step: jax.Array, peak: Number, steps: Length) -> jax.Array:
-    """``peak * ((step + 1) / steps) ** 2``, then ``peak``: not 0 at step 0, and whole one step before ``steps``."""
+    """``peak * ((step + 1) / steps) ** 2``, then ``peak``: above 0 at step 0, and ``peak`` from ``steps - 1`` on."""
     return peak * jnp.square(fraction(jnp.minimum(step, jnp.asarray(steps, jnp.int32)) + 1, steps))
 
 
@@ -49,13 +49,13 @@ def _numbers(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def _ends(name: str, value: Any) -> tuple[Any, ...]:
-    """Of a fractional end float32 would lose the digits that count on the steps beside it; a `Precise` has 48 bits."""
+    """Fractional ends as `Precise`, with 48 bits: float32 would lose digits that matter at the steps next to them."""
     found = (item if isinstance(item, Precise) else number(f"{name}[{i}]", item) for i, item in enumerate(value))
     return tuple(Precise(item) if isinstance(item, float) else item for item in found)
 
 
 def _phases(a: Arguments, run: float) -> Iterable[Mark]:
-    """A step at an end belongs to the phase before it, so that the end of the last is reached."""
+    """A step at the end of a phase belongs to that phase, so that the end of the last one is reached."""
     del run
     values, ends = a.numbers("values"), a.numbers("ends")
     for k, t in enumerate(ends):
@@ -77,8 +77,7 @@ def phases(
 ) -> jax.Array:
     """From ``values[0]`` at step 0 to ``values[1]`` at ``ends[0]``, on to ``values[2]`` at ``ends[1]``, and so on.
 
-    The ends need not be whole. A step that is at an end belongs to the phase before it. After the last end its value
-    stays.
+    The ends need not be whole. A step at the end of a phase belongs to that phase. The last value is held.
     """
     result = real(values[0])
     at = [precise(end) if isinstance(end, Precise) else as_twofold(end) for end in (0, *ends)]
@@ -122,8 +121,8 @@ def cyclic_ratio(
 ) -> jax.Array:
     """mmcv's cyclic policy: in each ``steps``, from 1 to ``top`` over ``up`` steps, then down to ``bottom``.
 
-    In cycle ``k`` the top is drawn towards 1 by ``rate ** k``. Without a rise (``up`` 0) the original draws the end of
-    the fall instead, and so does this.
+    In cycle ``k`` the top moves towards 1: ``1 + (top - 1) * rate ** k``. Without a rise (``up=0``) the bottom moves
+    instead, as in the original.
     """
     steps, up = jnp.asarray(steps, jnp.int32), jnp.asarray(up, jnp.int32)
     cycle, within = step // steps, step % steps

@@ -1,4 +1,4 @@
-"""What a run's files do not say, solved for from the learning rates that it logged."""
+"""Solving for settings that the files of a run lack, from the learning rates in its log."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from jaxsched.ports.shared._yolo import Loop
 
 LONGEST_EPOCH = 100_000
-"""Batches in an epoch, at most, that are tried."""
+"""Longest epoch, in batches, that is tried."""
 _ROWS_AT_FIRST = 8
-"""Rows that all lengths are tried on; the others are tried on what is left."""
+"""Rows that all lengths are tried on; the other rows are tried only on the lengths that fit these."""
 
 
 class Observed(NamedTuple):
@@ -20,8 +20,8 @@ class Observed(NamedTuple):
 
     Attributes:
         epochs: The epoch of each row, from 0; [rows].
-        low: The least value that is printed so, for each column; [columns, rows].
-        high: The greatest.
+        low: The smallest value that rounds to the printed digits; [columns, rows].
+        high: The largest such value.
     """
 
     epochs: np.ndarray
@@ -30,11 +30,11 @@ class Observed(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Arguments of a port with which its recipe gives what was logged.
+    """Arguments of a port with which its recipe reproduces the log.
 
     Attributes:
         options: The arguments.
-        said: How they were found, in words.
+        said: What was found, in words.
     """
 
     options: dict[str, Any]
@@ -74,7 +74,7 @@ def _fits(
     start: float,
 ) -> np.ndarray:
     good = np.arange(len(lengths))
-    for row in rows:  # what a row rules out is not tried on the next
+    for row in rows:  # only lengths that fit this row are tried on the next
         if not len(good):
             break
         nb = lengths[good]
@@ -100,7 +100,7 @@ def peaks_that_fit(loop_of: Callable[[Any], Loop], observed: Observed) -> tuple[
 
 
 def _telling(observed: Observed) -> np.ndarray:
-    """The rows, those of warm-up first and then from far to near: they rule out most."""
+    """The rows in an order that rules out lengths early: warm-up first, then from the last backwards."""
     count = len(observed.epochs)
     first = np.arange(min(4, count))
     others = np.arange(len(first), count)

@@ -1,4 +1,4 @@
-"""Which version a file is of, where the file does not decide it: what the others would do is said."""
+"""Notes on files whose keys fit several versions of their source."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from jaxsched.recipe import caution
 
 
 def open_version(where: str, chosen: str, others: Mapping[str, str]) -> list[str]:
-    """A caution where other versions that a file may be of would give other numbers.
+    """A caution if other possible versions of a file would give other numbers.
 
     Args:
         where: The file.
-        chosen: The version whose rules are taken.
-        others: For each other version that is possible what differs; empty where nothing does.
+        chosen: The version whose rules are used.
+        others: For each other possible version, what differs; empty if nothing does.
 
     Example:
         >>> (note,) = open_version("hyp.yaml", "7.0", {"6.2": "", "6.1": "lr differs at 1,049 of 5,000 steps"})

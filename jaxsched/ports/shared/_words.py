@@ -1,4 +1,4 @@
-"""Command lines of training scripts, as people keep them in shell scripts and notes, read as settings."""
+"""Parsing the command line of a training script into settings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _LITERALS = {"true": True, "false": False, "none": None, "null": None}
 
 
 def parse_words(words: Sequence[str], flags: Collection[str] = (), short_names: Mapping[str, str] | None = None) -> Any:
-    """The settings that ``--name value`` words give, by name with underscores.
+    """Parse ``--name value`` words into settings, by name with underscores.
 
-    Words before the script (``torchrun ... train.py``) and positional arguments are passed over. A name without a value
-    is True; one with several has a list of them.
+    Words before the script (``torchrun ... train.py``) and positional arguments are ignored. A name without a value is
+    True; a name with several values has a list.
 
     Args:
         words: The words, as the shell splits them.
-        flags: Names that take no value, so that a word that follows is a positional argument.
-        short_names: What ``-b`` and so on stand for.
+        flags: Names that take no value, so that the next word is a positional argument.
+        short_names: The long names of short options such as ``-b``.
 
     Example:
         >>> parse_words("train.py /data --sched cosine --lr=1e-3 -b 64 --amp --opt-betas 0.9 0.95".split(), ["amp"],

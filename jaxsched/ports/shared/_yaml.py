@@ -1,4 +1,4 @@
-"""YAML as data: no objects are made, and what a text may cost is bounded before any value is."""
+"""Safe YAML: no objects are constructed, and the size is checked before any value is made."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from jaxsched.checks import extra, one_line
 
 MOST_VALUES = 200_000
-"""Values that a text may stand for, its aliases written out: ten lines of aliases can stand for 10**10."""
+"""Most values, with aliases expanded: ten lines of aliases can expand to 10**10 values."""
 DEEPEST = 100
-"""Levels of nesting."""
+"""Most levels of nesting."""
 MOST_DIGITS = 400
-"""A number of more characters is taken as infinite: converting one of 900 KB takes minutes."""
+"""A number with more characters is read as infinity: converting one of 900 KB takes minutes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Opaque:
-    """A value with a tag that YAML itself does not know, such as ``!!python/object/apply:eval``. It is not made."""
+    """A value with a tag that is not standard YAML, such as ``!!python/object/apply:eval``. It is not constructed."""
 
     tag: str
 
@@ -27,11 +27,11 @@ class Opaque:
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text. A duplicate key is an error; a value with an unknown tag is an `Opaque`.
+    """Parse a YAML string. A duplicate key is an error; a value with an unknown tag becomes an `Opaque`.
 
     Raises:
         ImportError: If PyYAML is not installed.
-        ValueError: If it is not YAML, or beyond the bounds above.
+        ValueError: If it is not YAML, or exceeds a bound above.
     """
     yaml = extra("yaml", "yaml")
     try:
@@ -49,7 +49,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def _weigh(node: Any, weights: dict[int, tuple[int, int] | None], depth: int) -> tuple[int, int]:
-    """How many values a node stands for, and how deep they go; each node is visited once."""
+    """The number of values in a node with aliases expanded, and their depth; each node is visited once."""
     if node is None or isinstance(node.value, str):
         return 1, 1
     if id(node) in weights:
@@ -83,7 +83,7 @@ def _loader() -> Any:
     yaml = extra("yaml", "yaml")
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """PyYAML's safe loader (the one in C where there is one: ten times as fast), less what is unbounded."""
+        """PyYAML's safe loader (the C one if available, ten times as fast) with bounds on numbers."""
 
         def number(self, node: Any) -> Any:
             if len(node.value) > MOST_DIGITS:

@@ -1,4 +1,4 @@
-"""The training loop that YOLOv5, its forks and Ultralytics share: one description, with what differs as fields."""
+"""The training loop of YOLOv5, its forks and Ultralytics; the fields are what differs between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxsched.schedules import Schedule, constant, cosine, delayed, linear, per_
 
 Curve = Literal["line", "short line", "cosine", "flat cosine", "flat"]
 MOST_BATCHES = 4096
-"""Batches to an update, at most: each number of them on the way is a comparison at every step."""
+"""Most batches per update, since each number of batches up to it costs a comparison at every step."""
 
 
 @dataclasses.dataclass(frozen=True)

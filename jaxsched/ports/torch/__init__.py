@@ -1,9 +1,9 @@
-"""torch's learning-rate schedulers under their own names, and recipes and state taken from live torch objects.
+"""torch's learning-rate schedulers under their own names, and recipes and state from live torch objects.
 
-Each class of ``torch.optim.lr_scheduler`` (torch 2.13.0) and ``swa_utils.SWALR`` has its name and keywords here, less
-``optimizer``. Called with a base learning rate it gives the `Schedule`; its ``momentum`` is the schedule of the
-momentum where it cycles that, else None. Step ``t`` is the ``t``-th call of ``optimizer.step()``, from 0: the learning
-rate that it sees if ``scheduler.step()`` follows each. For a scheduler that is stepped once per epoch there is
+Each class of ``torch.optim.lr_scheduler`` (torch 2.13.0) and ``swa_utils.SWALR`` has the same name and keywords here,
+without ``optimizer``. Calling it with a base learning rate returns the `Schedule`; ``momentum`` is the schedule of the
+momentum if it cycles the momentum, otherwise None. Step ``t`` is the ``t``-th call of ``optimizer.step()``, from 0,
+with ``scheduler.step()`` after each. For a scheduler that is stepped once per epoch, use
 ``js.per_epoch(schedule, steps_per_epoch)``. torch itself is not imported.
 
 >>> import jaxsched as js
@@ -45,7 +45,7 @@ from jaxsched.ports.torch._state import load_state as load_state
 from jaxsched.ports.torch._state import norm as norm
 
 SCHEDULES = (_counted, _faster, _repeating)
-"""The schedules that a saved recipe names by keys of this port."""
+"""The schedules that a saved recipe identifies by keys of this port."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""What the schedulers of torch share: arguments that are checked by name, groups, and how they act on a learning rate.
+"""The base class of torch's schedulers: checked arguments, groups, and how they act on a learning rate.
 
-A scheduler of torch is a rule that changes the learning rate of a group, step by step. Most have a closed form, which
-becomes a `Schedule`. Where several act on one learning rate there may be none: then the rules are followed on the host,
-in float64, into a table.
+A scheduler of torch is a rule that changes the learning rate of a group step by step. Most have a closed form, which
+becomes a `Schedule`. Several schedulers on one learning rate may have none: then the rules are run on the host in
+float64, and their values become a table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jaxsched.ports.shared import shifted
 from jaxsched.schedules import Schedule
 
 Rule = Callable[[float, int], float]
-"""From the learning rate so far and the step to the learning rate at that step, on the host; step 0 is construction."""
+"""Maps the current learning rate and the step to the new learning rate, on the host; step 0 is construction."""
 S = TypeVar("S", bound="Scheduler")
 
 
@@ -31,20 +31,20 @@ S = TypeVar("S", bound="Scheduler")
 class Scheduler:
     """A scheduler of torch with its arguments: called with a learning rate it gives the `Schedule`.
 
-    Where an argument is a list, one for each group, `for_group` takes the scheduler of one of them.
+    If an argument is a list with an entry for each group, `for_group` returns the scheduler of one group.
     """
 
     acts_on_lr: ClassVar[bool] = True
-    """Whether it changes the learning rate it finds; else it overwrites it."""
+    """Whether it changes the current learning rate, rather than overwriting it."""
     is_factor: ClassVar[bool] = False
-    """Whether it is a factor that does not depend on the learning rate: others may act beside it."""
-    carries: ClassVar[bool] = False
-    """Whether, begun in the middle of a run, it goes on from the learning rate it finds, not from the base."""
+    """Whether it multiplies by a factor that does not depend on the learning rate, so that others may act too."""
+    continues_from_current: ClassVar[bool] = False
+    """Whether it starts from the current learning rate, not from the base, if it starts in the middle of a run."""
     per_group: ClassVar[tuple[str, ...]] = ()
     """The arguments that may be lists."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Say what to do where a call is as torch's would be, with the optimizer, or a keyword is misspelt."""
+        """Raise an error with the remedy if the optimizer is passed, as in torch, or a keyword is misspelt."""
         fields = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
         if "optimizer" in kwargs or any(hasattr(value, "param_groups") for value in args):
             raise TypeError(
@@ -92,13 +92,13 @@ class Scheduler:
 
     @property
     def momentum(self) -> Schedule | None:
-        """The momentum (or first beta) at each step; None where the scheduler leaves it alone."""
+        """The momentum (or first beta) at each step; None if the scheduler does not change it."""
         self._need_one_group()
         momentum = self._momentum()
         return None if momentum is None else self._from_last_epoch(momentum)
 
     def for_group(self: S, group: int) -> S:
-        """The scheduler of one group: of each list of arguments, its entry."""
+        """The scheduler of one group, with its entry of each list."""
         lists = {name: getattr(self, name) for name in self.per_group if isinstance(getattr(self, name), tuple)}
         for name, values in lists.items():
             if not 0 <= group < len(values):
@@ -117,7 +117,7 @@ class Scheduler:
                 raise ValueError(f"{kind}: {name} is a list, one for each group; take {kind}(...).for_group(0)")
 
     def _check(self) -> None:
-        """What the arguments must be together."""
+        """Check the arguments together."""
 
     def _fail(self, message: str) -> typing.NoReturn:
         raise ValueError(f"{type(self).__name__}: {message}")
@@ -130,12 +130,12 @@ class Scheduler:
         return None
 
     def _rule(self, base: float, steps: int) -> Rule:
-        """The rule for a group with this base, for so many steps. Here of those that overwrite."""
+        """The rule for a group with this base, for ``steps`` steps; this one is for schedulers that overwrite."""
         values = exact(self._schedule(base), steps)
         return lambda lr, step: float(values[step])
 
     def _taken_over(self, lr: float) -> float:
-        """What it makes of the learning rate it finds, if it is begun in the middle of a run and carries that on."""
+        """Its first value after the learning rate ``lr``, if it starts in the middle of a run."""
         raise NotImplementedError
 
     def _base_after(self, base: Any, first: bool) -> Any:
@@ -169,7 +169,7 @@ def why_untraceable(function: Callable[[Any], Any]) -> str:
 
 
 def host_base(where: str, lr: Any) -> float:
-    """A learning rate that is known here: a table is made of it."""
+    """A learning rate as a Python number, as a table needs."""
     if not is_host_number(lr):
         raise TypeError(f"{where}: without a closed form lr must be a Python number, not traced; got {short(lr)}")
     return float(lr)
@@ -207,7 +207,7 @@ def _last_epoch(name: str, value: Any) -> Any:
 
 
 LastEpoch = Annotated[int, _last_epoch]
-"""-1: from the beginning; else the schedule goes on after this step."""
+"""-1 to start from the beginning; otherwise the last step that was taken."""
 Number = Annotated[float, _on_host(number)]
 Positive = Annotated[float, _on_host(positive)]
 Factor = Annotated[float, _on_host(_not_negative)]

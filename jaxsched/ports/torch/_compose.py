@@ -1,4 +1,4 @@
-"""torch's schedulers of schedulers: one after another, and all at once (torch 2.13.0, ``lr_scheduler.py``)."""
+"""torch's SequentialLR and ChainedScheduler (torch 2.13.0, ``torch/optim/lr_scheduler.py``)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Members = Annotated[Sequence[Scheduler], _members]
 
 @dataclasses.dataclass(frozen=True)
 class _Composed(Scheduler):
-    """What the two have in common."""
+    """The base class of schedulers with members."""
 
     schedulers: Members
 
@@ -46,7 +46,7 @@ class _Composed(Scheduler):
             member._need_one_group()
 
     def _bases(self, base: Any) -> list[Any]:
-        """For each member the base that it finds when it is constructed, and the one that all of them leave."""
+        """The base that each member finds at its construction, and the base after all of them."""
         bases = [base]
         for i, member in enumerate(self.schedulers):
             bases.append(member._base_after(bases[-1], i == 0))
@@ -58,7 +58,7 @@ class _Composed(Scheduler):
         return base
 
     def _followed(self, lr: Any, steps: int) -> Schedule:
-        """The table that the rule gives, for a group with this learning rate."""
+        """The table of values from running the rule, for a group with this learning rate."""
         base = host_base(type(self).__name__, lr)
         rule = self._rule(base, steps)
         values = np.empty(steps)
@@ -70,21 +70,21 @@ class _Composed(Scheduler):
 
 @dataclasses.dataclass(frozen=True)
 class SequentialLR(_Composed):
-    """One scheduler after another: ``schedulers[k]`` from step ``milestones[k - 1]`` on, its clock at 0 there.
+    """One scheduler after another: ``schedulers[k]`` starts at step ``milestones[k - 1]``, and counts from there.
 
-    As in torch each begins from the base learning rate, whatever the one before it came to, and stays at its own value
-    until the next begins. `MultiplicativeLR` and `SWALR` go on from what they find instead: for these ``steps``, the
-    length of the run, is needed, and so is a learning rate that is a number. An `OneCycleLR` in the list sets the base
-    of all; a `CyclicLR` that is first that of those after it.
+    As in torch, each member starts from the base learning rate, whatever the previous one reached, and holds its own
+    last value until the next starts. `MultiplicativeLR` and `SWALR` continue from the current learning rate instead:
+    they need ``steps``, the length of the run, and a learning rate that is a Python number. A `OneCycleLR` in the list
+    sets the base of all members; a `CyclicLR` that comes first sets the base of those after it.
 
-    Not as in torch, where they raise or are one step early: a `ChainedScheduler` or `SequentialLR` within it is begun
-    like any other.
+    Unlike in torch, a `ChainedScheduler` or `SequentialLR` may be a member like any other (torch raises, or is one step
+    early).
 
     Args:
         schedulers: The members.
-        milestones: Where each but the first begins, ascending.
-        last_epoch: The last step that was taken; -1 from the beginning.
-        steps: The length of the run, where there is no closed form; after it the last value stays.
+        milestones: The steps at which the second and later members start, ascending.
+        last_epoch: The last step that was taken; -1 to start from the beginning.
+        steps: The length of the run, needed where there is no closed form; the last value is held after it.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -114,7 +114,7 @@ class SequentialLR(_Composed):
                 )
 
     def _is_carried(self, i: int) -> bool:
-        return self.schedulers[i].carries and i > 0 and self.milestones[i - 1] > 0
+        return self.schedulers[i].continues_from_current and i > 0 and self.milestones[i - 1] > 0
 
     def _schedule(self, lr: Any) -> Schedule:
         if any(map(self._is_carried, range(len(self.schedulers)))):
@@ -122,7 +122,7 @@ class SequentialLR(_Composed):
         bases = self._bases(lr)
         first = bisect.bisect_right(self.milestones, 0)
         if self.schedulers[first].acts_on_lr:
-            bases[first] = bases[-1]  # the learning rate is set back to what the last construction left
+            bases[first] = bases[-1]  # torch resets the learning rate to what the last construction left
         parts = [member._schedule(base) for member, base in zip(self.schedulers, bases, strict=False)]
         return sequential(parts, at=self.milestones) if self.milestones else parts[0]
 
@@ -137,7 +137,7 @@ class SequentialLR(_Composed):
                 return rules[i](lr, since)
             if t == 0:
                 return rules[i](bases[-1], 0)
-            if self.schedulers[i].carries:
+            if self.schedulers[i].continues_from_current:
                 return self.schedulers[i]._taken_over(lr)
             return rules[i](bases[i], 0)
 
@@ -147,7 +147,7 @@ class SequentialLR(_Composed):
         cycled = [member._momentum() for member in self.schedulers]
         if all(part is None for part in cycled):
             return None
-        # Each sets the momentum when it is constructed; one that does not cycle it leaves it as it is.
+        # Each member that cycles the momentum sets it at construction; the others leave it unchanged.
         stands = float([part for part in cycled if part is not None][-1](0))
         parts: list[Any] = []
         begins = [0, *self.milestones]
@@ -162,15 +162,15 @@ class SequentialLR(_Composed):
 class ChainedScheduler(_Composed):
     """All schedulers at each step, one after another on the same learning rate.
 
-    Those that multiply (`StepLR`, `MultiStepLR`, `ConstantLR`, `LinearLR`, `ExponentialLR`, `PolynomialLR`) give the
-    product of their factors. Others overwrite what the ones before them did, or add to it; with these the rules are
-    followed on the host in float64 for ``steps`` steps, for a learning rate that is a number. What comes out is what
-    torch does: a `CosineAnnealingLR` with a floor, beside another decay, may go below that floor, and below 0 after
-    its ``T_max``.
+    Schedulers that multiply (`StepLR`, `MultiStepLR`, `ConstantLR`, `LinearLR`, `ExponentialLR`, `PolynomialLR`) give
+    the product of their factors. Other schedulers overwrite the current value or add to it: with these the rules are
+    run on the host in float64 for ``steps`` steps, and the learning rate must be a Python number. The result is that
+    of torch: a `CosineAnnealingLR` with a floor, combined with another decay, may go below that floor, and below 0
+    after its ``T_max``.
 
     Args:
-        schedulers: The members, in their order.
-        steps: The length of the run, where there is no closed form; after it the last value stays.
+        schedulers: The members, in order.
+        steps: The length of the run, needed where there is no closed form; the last value is held after it.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js

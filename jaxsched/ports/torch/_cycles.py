@@ -38,10 +38,10 @@ from jaxsched.schedules import (
 
 @dataclasses.dataclass(frozen=True)
 class CosineAnnealingWarmRestarts(Scheduler):
-    """``eta_min + (lr - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2``, begun anew at ``lr`` every ``T_i`` steps.
+    """``eta_min + (lr - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2``, restarted at ``lr`` every ``T_i`` steps.
 
-    ``T_i`` is ``T_0`` at first and ``T_mult`` times as long after each restart, without end; ``eta_min`` itself is
-    never reached. It is stepped by whole steps; ``step(epoch + i / n)`` is not ported.
+    The first cycle has ``T_0`` steps and each later one is ``T_mult`` times as long as the one before, without end.
+    ``eta_min`` itself is never reached. Steps are whole: ``step(epoch + i / n)`` is not ported.
 
     Example:
         >>> import jaxsched as js
@@ -64,14 +64,15 @@ class CosineAnnealingWarmRestarts(Scheduler):
 class CyclicLR(Scheduler):
     """From ``base_lr`` up to ``max_lr`` in ``step_size_up`` steps and back in ``step_size_down``, without end.
 
-    The height is kept (``"triangular"``), halved with each cycle (``"triangular2"``), multiplied by ``gamma ** t``
-    (``"exp_range"``), or by ``scale_fn`` of the cycle (from 1) or the step, by ``scale_mode``. Momentum goes the other
-    way, from ``max_momentum`` to ``base_momentum``, and its height shrinks alike. The optimizer's own learning rate is
-    not used. Where it is the first member of a `SequentialLR`, those after it start from ``base_lr``, as in torch.
-    (Where it is a later member of a `ChainedScheduler`, torch's step 0 is still at the optimizer's own.)
+    The amplitude is constant (``"triangular"``), halved after each cycle (``"triangular2"``), multiplied by
+    ``gamma ** t`` (``"exp_range"``), or multiplied by ``scale_fn`` of the cycle (from 1) or of the step, depending on
+    ``scale_mode``. Momentum goes the other way, from ``max_momentum`` to ``base_momentum``, with the same scaling. The
+    optimizer's own learning rate is not used. If it is the first member of a `SequentialLR`, those after it start from
+    ``base_lr``, as in torch. (In torch, a later member of a `ChainedScheduler` still has the optimizer's own learning
+    rate at step 0.)
 
-    Without ``steps``, ``scale_fn`` is traced by jax. With it, it is called on the host for that many steps, whatever it
-    does; after them its last value stays.
+    Without ``steps``, ``scale_fn`` is traced by jax. With ``steps``, it is called on the host for that many steps, and
+    its last value is held after them.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -151,12 +152,12 @@ class CyclicLR(Scheduler):
 class OneCycleLR(Scheduler):
     """Up from ``max_lr / div_factor`` to ``max_lr``, then down to ``max_lr / (div_factor * final_div_factor)``.
 
-    With ``T = total_steps`` (or ``epochs * steps_per_epoch``) the top is at ``pct_start * T - 1`` and the end at
-    ``T - 1``. With ``three_phase`` it is back at ``max_lr / div_factor`` at ``2 * pct_start * T - 2``, and then goes
+    With ``T = total_steps`` (or ``epochs * steps_per_epoch``) the peak is at ``pct_start * T - 1`` and the end at
+    ``T - 1``. With ``three_phase`` it returns to ``max_lr / div_factor`` at ``2 * pct_start * T - 2``, and then goes
     down. Momentum goes the other way between ``max_momentum`` and ``base_momentum``. The optimizer's own learning rate
     is not used, and is overwritten for the other schedulers of a `SequentialLR`, as in torch.
 
-    After ``T - 1`` the last value stays (torch takes one more step, which leaves the curve, and then raises).
+    After ``T - 1`` the last value is held (torch takes one more step, which leaves the curve, and then raises).
 
     Example:
         >>> import jaxsched as js
@@ -196,7 +197,7 @@ class OneCycleLR(Scheduler):
         return int(self.epochs * self.steps_per_epoch)  # type: ignore[operator]
 
     def _ends(self) -> list[float]:
-        """Where each phase ends; the first begins at 0."""
+        """The step at which each phase ends; the first starts at 0."""
         steps, top = self._steps(), float(self.pct_start * self._steps()) - 1
         middle = [float(2 * self.pct_start * steps) - 2] if self.three_phase else []
         return [top, *middle, steps - 1]
@@ -228,8 +229,8 @@ class OneCycleLR(Scheduler):
 class SWALR(Scheduler):
     """From ``lr`` to ``swa_lr`` in ``anneal_epochs`` steps, along a cosine or a line, then ``swa_lr``.
 
-    ``torch.optim.swa_utils.SWALR``. ``lr`` is the learning rate it finds when its first step is taken: within
-    `SequentialLR` that of the step before. With ``anneal_epochs=0`` it is ``swa_lr`` at once.
+    As ``torch.optim.swa_utils.SWALR``. ``lr`` is the learning rate before its first step: within `SequentialLR`,
+    that of the previous step. With ``anneal_epochs=0`` it is ``swa_lr`` immediately.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -244,7 +245,7 @@ class SWALR(Scheduler):
     last_epoch: LastEpoch = -1
 
     @property
-    def carries(self) -> bool:  # type: ignore[override]
+    def continues_from_current(self) -> bool:  # type: ignore[override]
         return self.anneal_epochs > 0
 
     def _schedule(self, lr: Any) -> Schedule:

@@ -21,8 +21,8 @@ class LambdaLR(Scheduler):
     Args:
         lr_lambda: A function of the step, or a list of them, one for each group. Without ``steps`` it is traced by jax,
             so it must be written with arithmetic or jax.numpy, and is computed in float32 as it is written.
-        steps: If given, the function is called on the host for that many steps, whatever it does, in float64; after
-            them the last value stays.
+        steps: If given, the function is called on the host for that many steps, in float64; the last value is held
+            after them.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -64,12 +64,12 @@ class LambdaLR(Scheduler):
 class MultiplicativeLR(Scheduler):
     """``lr * lr_lambda(1) * lr_lambda(2) * ... * lr_lambda(t)``: ``lr`` at step 0.
 
-    Within `SequentialLR` it goes on, as in torch, from the learning rate it finds, times ``lr_lambda(0)``.
+    Within `SequentialLR` it continues, as in torch, from the current learning rate times ``lr_lambda(0)``.
 
     Args:
         lr_lambda: A function of the step, or a list of them, one for each group; called on the host.
-        steps: For how many steps; after them the last value stays. Left out, the function is called for a step of a run
-            only when this is within a scheduler that has a length.
+        steps: The number of steps; the last value is held after them. Needed unless it is a member of a scheduler that
+            has a length.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -77,7 +77,7 @@ class MultiplicativeLR(Scheduler):
         Array([1.   , 0.5  , 0.25 , 0.125, 0.125], dtype=float32)
     """
 
-    carries = True
+    continues_from_current = True
     per_group = ("lr_lambda",)
     lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]]
     last_epoch: LastEpoch = -1

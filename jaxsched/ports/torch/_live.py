@@ -1,4 +1,4 @@
-"""What a live scheduler of torch will do from where it stands. torch itself is not imported."""
+"""The future of a live torch scheduler, from its current state. torch itself is not imported."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from jaxsched.schedules import Value, table
 
 
 class Future(NamedTuple):
-    """What a scheduler will make of a group, from now on; its step 0 is the next step that it is not yet told of."""
+    """The future values of a group under a scheduler; step 0 is the next optimizer step."""
 
     lr: Value
     momentum: Value | None
 
 
 def number(value: Any) -> Any:
-    """A Python number, out of the tensor that may hold it."""
+    """A Python number, taken out of a tensor if necessary."""
     return value.item() if hasattr(value, "item") else value
 
 
 def kind(live: Any) -> str:
-    """The name of its class in torch, which may be a base of its own."""
+    """The name of its class in torch; for a subclass, that of its base in torch."""
     for base in type(live).__mro__:
         if base.__module__.startswith("torch."):
             return base.__name__
@@ -42,10 +42,10 @@ def kind(live: Any) -> str:
 
 
 def futures(optimizer: Any, live: Any, steps: int | None) -> list[Future]:
-    """For each group what the scheduler will do: a closed form, or else a table of what it does when it is run.
+    """The future of each group: a closed form, or a table from running the scheduler where there is none.
 
     Raises:
-        ValueError: If it has no closed form, or is not where that says, and there is no number of steps.
+        ValueError: If it has no closed form, or its current value is not that of the form, and ``steps`` is None.
     """
     groups = optimizer.param_groups
     if kind(live) == "ReduceLROnPlateau":
@@ -68,7 +68,7 @@ def _calls_functions(live: Any) -> bool:
 
 
 class _NoClosedForm(Exception):
-    """Why a scheduler cannot be written down."""
+    """Why a scheduler has no closed form."""
 
 
 def _closed(live: Any, i: int, group: Any) -> Future:
@@ -95,14 +95,14 @@ def _leaf(live: Any) -> Any:
 
 
 def _clock(live: Any) -> int:
-    """How many steps it has taken."""
+    """The number of steps that it has taken."""
     if kind(live) == "SWALR":
         return int(live._step_count) - 1
     return _clock(live._schedulers[0]) if kind(live) == "ChainedScheduler" else int(live.last_epoch)
 
 
 def _base(live: Any, i: int) -> float:
-    """The learning rate that its closed form begins with, for a group."""
+    """The base learning rate of its closed form, for a group."""
     if kind(live) == "SWALR":
         gone = min(1.0, _clock(live) / max(1, live.anneal_epochs))
         share = gone if live._anneal_strategy == "linear" else (1 - math.cos(math.pi * gone)) / 2
@@ -113,7 +113,7 @@ def _base(live: Any, i: int) -> float:
 
 
 def _described(live: Any, i: int, group: Any) -> Scheduler:
-    """The scheduler of this package that says the same, for one group, from its beginning."""
+    """The equivalent scheduler of this package for one group, from its first step."""
     name = kind(live)
     if name in _ATTRIBUTES:
         home, attributes = _ATTRIBUTES[name]
@@ -228,7 +228,7 @@ def _plateau(live: Any, i: int) -> schedulers.ReduceLROnPlateau:
 
 
 def _run(optimizer: Any, live: Any, steps: int) -> list[Future]:
-    """What a copy of the scheduler does to copies of the groups: nothing of the user's is touched."""
+    """Run a copy of the scheduler on copies of the groups; the user's objects do not change."""
     groups = [{k: copy.deepcopy(v) for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     step = types.SimpleNamespace(_wrapped_by_lr_sched=True)
     stand_in = types.SimpleNamespace(param_groups=groups, defaults=optimizer.defaults, step=step, _opt_called=True)

@@ -1,4 +1,4 @@
-"""The recipe of a live torch optimizer and its scheduler, from where they stand."""
+"""The recipe of a live torch optimizer and its scheduler, from their current state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTIMIZERS = {
     "Adamax": "adamax", "NAdam": "nadam", "RAdam": "radam", "Rprop": "rprop", "ASGD": "asgd", "Adafactor": "adafactor",
     "Muon": "muon", "SparseAdam": "sparse_adam",
 }  # fmt: skip
-"""torch's classes by the names of ours."""
+"""The name in ``jaxsched.optimizers`` of each class of torch."""
 _HOW = ("params", "param_names", "name", "foreach", "fused", "capturable", "differentiable")
 _OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum")
 FROZEN = "frozen"
@@ -34,30 +34,31 @@ def recipe(
 ) -> Recipe:
     """The recipe that a live torch optimizer and its scheduler follow from now on.
 
-    They may be anywhere in a run: step 0 of the recipe is the next ``optimizer.step()``. Nothing of theirs is changed.
-    Together with `load_state` a run goes on in JAX as it would have in torch.
+    They may be at any point of a run: step 0 of the recipe is the next ``optimizer.step()``. They are not modified.
+    Together with `load_state`, a run continues in JAX as it would have in torch.
 
-    Groups are named by their ``"name"``, or else ``"0"``, ``"1"``, ... Where each role of parameter (weight, norm,
-    bias) is in one group only, the rules are by role, and fit any tree of parameters. Else they are by name:
-    ``backbone.conv.weight`` is found at ``backbone/conv/kernel`` (or ``scale``, ``embedding``, ``weight``). A name with
-    slashes is taken as a path as it is. Parameters that want no gradient, or that the optimizer does not have, are in a
+    Groups are named by their ``"name"``, or else ``"0"``, ``"1"``, ... If each role (weight, norm, bias) is in one
+    group only, the rules are by role, and fit any tree of parameters. Otherwise they are by name:
+    ``backbone.conv.weight`` matches ``backbone/conv/kernel`` (or ``scale``, ``embedding``, ``weight``). A name with
+    slashes is used as a path. Parameters with ``requires_grad=False``, or that the optimizer does not have, form the
     group ``"frozen"``.
 
     Args:
         optimizer: An optimizer of ``torch.optim``.
-        scheduler: A scheduler of ``torch.optim.lr_scheduler``, or None for what the groups have now.
+        scheduler: A scheduler of ``torch.optim.lr_scheduler``, or None for the current values of the groups.
         named_parameters: ``model.named_parameters()``; needed where there is more than one group and the optimizer was
             not made from named parameters.
-        steps_per_epoch: Where the scheduler is stepped once per epoch: the steps in one. The optimizer must then stand
-            at the end of an epoch.
-        steps: How many more steps are to come. Needed where the scheduler has no closed form, or was disturbed: it is
-            then run for these steps, without the model, into a table.
+        steps_per_epoch: Steps in an epoch, if the scheduler is stepped once per epoch. The optimizer must then be at
+    the
+            end of an epoch.
+        steps: The number of remaining steps. Needed if the scheduler has no closed form, or its learning rate was
+            changed by hand: it is then run for these steps, without the model, to make a table.
 
     Returns:
-        A recipe. Clipping, accumulation and averages are no part of torch's optimizers: ``replace`` adds them.
+        A recipe. torch's optimizers have no clipping, accumulation or EMA: add them with ``replace``.
 
     Raises:
-        ValueError: If the optimizer is not one of torch's, a group cannot be told apart, or ``steps`` is needed.
+        ValueError: If the optimizer is not one of torch's, the groups cannot be distinguished, or ``steps`` is needed.
 
     Example:
         >>> import jaxsched as js
@@ -88,7 +89,7 @@ def recipe(
     overrides: dict[str, Any] = {
         group: {key: value for key, value in own.items() if key not in common} for group, own in values.items()
     }
-    own = {"decoupled_weight_decay"} if name == "AdamW" else set()  # its weight decay always is
+    own = {"decoupled_weight_decay"} if name == "AdamW" else set()  # AdamW's weight decay is always decoupled
     unread = sorted({key for group in groups for key in group} - {*known, *_HOW, *_OF_SCHEDULERS, *own})
     notes = ["clipping, accumulation and averages, if any, are not in torch's optimizer: add them with replace()"]
     if name == "Muon":
@@ -106,7 +107,7 @@ def recipe(
 
 
 def group_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the groups are called: by their name where each has its own, else by their number."""
+    """The names of the groups: their ``"name"`` if all differ, otherwise their index."""
     names = [group.get("name") for group in groups]
     if all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names):
         return [str(name) for name in names]
@@ -183,7 +184,7 @@ def _by_role(named: Mapping[str, Any], belongs: Mapping[str, str]) -> tuple[grou
 
 
 def _role(name: str, parameter: Any, named: Mapping[str, Any]) -> str:
-    """The role that the parameter will have in JAX, as far as torch's names and shapes say."""
+    """The role that the parameter will have in JAX, by its name and shape in torch."""
     layer, _, leaf = name.replace("/", ".").rpartition(".")
     if leaf == "bias" or leaf.endswith("_bias"):
         beside = next(

@@ -1,4 +1,4 @@
-"""torch's schedulers that change the learning rate they find (torch 2.13.0, ``torch/optim/lr_scheduler.py``)."""
+"""torch's schedulers that change the current learning rate (torch 2.13.0, ``torch/optim/lr_scheduler.py``)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from jaxsched.schedules import (
 
 
 def _milestones(name: str, value: Any) -> tuple[int, ...]:
-    """In any order, as torch takes them; but one that would never act is an error."""
+    """Milestones in any order, as in torch; one that would never act is an error."""
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         raise TypeError(f"{name} must be a sequence of steps such as [30, 60], got {short(value)}")
     steps = [number(f"{name}[{i}]", step) for i, step in enumerate(value)]
@@ -89,9 +89,9 @@ class MultiStepLR(Scheduler):
 class ConstantLR(Scheduler):
     """``lr * factor`` for ``t < total_iters``, then ``lr``.
 
-    As in torch, a ``total_iters`` of 0 or below, or one that is no whole number, is never met: then it is
-    ``lr * factor`` for ever. (Not as in torch: with ``factor=0`` that divides by zero at ``total_iters``, where here
-    ``lr`` comes back; and at a milestone of a `SequentialLR` it takes a ``total_iters`` of 0 for over.)
+    As in torch, a ``total_iters`` that is not a whole number above 0 is never reached: the value is ``lr * factor``
+    forever. (Unlike in torch: with ``factor=0`` torch divides by zero at ``total_iters``, where this returns to ``lr``;
+    and torch treats a ``total_iters`` of 0 as over if it starts at a milestone of a `SequentialLR`.)
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -124,8 +124,8 @@ class ConstantLR(Scheduler):
 class LinearLR(Scheduler):
     """``lr * (start_factor + (end_factor - start_factor) * t / total_iters)``, then ``lr * end_factor``.
 
-    As in torch, a ``total_iters`` of 0 or below leaves it at ``lr * start_factor`` for ever, and with one that is no
-    whole number it stops at the whole step before.
+    As in torch, with a ``total_iters`` of 0 or below it stays at ``lr * start_factor``, and with a fractional one it
+    stops at the last whole step before it.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -188,8 +188,8 @@ class ExponentialLR(Scheduler):
 class PolynomialLR(Scheduler):
     """``lr * (1 - t / total_iters) ** power``, then 0.
 
-    As in torch, a ``total_iters`` of 0 or below leaves it at ``lr``, and with one that is no whole number it stops at
-    the whole step before.
+    As in torch, with a ``total_iters`` of 0 or below it stays at ``lr``, and with a fractional one it stops at the last
+    whole step before it.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -224,8 +224,8 @@ class PolynomialLR(Scheduler):
 class CosineAnnealingLR(Scheduler):
     """``eta_min + (lr - eta_min) * (1 + cos(pi * t / T_max)) / 2``: ``lr`` at step 0, ``eta_min`` at ``T_max``.
 
-    As in torch it then climbs again, to ``lr`` at ``2 * T_max``, and so on (``js.cosine`` stays down). ``T_max`` need
-    not be whole, and ``eta_min`` may be above ``lr``.
+    As in torch it then rises again, to ``lr`` at ``2 * T_max``, and so on (``js.cosine`` stays at its floor). ``T_max``
+    need not be whole, and ``eta_min`` may be above ``lr``.
 
     Example:
         >>> import jaxsched as js
@@ -260,8 +260,8 @@ class ReduceLROnPlateau(Scheduler):
     """`plateau` by torch's names: called with a learning rate it gives the value for ``lr=`` of an optimizer.
 
     Metrics are reported with ``js.report_metric(opt_state, metric)``. ``min_lr`` may be a list, one for each group.
-    Where it is multiplied by another schedule, ``min_lr`` and ``eps`` act on its own value; in torch they act on the
-    learning rate. js.lint says so.
+    If it is multiplied by another schedule, ``min_lr`` and ``eps`` act on its own value; in torch they act on the
+    learning rate. ``js.lint`` reports this.
 
     Example:
         >>> import jaxsched as js

@@ -1,4 +1,4 @@
-"""What torch's cycles need beside the core: lengths that are no whole number of steps, functions of a count."""
+"""Schedules for torch's cycles: fractional cycle lengths, and functions of a count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jaxsched.schedules import Value, no_moments, restarts, schedule, value_at
 def in_units(*lengths: float) -> tuple[tuple[int, ...], int]:
     """Lengths in steps as whole numbers of a unit, and how many units a step has: 2.5 steps are 5 halves.
 
-    Where no unit would keep the arithmetic in int32, the lengths are rounded to one that does.
+    If no such unit keeps the arithmetic in int32, the lengths are rounded to one that does.
     """
     for finest in (10**6, 10**5, 10**4, 10**3, 10**2, 10, 1):
         fractions = [Fraction(length).limit_denominator(finest) for length in lengths]
@@ -34,19 +34,19 @@ def in_units(*lengths: float) -> tuple[tuple[int, ...], int]:
     clock=lambda a, clock: {"schedule": clock.within(0.0, a.number("every"))},
 )
 def repeating(step: jax.Array, schedule: Value, every: WholeLength) -> jax.Array:
-    """A schedule begun anew every so many steps."""
+    """A schedule that restarts every ``every`` steps."""
     return value_at(schedule, step % jnp.asarray(every, jnp.int32))
 
 
 @schedule(moments=no_moments, clock=lambda a, clock: {"schedule": clock.faster(a.number("units"))})
 def faster(step: jax.Array, schedule: Value, units: PositiveCount) -> jax.Array:
-    """A schedule written in units, of which a step has ``units``."""
+    """A schedule whose argument counts units, with ``units`` units in a step."""
     units = jnp.asarray(units, jnp.int32)
     return value_at(schedule, jnp.minimum(step, MAX_STEP // units) * units)
 
 
 @schedule(moments=no_moments)
 def counted(step: jax.Array, function: Callable[[Any], Any], every: WholeLength = 1, first: Count = 0) -> jax.Array:
-    """A function of how many times ``every`` units are over, counted from ``first``."""
+    """``function(step // every + first)``."""
     times = step // jnp.asarray(every, jnp.int32) + first
-    return real(function(times.astype(jnp.result_type(int))))  # of int64, where its results are to be float64
+    return real(function(times.astype(jnp.result_type(int))))  # int64 under x64, so that its results are float64

@@ -1,4 +1,4 @@
-"""What a torch run has gathered, carried into JAX: parameters, an optimizer's slots and count, a plateau's state."""
+"""Loading the state of a torch run: parameters, an optimizer's slots and count, a plateau's state."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ from jaxsched.ports.torch._live import number
 
 
 class Place(NamedTuple):
-    """Where a parameter of torch is in JAX."""
+    """The place of a torch parameter in JAX.
+
+    Attributes:
+        path: Its path, such as ``"fc/kernel"``.
+        axes: The order of its axes, as for ``numpy.transpose``; None to keep the order.
+    """
 
     path: str
-    """Its names from the root, joined by ``/``."""
     axes: tuple[int, ...] | None = None
-    """Its axes in their order there, as for ``numpy.transpose``; None: as they are."""
 
 
 Mapped = Mapping[Any, Place | str]
-"""By the parameter's name, or its index in the optimizer's state, where it is; a text is a path, axes as they are."""
+"""The place of each parameter, by its name or its index in the optimizer's state; a string is a path."""
 
 
 def conv(path: str, ndim: int = 4) -> Place:
-    """A convolution's weight: torch's ``[out, in, *window]`` is Flax's ``[*window, in, out]``.
+    """The place of a convolution's weight: torch's ``[out, in, *window]`` is Flax's ``[*window, in, out]``.
 
     Example:
         >>> import jaxsched as js
@@ -42,25 +45,26 @@ def conv(path: str, ndim: int = 4) -> Place:
 
 
 def linear(path: str) -> Place:
-    """A linear layer's weight: torch's ``[out, in]`` is Flax's ``[in, out]``."""
+    """The place of a linear layer's weight: torch's ``[out, in]`` is Flax's ``[in, out]``."""
     return Place(path, (1, 0))
 
 
 def norm(path: str) -> Place:
-    """A norm's weight, a bias, an embedding: as it is."""
+    """The place of a norm's weight, a bias or an embedding, whose axes stay in order."""
     return Place(path)
 
 
 def flax_places(named_parameters: Iterable[tuple[str, Any]], optimizer: Any = None) -> dict[Any, Place]:
-    """Where the parameters of a torch model are in the Flax model that has the same names.
+    """The places of the parameters of a torch model in a Flax model with the same names.
 
-    ``a.b.weight`` is ``a/b/kernel`` where it has two axes (`linear`) or more (`conv`), and ``a/b/scale`` where it has
-    one; any other name stays. Correct what is named otherwise, such as an embedding, by hand: it is a dict.
+    ``a.b.weight`` becomes ``a/b/kernel`` if it has two axes (`linear`) or more (`conv`), and ``a/b/scale`` if it has
+    one; other names keep their last part. The result is a dict: correct entries that differ, such as embeddings, by
+    hand.
 
     Args:
         named_parameters: ``model.named_parameters()``.
-        optimizer: The live optimizer, if it was not made from named parameters: the keys are then the indices by
-            which its ``state_dict()`` goes, else the names.
+        optimizer: The live optimizer, if it was not made from named parameters: the keys are then the indices of its
+            ``state_dict()``, otherwise the names.
 
     Example:
         >>> import numpy as np, jaxsched as js
@@ -89,12 +93,12 @@ def _place(name: str, ndim: int) -> Place:
 
 
 def load_parameters(params: Any, tensors: Mapping[Any, Any], mapping: Mapped) -> Any:
-    """The parameters with torch's values.
+    """Load the values of torch parameters into a tree.
 
     Args:
         params: A tree of parameters in JAX.
         tensors: By name or index, as in ``mapping``, torch's (or numpy's) arrays: ``dict(model.named_parameters())``.
-        mapping: Where each is; see `flax_places`.
+        mapping: The place of each; see `flax_places`.
 
     Raises:
         ValueError: If a parameter is missing on either side, or has another shape.
@@ -105,24 +109,24 @@ def load_parameters(params: Any, tensors: Mapping[Any, Any], mapping: Mapped) ->
 def load_state(
     opt_state: Any, optimizer_state_dict: Mapping[str, Any], mapping: Mapped, *, scheduler_state_dict: Any = None
 ) -> Any:
-    """The optimizer's state with what a torch run has gathered, so that the run goes on as in torch.
+    """Load the optimizer state of a torch run, so that the run continues as in torch.
 
-    For SGD, Adam, AdamW and RMSprop: their buffers become the slots, and their steps are counted by bias corrections
-    (``state.bias_offset``). Schedules begin at step 0 of the state: take them from `recipe`, which begins where torch
-    stands.
+    For SGD, Adam, AdamW and RMSprop: their buffers become the slots, and their step count is added to the count of bias
+    corrections (``state.bias_offset``). Schedules start at step 0 of the state: take them from `recipe`, which starts
+    at the current step of torch.
 
     Args:
-        opt_state: What ``init`` of the recipe's transformation gave, or anything that holds it, as for `hyperparams`;
-            the Variables of an ``nnx.Optimizer`` are written in place.
+        opt_state: The result of ``init`` of the recipe's transformation, or any tree that contains it, as for
+            `hyperparams`; the Variables of an ``nnx.Optimizer`` are written in place.
         optimizer_state_dict: ``optimizer.state_dict()``, of tensors or of numpy arrays.
-        mapping: For each parameter of the state dict, by its index there (or by its name, if the optimizer was made
-            from named parameters), where it is in JAX; see `flax_places`.
-        scheduler_state_dict: That of a ReduceLROnPlateau: its best metric, count of bad reports and cooldown go to
-            every `plateau` in the state.
+        mapping: The place in JAX of each parameter of the state dict, by its index there, or by its name if the
+            optimizer was made from named parameters; see `flax_places`.
+        scheduler_state_dict: The state dict of a ReduceLROnPlateau: its best metric, count of bad reports and cooldown
+            are loaded into every `plateau` in the state.
 
     Raises:
-        ValueError: If a parameter is missing on either side, has another shape, a buffer is missing, the parameters
-            have done different numbers of steps, or there is not one optimizer state of jaxsched.
+        ValueError: If a parameter is missing on either side, a shape differs, a buffer is missing, the step counts of
+            parameters differ, or there is not exactly one optimizer state of jaxsched.
 
     Example:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -150,7 +154,7 @@ def load_state(
 
 
 _BUFFERS = {"momentum": "momentum_buffer"}
-"""What torch calls a slot, where that is not its name here."""
+"""torch's name of a slot, if it differs from the name here."""
 
 
 def _is_state(node: Any) -> bool:
@@ -158,7 +162,7 @@ def _is_state(node: Any) -> bool:
 
 
 def _by_key(state_dict: Mapping[str, Any], mapping: Mapped) -> dict[Any, Mapping[str, Any]]:
-    """What torch has gathered for each parameter, by the key of the mapping."""
+    """torch's state of each parameter, by the key of the mapping."""
     for name in ("state", "param_groups"):
         if name not in state_dict:
             raise ValueError(
@@ -187,7 +191,7 @@ def _carried(
             "count for all"
         )
     begun = any(own.get("momentum_buffer") is not None for own in gathered.values())
-    total = max(steps.values(), default=int(begun))  # SGD does not count; only whether it has begun matters to it
+    total = max(steps.values(), default=int(begun))  # SGD has no step count; it only matters whether it has started
     places = _places(mapping)
     slots = {}
     for slot, tree in state.slots.items():
@@ -235,7 +239,7 @@ def _places(mapping: Mapped) -> dict[Any, Place]:
 
 
 def _array(value: Any) -> np.ndarray:
-    """A copy of the array, out of the tensor that may hold it: torch goes on writing into its own."""
+    """A copy of the array or tensor, since torch keeps writing to its own."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
@@ -245,7 +249,7 @@ def _array(value: Any) -> np.ndarray:
 def _filled(
     tree: Any, arrays: Mapping[Any, np.ndarray], places: Mapping[Any, Place], what: str, partly: bool = False
 ) -> Any:
-    """The tree with the arrays in their places; what has none stays, if that is allowed."""
+    """The tree with the arrays in their places; with ``partly``, leaves without an array keep their value."""
     leaves, structure = jax.tree.flatten(tree)
     at = {parameter.path: i for i, parameter in enumerate(grouping.parameters(tree))}
     unknown = [place.path for place in places.values() if place.path not in at]
@@ -269,7 +273,7 @@ def _filled(
         if moved.shape != jnp.shape(leaves[i]):
             raise ValueError(
                 f"{what}: {places[key].path!r} has shape {jnp.shape(leaves[i])}, but parameter {key!r} of torch "
-                f"{array.shape}, here {moved.shape}; mend its axes in the mapping"
+                f"{array.shape}, here {moved.shape}; fix its axes in the mapping"
             )
         leaves[i] = jnp.asarray(moved, jnp.result_type(leaves[i]))
     return jax.tree.unflatten(structure, leaves)
