@@ -1,4 +1,4 @@
-"""The constructors of optimizers: what groups each makes of the parameters."""
+"""The optimizer constructors: the groups that each makes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def groups(
     batch_size: int | None = None,
     images_on_a_device: int | None = None,
 ) -> Groups:
-    """The groups that a constructor makes of a ``paramwise_cfg``.
+    """The groups that a constructor makes from a ``paramwise_cfg``.
 
     Args:
         config: The dict, or None.
@@ -69,7 +69,7 @@ def groups(
 
 
 def _yolo(settings: Settings, batch_size: int | None, images_on_a_device: int | None) -> Groups:
-    """MMYOLO 0.6.0's: weights decay, norms and biases do not; the decay grows with what a batch exceeds the nominal."""
+    """MMYOLO 0.6.0's: only weights decay, and the decay scales with the batch above the nominal one."""
     nominal = settings.count("base_total_batch_size", 64, least=1)
     settings.finish()
     scale = 1.0

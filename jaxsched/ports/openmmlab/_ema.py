@@ -1,4 +1,4 @@
-"""OpenMMLab's averages of the parameters: the decay of each update, from the hooks of three packages."""
+"""OpenMMLab's EMA hooks: the decay of the average at each update."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def momentum_ramp(step: jax.Array, most: Number, warm_up: Number) -> jax.Array:
 
 @schedule(moments=no_moments)
 def every_nth(step: jax.Array, schedule: Value, every: PositiveCount, ahead: Count = 0) -> jax.Array:
-    """The schedule where ``step + ahead`` is a multiple of ``every``; elsewhere 1: the average is left alone."""
+    """The schedule where ``step + ahead`` is a multiple of ``every``; elsewhere 1, which keeps the average."""
     return jnp.where((step + jnp.asarray(ahead, jnp.int32)) % every == 0, value_at(schedule, step), 1.0)
 
 
@@ -46,7 +46,7 @@ def mmcv_hook(kind: str, settings: Settings) -> Schedule:
 
 
 def mmengine_hook(settings: Settings, steps_per_epoch: int) -> Schedule:
-    """mmengine 0.10.7's EMAHook: it copies up to and with the first update from ``begin``, then averages.
+    """mmengine 0.10.7's EMAHook: it copies the parameters until the first update after ``begin``, then averages.
 
     With ``s`` the updates since: ``ExponentialMovingAverage`` ``m = momentum``; ``ExpMomentumEMA`` (MMDetection)
     ``m = (1 - momentum) exp(-(1 + s) / gamma) + momentum``; ``MomentumAnnealingEMA``

@@ -1,4 +1,4 @@
-"""What the name of an MMDetection config says of its schedule: ``1x`` is 12 epochs, ``20e`` 20 epochs, ``90k`` 90000
+"""Checks the schedule against the name of an MMDetection config: ``1x`` is 12 epochs, ``20e`` 20 epochs, ``90k`` 90000
 steps.
 
 An image repeated by RepeatDataset counts as often: ``3x`` may be 12 epochs of a set that is gone through three times.
@@ -16,7 +16,7 @@ _EPOCHS = {"x": 12, "e": 1}
 
 
 def disagreement(stem: str, config: Mapping[str, Any], epochs: int | None, steps: int) -> str | None:
-    """What the name says and the numbers do not; None if they agree or the name says nothing."""
+    """The disagreement between the name and the numbers; None if they agree or the name says nothing."""
     for field in re.split("[_-]", stem):
         token = _TOKEN.fullmatch(field)
         if token is None or (token[2] == "k") is not (epochs is None):

@@ -1,4 +1,4 @@
-"""OneCycle, as mmcv, mmengine and torch have it: up to a peak, down again, and on to almost nothing."""
+"""OneCycle, as mmcv, mmengine and torch have it: a rise to the peak, a fall, and a last fall to almost 0."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cycle(settings: Settings, values: list[float], total: int, three: bool) -> S
 
 
 def one_cycle(settings: Settings, peak: str, length: int, runs_for: int | None = None) -> Schedule:
-    """OneCycle of a learning rate, in both generations; what the optimizer's lr is does not matter.
+    """OneCycle of a learning rate, in both generations; the optimizer's lr has no effect.
 
     Args:
         settings: Of the policy or scheduler.

@@ -1,4 +1,4 @@
-"""OpenMMLab's paramwise_cfg for trees of parameters: rules that make groups, and what each group multiplies.
+"""OpenMMLab's paramwise_cfg as rules for groups and factors on each group's hyperparameters.
 
 The originals walk torch modules (mmcv 1.7.2 and mmengine 0.10.7 ``default_constructor.py``, MMDetection
 ``layer_decay_optimizer_constructor.py``). Here a parameter has a path and a role, so: a key is searched in the path
@@ -86,7 +86,7 @@ def default_groups(
 def custom_keys(
     settings: Settings, generation: int, decays: bool, hyperparameters: Collection[str], notes: list[str]
 ) -> dict[str, Multipliers]:
-    """The longest key that is in the path wins, the first in the alphabet among equals; no other option acts then."""
+    """The longest key contained in the path wins (alphabetically among equals); no other option applies then."""
     keys = settings.take("custom_keys", {})
     if not isinstance(keys, Mapping):
         raise TypeError(f"paramwise_cfg: custom_keys must be a dict, got {keys!r}")
@@ -113,7 +113,7 @@ _CLASSES = ("conv_offset", "norm", "norm_bias", "depthwise", "depthwise_bias", "
 
 
 def _name(key: str, multiple: Multipliers, found: Mapping[str, Multipliers]) -> str:
-    """A group is named after its key; after what they set, where several keys set the same."""
+    """A group has the name of its key, or of its settings where several keys set the same."""
     if sum(other == multiple for other in found.values()) > 1:
         parts = {"lr_mult": multiple.lr, "decay_mult": multiple.decay, **multiple.other}
         return ", ".join(f"{name}={value!r}" for name, value in parts.items())
@@ -131,7 +131,7 @@ def _in_path(key: str) -> Condition:
 def classes(
     set_to: Mapping[str, Any], generation: int, depthwise: Match | None, notes: list[str]
 ) -> list[tuple[str, Condition, Multipliers]]:
-    """Which option a parameter falls to, most special first. The two generations differ:
+    """The options by the parameters they apply to, the most specific first. The two generations differ:
 
     - mmcv 1.x: a norm falls to norm_decay_mult, else a depthwise convolution to dwconv_decay_mult, else a bias to
       bias_decay_mult; an option left out is 1 and still claims its class, so a norm's bias keeps its decay.

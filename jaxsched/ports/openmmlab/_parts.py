@@ -1,4 +1,4 @@
-"""What a config says, in its own words: how long it trains, with what optimizer, schedulers and hooks.
+"""The parts of a config that make a recipe: length, optimizer, schedulers and hooks.
 
 One function for each generation of OpenMMLab.
 """
@@ -27,7 +27,7 @@ Config = Mapping[str, Any]
 
 
 class ConfigParts(NamedTuple):
-    """What makes a recipe, of either generation.
+    """The parts of a recipe, from either generation of configs.
 
     Attributes:
         every: Batches to an update.
@@ -100,7 +100,7 @@ _BY_STEP = ("IterBasedTrainLoop", "IterBasedRunner", "IterBasedRunnerAmp")
 
 
 def length(config: Config, steps_per_epoch: int, notes: list[str] | None = None) -> Run:
-    """How long a config trains."""
+    """The length of the run that a config describes."""
     new = is_new(config)
     where = "train_cfg" if new else "runner"
     loop = config.get(where)

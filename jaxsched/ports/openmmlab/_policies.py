@@ -36,7 +36,7 @@ Curve = Callable[[float], Schedule]
 
 
 class Run(NamedTuple):
-    """How long a run is, and in what it counts."""
+    """The length of a run, and whether it counts epochs."""
 
     steps: int
     steps_per_epoch: int

@@ -239,7 +239,7 @@ def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any
 
 
 def _scale(config: Config, batch_size: int | None, otherwise_used: bool) -> tuple[float, int | None, str | None]:
-    """What lr is multiplied by, the batch size that it is then meant for, and why."""
+    """The factor on lr by auto_scale_lr, the batch size that the result is meant for, and a note."""
     auto = config.get("auto_scale_lr") or {}
     enabled, base = (auto.get("enable"), auto.get("base_batch_size")) if isinstance(auto, Mapping) else (None, None)
     if base is not None and not isinstance(base, Unreadable):
@@ -258,7 +258,7 @@ def _scale(config: Config, batch_size: int | None, otherwise_used: bool) -> tupl
 
 
 def _moved(momentum: Curve, arguments: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
-    """The momentum that a schedule moves: ``momentum``, or the first of the betas."""
+    """The hyperparameter that a momentum schedule sets: ``momentum``, or the first beta."""
     definition = definition_of(getattr(optimizers, optimizer))
     defaults = {} if definition is None else {name: own.default for name, own in definition.arguments.items()}
     if "momentum" in defaults:
@@ -277,7 +277,7 @@ def _override(
     optimizer: str,
     lr: Curve | None = None,
 ) -> dict[str, Any]:
-    """What a group changes of what holds for all."""
+    """The hyperparameters that a group overrides."""
     other = dict(multipliers.other)
     result: dict[str, Any] = {}
     own = other.pop("lr", base * multipliers.lr)

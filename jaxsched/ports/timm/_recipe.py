@@ -219,7 +219,7 @@ def _optimizer(a: shared.Settings, name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _peak(a: shared.Settings, opt: str, global_batch: int) -> tuple[float, str]:
-    """The base lr, and how it came about."""
+    """The base lr, and the text that says where it comes from."""
     lr, base, size = a.number("lr", low=0.0), a.number("lr_base", low=0.0), a.count("lr_base_size", least=1)
     scale = a.choice("lr_base_scale", ("", "linear", "sqrt")) or (
         "sqrt" if any(name in opt for name in ("ada", "lamb")) else "linear"
@@ -307,7 +307,7 @@ def _clip(a: shared.Settings) -> dict[str, Any]:
 
 
 def _ema(a: shared.Settings) -> Schedule | None:
-    """ModelEmaV3, told the number of updates: a copy at the first."""
+    """The decay of timm's ModelEmaV3; the first update copies the parameters."""
     decay = a.number("model_ema_decay", low=0.0, high=1.0)
     warms = a.flag("model_ema_warmup")
     if not a.flag("model_ema"):

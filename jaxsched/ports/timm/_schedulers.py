@@ -73,7 +73,7 @@ class Scheduler:
 
 
 class InCycles(Scheduler):
-    """Whose period may repeat, stretched by ``cycle_mul``, from a peak that decays by ``cycle_decay``."""
+    """Schedulers that may repeat: each cycle is ``cycle_mul`` times as long, its peak ``cycle_decay`` times as high."""
 
     def _cycles(self) -> dict[str, Any]:
         names = {"steps": "t_initial", "floor": "lr_min", "decay": "cycle_decay", "cycles": "cycle_limit"}
@@ -81,7 +81,7 @@ class InCycles(Scheduler):
         return {**{ours: getattr(self, theirs) for ours, theirs in names.items()}, **uneven}
 
     def get_cycle_length(self, cycles: int = 0) -> int:
-        """The length of so many cycles (``cycle_limit`` where 0), and of the warm-up where it is a prefix."""
+        """The length of ``cycles`` cycles (``cycle_limit`` if 0), plus the warm-up where it is a prefix."""
         cycles = max(1, cycles or self.cycle_limit)  # type: ignore[attr-defined]
         length, mul = self.t_initial, self.cycle_mul  # type: ignore[attr-defined]
         total = length * cycles if mul == 1.0 else math.floor(-length * (mul**cycles - 1) / (1 - mul))
@@ -192,7 +192,7 @@ class PolyLRScheduler(InCycles):
 
 @dataclasses.dataclass(frozen=True)
 class StepLRScheduler(Scheduler):
-    """``decay_rate`` to the power of how often ``decay_t`` has passed, which need not be whole."""
+    """``lr * decay_rate ** floor(t / decay_t)``; ``decay_t`` need not be whole."""
 
     decay_t: float
     decay_rate: float = 1.0
@@ -212,7 +212,7 @@ class StepLRScheduler(Scheduler):
 
 @dataclasses.dataclass(frozen=True)
 class MultiStepLRScheduler(Scheduler):
-    """``decay_rate`` to the power of how many of ``decay_t`` are at or before ``t + 1``.
+    """``lr * decay_rate ** k``, where ``k`` is the number of milestones in ``decay_t`` at or before ``t + 1``.
 
     A milestone acts one ``t`` before its number, as in timm, which keeps that on purpose.
     """
@@ -332,7 +332,7 @@ class WSDLRScheduler(Scheduler):
         return shapes.exponential_ending(stable, at, self.decay_t, self.lr_min, self.decay_ratio)
 
     def get_cycle_length(self, cycles: int = 0) -> int:
-        """The length of warm-up and of all that follows."""
+        """The length of the warm-up, the stable phase and the decay."""
         del cycles
         return self.warmup_t + self.t_initial
 

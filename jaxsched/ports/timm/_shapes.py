@@ -1,4 +1,4 @@
-"""Shapes of timm's schedulers that the core has no word for, each a pure function of the step."""
+"""Shapes of timm's schedulers that the core does not have, each a pure function of the step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxsched.schedules import Value, cools_down, no_moments, schedule, value_at
 def power_ending(
     step: jax.Array, schedule: Value, at: Step, steps: WholeLength, end: Number, power: Exponent
 ) -> jax.Array:
-    """``schedule``, left for ``end`` over ``steps`` steps from ``at`` on: the part left is ``1 - t ** power``."""
+    """From ``schedule`` to ``end`` over ``steps`` steps from ``at`` on; its weight is ``1 - t ** power``."""
     gone, left = exact_fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
     rising, falling = power_and_rest(gone, left, power)
     return value_at(schedule, step) * falling + end * rising
@@ -24,7 +24,7 @@ def power_ending(
 def exponential_ending(
     step: jax.Array, schedule: Value, at: Step, steps: WholeLength, end: Number, ratio: Rate
 ) -> jax.Array:
-    """``schedule``, left for ``end`` over ``steps`` steps from ``at`` on: left is ``(r**t - r) / (1 - r)`` of it."""
+    """From ``schedule`` to ``end`` over ``steps`` steps from ``at`` on; its weight is ``(r**t - r) / (1 - r)``."""
     gone, left = exact_fractions(jnp.maximum(step - jnp.asarray(at, jnp.int32), 0), steps)
     log = LogRate.of(ratio).twofold
     falls = log.high < 0
@@ -43,5 +43,5 @@ def exponential_ending(
 
 @schedule(moments=no_moments, clock=lambda a, clock: {"schedule": None})
 def at_step(step: jax.Array, schedule: Value, at: Step) -> jax.Array:
-    """What ``schedule`` is at step ``at``, at every step."""
+    """The value of ``schedule`` at step ``at``, held at every step."""
     return value_at(schedule, jnp.broadcast_to(jnp.asarray(at, jnp.int32), step.shape))

@@ -26,14 +26,14 @@ FORMAT = re.compile(r"[^\d]?[<>=^]?[-+ ]?#?0?\d{0,3},?(\.\d{1,3})?[bcdeEfFgGosxX
 
 
 class Known(Exception):
-    """Evaluation needs a value that is itself unreadable: that one is the answer."""
+    """Raised where evaluation needs a value that is unreadable; that value is the result."""
 
     def __init__(self, unreadable: Unreadable):
         self.unreadable = unreadable
 
 
 class Expressions:
-    """Evaluates expressions of one file. What it cannot tell is an ``Unreadable``, never an exception;
+    """Evaluates expressions of one file. A value that it cannot determine is an ``Unreadable``, never an exception;
     only a file beyond the limits is a ConfigError."""
 
     def __init__(self, file: str, lines: list[str], budget: Budget):
@@ -67,7 +67,7 @@ class Expressions:
         return why
 
     def known(self, node: ast.AST) -> Any:
-        """The node's value where nothing can go on without it."""
+        """The node's value, which must be known."""
         value = self.value(node)
         if isinstance(value, Unreadable):
             raise Known(value)

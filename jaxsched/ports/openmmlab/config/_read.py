@@ -1,4 +1,4 @@
-"""Reads an OpenMMLab config file (mmcv 1.x, mmengine, and mmengine's pure-Python style) as data, running none of it."""
+"""Reads an OpenMMLab config file (mmcv 1.x, mmengine, mmengine's pure-Python style) as data, without executing it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _plain(leaf: Any, file: str) -> Any:
 
 
 class Reading:
-    """One call of ``read_config``: where bases may lie, what is being read, what may still be spent."""
+    """One call of ``read_config``: the allowed folders, the files being read, the remaining budget."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Reading:
         self.open: list[Path] = []  # the chain of files that inherit from one another
 
     def merged(self, path: Path) -> dict[str, Any]:
-        """What ``_base_`` inheritance makes of the file."""
+        """The file after ``_base_`` inheritance."""
         names = self.names(path)
         base = names.pop("_base_")
         if not isinstance(base, Inherited):

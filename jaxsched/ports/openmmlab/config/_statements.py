@@ -1,4 +1,4 @@
-"""Statements of a config file: what they bind and change, and what becomes unknown where they cannot be followed."""
+"""Follows the statements of a config file; what they bind becomes unknown where they cannot be followed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Statements(Expressions):
                 self.follow(statement)
 
     def results(self) -> dict[str, Any]:
-        """The names that the file gives, imports and dunder names left out."""
+        """The names that the file defines, without imports and dunder names."""
         hidden = self.imported | self.defined | {"_base_"}
         return {
             name: value if self.exposed is None else self.exposed

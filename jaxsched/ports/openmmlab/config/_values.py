@@ -1,4 +1,4 @@
-"""What reading a config file gives besides plain data: the error, the marker of what is not known, and the limits."""
+"""The error, the marker for unknown values, and the limits of reading a config file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _restore(text: str, file: str, line: int | None) -> ConfigError:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A value that only running the file could give: harmless until something needs it (see ``require``)."""
+    """A value that only executing the file could give; an error only if something needs it (see ``require``)."""
 
     file: str
     line: int
@@ -46,7 +46,7 @@ class Unreadable:
 
 
 def require(value: Any, where: str) -> Any:
-    """``value`` itself, if it is known all through; else a ConfigError that names ``where`` and the source line.
+    """``value``, if all of it is known; else raises a ConfigError that names ``where`` and the source line.
 
     >>> require([1, 2], "lr_config.step")
     [1, 2]
@@ -141,6 +141,6 @@ class Budget:
         return copy(value, 0)
 
     def sized(self, value: Any, file: str, line: int | None = None) -> Any:
-        """``value``, its length paid for."""
+        """``value``, after its length is charged to the budget."""
         self.spend(len(value), file, line)
         return value

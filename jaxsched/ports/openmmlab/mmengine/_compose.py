@@ -1,4 +1,4 @@
-"""Schedulers that share one number and change it in turn, as mmengine steps them, composed into one schedule.
+"""Composes mmengine's schedulers, which change one shared number in turn, into one schedule.
 
 Each scheduler counts *ticks*: steps, or epochs. It acts while ``begin <= tick < begin + length``; inside, ``t = tick
 - begin`` is its clock. After its window nothing is restored. Two kinds have a closed form in ``t``:
@@ -99,7 +99,7 @@ ValueAt = Callable[[int], float]
 
 
 def compose(schedulers: Sequence[Scheduler], base: float, steps: int) -> Schedule:
-    """The number at each of ``steps`` steps, from ``base`` on."""
+    """The number at each of ``steps`` steps, starting from ``base``."""
     bases = {}
     initial = base
     for one in schedulers:

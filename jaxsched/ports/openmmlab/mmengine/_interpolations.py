@@ -1,4 +1,4 @@
-"""mmengine's schedulers that lead to a value: CosineAnnealing, Poly, CosineRestart, OneCycle, and MMDetection's
+"""mmengine's schedulers that interpolate to a value: CosineAnnealing, Poly, CosineRestart, OneCycle, and MMDetection's
 QuadraticWarmup."""
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _whole(number: float) -> Any:
 
 
 def poly_interpolation(settings: Settings, window: Window) -> Scheduler:
-    """A power of what is left, which reaches ``eta_min`` at ``t = length - 1``."""
+    """A power of the remaining fraction; reaches ``eta_min`` at ``t = length - 1``."""
     power, least = settings.number("power", 1.0), settings.number("eta_min", 0.0)
     last = window.length - 1
 
