@@ -22,7 +22,7 @@ from jaxsched import __version__
 from jaxsched.checks import one_line
 from jaxsched.cli._curve import curve
 from jaxsched.cli._options import options_for_given
-from jaxsched.cli._source import Given, find, read
+from jaxsched.cli._source import Given, find, naming_options, read
 from jaxsched.report import Explanation
 from jaxsched.report.internal import Sample, explain_sample, plural, sample, values_at
 from jaxsched.report.lint import Findings, lint_sample
@@ -234,7 +234,8 @@ def verify(
         path = log or verification.find_log(Path(folder) if Path(folder).is_dir() else Path(folder).parent)
         logged = verification.read_log(path)
         options = {name: value for name, value in given.values.items() if name in kind.options}
-        recipe, verdict = verification.verify_run(kind, file, logged, options)
+        with naming_options():
+            recipe, verdict = verification.verify_run(kind, file, logged, options)
         if as_json:
             _print_json({"file": file.name, "kind": kind.name, **verdict.to_dict()})
         else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,15 @@ def read_file(file: File, kind: Kind, given: Given) -> Recipe:
     return _read(file, file.name, kind, given)
 
 
+@contextlib.contextmanager
+def naming_options() -> Iterator[None]:
+    """What is missing is named as the command line has it: ``--images``, not ``images=...``."""
+    try:
+        yield
+    except MissingError as error:
+        raise ValueError(error.message([flag(name) for name in error.names])) from None
+
+
 def _read(source: File | Mapping[str, Any], where: str, kind: Kind, given: Given) -> Recipe:
     unknown = [name for name in given.values if name not in kind.options]
     if unknown and not given.lenient:
@@ -67,12 +77,10 @@ def _read(source: File | Mapping[str, Any], where: str, kind: Kind, given: Given
     options = {name: value for name, value in given.values.items() if name in kind.options}
     missing = [name for name, option in kind.options.items() if option.required and name not in options]
     assert kind.read is not None
-    try:
+    with naming_options():
         if missing:
             raise MissingError(where, f"{kind.title} does not say it", missing)
         recipe = kind.read(source, **options)
-    except MissingError as error:
-        raise ValueError(error.message([flag(name) for name in error.names])) from None
     if not given.lenient:
         _check_agreement(where, recipe, options)
     if given.strict and (found := cautions(recipe.notes)):

@@ -163,3 +163,11 @@ def test_the_picture_has_the_points_of_the_log(run):
     pytest.importorskip("matplotlib")
     assert call(run, "--out", run / "verdict.png").exit_code == 0
     assert (run / "verdict.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_missing_is_named_as_an_option(tmp_path):
+    (tmp_path / "args.yaml").write_text("task: detect\nmode: train\nepochs: 9\nbatch: -1\noptimizer: SGD\n")
+    (tmp_path / "results.csv").write_text("epoch,lr/pg0\n1,0.1\n")
+    result = call(tmp_path)
+    assert result.exit_code == 2
+    assert "batch=-1 leaves it to Ultralytics; give --batch-size" in result.stderr
