@@ -49,8 +49,7 @@ def recipe(
         named_parameters: ``model.named_parameters()``; needed where there is more than one group and the optimizer was
             not made from named parameters.
         steps_per_epoch: Steps in an epoch, if the scheduler is stepped once per epoch. The optimizer must then be at
-    the
-            end of an epoch.
+            the end of an epoch.
         steps: The number of remaining steps. Needed if the scheduler has no closed form, or its learning rate was
             changed by hand: it is then run for these steps, without the model, to make a table.
 
