@@ -76,6 +76,10 @@ class Arguments(Mapping[str, Any]):
         return found
 
 
+def _same(t: float) -> float:
+    return float(t)
+
+
 @dataclasses.dataclass(frozen=True)
 class Clock:
     """How a part of a schedule counts, and the steps of the run in which the part is used.
@@ -92,7 +96,7 @@ class Clock:
     end: float = math.inf
     every: float = 1.0
     unit: str = "steps"
-    at: Callable[[float], float] = float
+    at: Callable[[float], float] = _same
 
     def step(self, t: float) -> int:
         """The first step of the run at which the count ``t`` is reached."""
