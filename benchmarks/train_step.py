@@ -273,7 +273,7 @@ def page_faults(run: Callable[[], Any], calls: int) -> float:
 
 
 def print_kernels(step: Any, state: Any, batch: Any) -> None:
-    """How many kernels of which kind the compiled step runs, and of what the fused ones consist."""
+    """The number of kernels of each kind in the compiled step, and the operations in the fused ones."""
     text = step.lower(state, batch).compile().as_text()
     entry = text[text.index("\nENTRY") :]
     kinds = collections.Counter(

@@ -91,7 +91,7 @@ class Options:
     evaluate_every: int = 5
     """Epochs between evaluations on the validation images; the last epoch is always evaluated."""
     save_period: int = 0
-    """Keep the checkpoint of every so many epochs, beside the last two and the best; 0: only those."""
+    """Interval in epochs at which checkpoints are kept, beside the last two and the best; 0 keeps only those."""
     log_ratios: bool = False
     """Log the norm of the update over the norm of the parameters, for each group ("ratio/GROUP")."""
     tensorboard: bool = False

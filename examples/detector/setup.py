@@ -221,7 +221,7 @@ def open_batches(options: Options, hyp: dict[str, float], train: Dataset, val: D
         shard=(jax.process_index(), jax.process_count()), workers=options.workers, multi_scale=options.multi_scale,
         **loading,
     )  # fmt: skip
-    # In threads, since worker processes would start anew for each evaluation.
+    # In threads, since worker processes would be started again for each evaluation.
     return batches, validation_batches(val, batch_size=min(32, len(val)), rectangular=options.rectangular, **loading)
 
 

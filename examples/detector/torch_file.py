@@ -93,7 +93,7 @@ def read(path: Path) -> Any:
     """The content of a ``.pt``: tensors as arrays, modules and other objects as `Record`.
 
     Raises:
-        ValueError: If the file is no zip of torch (as before torch 1.6) or damaged.
+        ValueError: If the file is damaged, or not a zip file of torch (as before torch 1.6).
     """
     try:
         with zipfile.ZipFile(path) as archive:

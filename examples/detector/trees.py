@@ -74,7 +74,7 @@ def places(height: int, width: int, split: str) -> Iterator[tuple[int, int]]:
 
 
 def in_tile(corners: np.ndarray, top: int, left: int) -> np.ndarray:
-    """Centres and sizes, as fractions of a tile, of the boxes of which it holds enough, cut to it."""
+    """The boxes that lie mostly within a tile, clipped to it: centres and sizes as fractions of the tile."""
     cut = (corners - (left, top, left, top)).clip(0, TILE)
     size = cut[:, 2:] - cut[:, :2]
     kept = size.prod(1) >= SEEN * (corners[:, 2:] - corners[:, :2]).prod(1)

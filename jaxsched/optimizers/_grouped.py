@@ -33,7 +33,7 @@ def grouped(
 ) -> optax.GradientTransformationExtraArgs:
     """Any optimizer of optax with schedules and groups: each number may be a schedule, and differ by group.
 
-    Each group has the optimizer ``factory(**its hyperparameters)``, made anew at each step with the values in force;
+    Each group has the optimizer ``factory(**its hyperparameters)``, constructed at each step with the current values;
     all share one count. As for the optimizers of jaxsched, `hyperparams` reads the values, `override` sets them, and a
     `plateau` may stand for any of them. Numbers that do not change are passed to ``factory`` as they are.
 

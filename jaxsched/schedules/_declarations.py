@@ -187,7 +187,7 @@ def cools_down(at: str, length: str) -> MomentsOf:
 
 
 def stairs(every: str, only_if: str | None = None) -> MomentsOf:
-    """The declaration of a schedule that jumps every so many steps; where the argument ``only_if`` is true."""
+    """The declaration of a schedule that jumps at regular intervals, if the argument ``only_if`` is true."""
 
     def declared(a: Arguments, run: float) -> Iterable[Mark]:
         if only_if is not None and not a[only_if]:
@@ -199,7 +199,7 @@ def stairs(every: str, only_if: str | None = None) -> MomentsOf:
 
 
 def restarts(every: str) -> MomentsOf:
-    """The declaration of a schedule that begins anew every so many steps."""
+    """The declaration of a schedule that restarts at regular intervals."""
 
     def declared(a: Arguments, run: float) -> Iterable[Mark]:
         cycle = a.number(every)

@@ -65,7 +65,7 @@ def accumulate(
             on one batch.
 
     Returns:
-        A transformation. `did_update` tells whether its last call was an update.
+        A transformation. `did_update` says whether its last call was an update.
 
     Raises:
         ValueError: If ``every`` is a number below 1, or ``steps_per_epoch`` is not a positive whole one.
@@ -116,7 +116,7 @@ def accumulate(
         at_multiple = at % jnp.ceil(wanted).astype(jnp.int32) == 0
         due = at_multiple if at_multiples else waited.astype(wanted.dtype) >= wanted
 
-        # Returning the sum from the conditional would copy it, so it only goes in. The next step begins it anew.
+        # Returning the sum from the conditional would copy it, so it only goes in. The next step starts a new sum.
         def apply(gradients: Any, inner_state: Any) -> Any:
             if mean:
                 gradients = jax.tree.map(lambda g: g / gathered.astype(g.dtype), gradients)

@@ -49,7 +49,7 @@ def ratio_ramp(step: jax.Array, end: Number, steps: Positive = 100.0, *, shift: 
 
     Args:
         end: Its largest value.
-        steps: After so many updates it is 1/2, > 0.
+        steps: The number of updates after which it is 1/2, > 0.
         shift: Added to the update's index ``n``.
 
     Source: ``mmengine/model/averaged_model.py``, MomentumAnnealingEMA, mmengine 0.10.7, where the momentum is

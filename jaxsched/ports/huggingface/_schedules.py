@@ -43,8 +43,8 @@ def get_scheduler(
     ``p = (s - W) / max(1, T - W)``, after a line from 0 at step 0 to the lr at ``W``:
 
     - linear: ``max(0, 1 - p)``. constant: 1, with no warm-up. constant_with_warmup: 1.
-    - cosine (``num_cycles=0.5``): a wave of so many periods, which goes on past ``T``: it rises again.
-    - cosine_with_restarts (``num_cycles=1``): so many falls from 1; 0 from ``T`` on.
+    - cosine (``num_cycles=0.5``): a wave of ``num_cycles`` periods, which continues past ``T``: it rises again.
+    - cosine_with_restarts (``num_cycles=1``): ``num_cycles`` decays from 1; 0 from ``T`` on.
     - polynomial (``lr_end=1e-7``, ``power=1.0``): to ``lr_end``.
     - inverse_sqrt (``timescale=W or 10000``): ``1 / sqrt(1 + (s - W) / timescale)``.
     - cosine_with_min_lr (``num_cycles=0.5``, ``min_lr`` or ``min_lr_rate``): a wave between 1 and the rate.
