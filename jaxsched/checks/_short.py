@@ -17,7 +17,7 @@ def short(value: Any, most: int = MOST) -> str:
     shown, so ten lines of YAML whose aliases stand for 10**9 items, or a string of 1 MB, cost what a short one does.
     Control characters and lone surrogates are escaped. An integer too long to show is described by its digits.
 
-    Example:
+    Examples:
         >>> from jaxsched.checks import short
         >>> print(short(list(range(10**6)), most=20))
         [0, 1, 2, 3, 4, 5...

@@ -42,7 +42,7 @@ class Condition:
 def role(*names: str) -> Condition:
     """The parameters of the given roles.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> js.groups.labels({"w": 1.0, "b": 2.0}, rules=[(js.role("bias"), "no decay"), ("**", "decay")])
         {'b': 'no decay', 'w': 'decay'}
@@ -58,7 +58,7 @@ def glob(pattern: str) -> Condition:
 
     A string in place of a condition is taken as a glob.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> rules = [(js.groups.glob("head/**"), "fast"), ("**", "slow")]
         >>> js.groups.labels({"head": {"w": 1.0}, "body": {"w": 2.0}}, rules)

@@ -156,7 +156,7 @@ def _role(names: tuple[str, ...], in_norm: bool | None, siblings: set[str]) -> s
 def roles(tree: Tree) -> Tree:
     """The role of each parameter, as a tree like ``tree``; see `parameters`.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> js.groups.roles({"conv": {"kernel": 1.0, "bias": 2.0}, "bn": {"scale": 3.0, "bias": 4.0}})
         {'bn': {'bias': 'norm_bias', 'scale': 'norm'}, 'conv': {'bias': 'bias', 'kernel': 'weight'}}

@@ -122,7 +122,7 @@ def labels(tree: Tree, rules: Rules | None = None) -> Tree:
     Raises:
         ValueError: If a parameter is covered by no rule, or a rule has no parameter.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> js.groups.labels({"conv": {"kernel": 1.0, "bias": 2.0}, "bn": {"scale": 3.0, "bias": 4.0}})
         {'bn': {'bias': 'bias', 'scale': 'norm'}, 'conv': {'bias': 'bias', 'kernel': 'weight'}}
@@ -140,7 +140,7 @@ def mask(*names: str, rules: Rules | None = None) -> Callable[[Tree], Tree]:
     Raises:
         ValueError: If a name is not a group of the rules.
 
-    Example:
+    Examples:
         >>> import jaxsched as js, optax
         >>> js.mask("norm", "bias")({"kernel": 1.0, "bias": 2.0})
         {'bias': True, 'kernel': False}

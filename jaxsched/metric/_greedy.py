@@ -76,7 +76,7 @@ def greedy(
 
     Source: ``transformers/optimization.py``, GreedyLR, transformers 5.23.0; https://arxiv.org/abs/2512.14527.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.sgd(lr=js.metric.greedy(0.1, factor=0.5, patience=1))
         >>> params = {"kernel": jnp.ones(2)}

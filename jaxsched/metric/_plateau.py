@@ -72,7 +72,7 @@ def plateau(
     PlateauLRScheduler, which ignores the epochs of its warm-up (1.0.31); with both, mmengine's ReduceOnPlateau
     (0.10.7). ``optax.contrib.reduce_on_plateau`` reduces one report earlier and scales updates instead.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.sgd(lr=js.plateau(0.1, factor=0.5, patience=1))
         >>> params = {"kernel": jnp.ones(2)}

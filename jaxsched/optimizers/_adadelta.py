@@ -69,7 +69,7 @@ def adadelta(
 
     Source: ``torch/optim/adadelta.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.adadelta()
         >>> params = {"kernel": jnp.ones(2)}

@@ -117,7 +117,7 @@ def adafactor(
 
     Source: ``torch/optim/_adafactor.py``, torch 2.13.0. Complex parameters are refused, as there.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.adafactor(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

@@ -75,7 +75,7 @@ def adagrad(
 
     Source: ``torch/optim/adagrad.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.adagrad(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

@@ -94,7 +94,7 @@ def adam(
 
     Source: ``torch/optim/adam.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.adam(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}
@@ -124,7 +124,7 @@ def adamw(
 
     Source: ``torch/optim/adamw.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> tx = js.adamw(lr=js.cosine(1e-3, steps=1000), groups={"bias": dict(weight_decay=0.0)})
     """

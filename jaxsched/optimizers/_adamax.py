@@ -74,7 +74,7 @@ def adamax(
 
     Source: ``torch/optim/adamax.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.adamax(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

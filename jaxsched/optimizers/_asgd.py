@@ -81,7 +81,7 @@ def asgd(
 
     Source: ``torch/optim/asgd.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.asgd(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

@@ -34,7 +34,7 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
         TypeError: If ``old_state`` is not nested as ``new_state`` is, such as a checkpoint restored as plain dicts.
         ValueError: If a group is new and the old ones differ in what it should take over.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> params = {"kernel": jnp.ones(2)}
         >>> old, new = js.sgd(momentum=0.9), js.sgd(momentum=0.9, rules=[("**", "all")])

@@ -51,7 +51,7 @@ def grouped(
         ValueError: If ``factory`` has no such argument, or the rules make no such group.
         TypeError: If a schedule is given for an argument that is no number.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js, optax
         >>> lr = js.linear(1.0, 0.0, 10)
         >>> tx = js.optimizers.grouped(optax.lion, learning_rate=lr, groups={"bias": dict(learning_rate=0.5 * lr)})

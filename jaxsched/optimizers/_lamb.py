@@ -119,7 +119,7 @@ def lamb(
     Source: ``timm/optim/lamb.py``, timm 1.0.31, without its ``caution``, ``decoupled_decay`` and
     ``corrected_weight_decay``.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.lamb(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

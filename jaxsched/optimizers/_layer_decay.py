@@ -30,7 +30,7 @@ def layer_decay(
     Raises:
         ValueError: If there are no layers, or ``decay`` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> by_layer = js.layer_decay(["stem/**", "block/**", "head/**"], lr=1.0, decay=0.5)
         >>> tx = js.adamw(**by_layer)

@@ -70,7 +70,7 @@ def lbfgs(
 
     Source: ``torch/optim/lbfgs.py``, torch 2.13.0. Its ``step`` evaluates first; here ``value`` and ``grad`` are that.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, jaxsched as js, optax
         >>> def rosenbrock(p):
         ...     return (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2

@@ -29,7 +29,7 @@ def group_norms(
         ``{group: {"param_norm", "gradient_norm", "update_norm", "update_ratio"}}``, float32 scalars, for what is given.
         ``update_ratio`` is ``update_norm / param_norm``, and 0 where all parameters are 0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> params = {"kernel": jnp.array([3.0, 4.0]), "bias": jnp.ones(1)}
         >>> norms = js.group_norms(params, updates={"kernel": jnp.array([0.3, 0.4]), "bias": jnp.zeros(1)})
@@ -81,7 +81,7 @@ def flatten_dict(*values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
     Raises:
         ValueError: If two values get the same key.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> state = js.adam(lr=0.5).init({"kernel": jnp.ones(2)})
         >>> log = js.flatten_dict(js.hyperparams(state), prefix="train/")

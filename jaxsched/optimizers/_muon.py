@@ -179,7 +179,7 @@ def muon(
 
     Source: ``torch/optim/_muon.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.muon(lr=0.1, ns_dtype="float32")
         >>> params = {"kernel": jnp.eye(2)}
@@ -239,7 +239,7 @@ def musgd(
 
     Source: ``ultralytics/optim/muon.py``, Ultralytics 8.4.190; written from its behaviour.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.optimizers.musgd(lr=0.1, groups={"weight": dict(use_muon=True)}, ns_dtype="float32")
         >>> params = {"kernel": jnp.eye(2), "bias": jnp.ones(2)}

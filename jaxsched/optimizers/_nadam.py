@@ -95,7 +95,7 @@ def nadam(
 
     Source: ``torch/optim/nadam.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.nadam(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

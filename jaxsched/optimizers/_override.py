@@ -33,7 +33,7 @@ def override(opt_state: Any, groups: str | Sequence[str] | None = None, **values
             number 0 when the optimizer was made, so that it keeps no slot for it: use ``js.constant(0.0)`` there.
         TypeError: If a value is no number.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.sgd(lr=js.linear(1.0, 0.0, 10))
         >>> params = {"kernel": jnp.ones(2), "bias": jnp.ones(2)}

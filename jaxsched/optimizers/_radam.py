@@ -105,7 +105,7 @@ def radam(
 
     Source: ``torch/optim/radam.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.radam(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

@@ -30,7 +30,7 @@ def report_metric(opt_state: Any, metric: ArrayLike) -> Any:
         ValueError: If no hyperparameter is a `plateau` or `greedy`, or ``metric`` is an array of several.
         TypeError: If ``metric`` is no number.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> state = js.sgd(lr=js.plateau(0.1, patience=0)).init({"kernel": jnp.ones(2)})
         >>> state = js.report_metric(js.report_metric(state, 1.0), 2.0)
@@ -80,7 +80,7 @@ def metric_state(opt_state: Any) -> dict[str, dict[str, State]]:
     Raises:
         ValueError: If two optimizers have a group of the same name in which something follows a metric.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> state = js.sgd(lr=js.plateau(0.1)).init({"kernel": jnp.ones(2)})
         >>> int(js.metric_state(js.report_metric(state, jnp.nan))["weight"]["lr"].bad)

@@ -92,7 +92,7 @@ def rmsprop(
 
     Source: ``torch/optim/rmsprop.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.rmsprop(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

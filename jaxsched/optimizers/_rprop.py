@@ -72,7 +72,7 @@ def rprop(
 
     Source: ``torch/optim/rprop.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.rprop(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

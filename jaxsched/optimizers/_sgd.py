@@ -126,7 +126,7 @@ def sgd(
 
     Source: ``torch/optim/sgd.py``, torch 2.13.0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js, optax
         >>> tx = js.sgd(lr=0.1, momentum=0.9, weight_decay=5e-4, groups={"bias": dict(weight_decay=0.0)})
         >>> params = {"kernel": jnp.ones(2), "bias": jnp.ones(2)}

@@ -83,7 +83,7 @@ def sparse_adam(
 
     Source: ``torch/optim/sparse_adam.py``, torch 2.13.0. Complex parameters are refused, as there.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.sparse_adam(lr=0.1)
         >>> params = {"kernel": jnp.ones(2)}

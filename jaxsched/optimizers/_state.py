@@ -59,7 +59,7 @@ def hyperparams(opt_state: Any) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: If there is none, or if two of them have a group of the same name.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.sgd(lr=js.linear(1.0, 0.0, 10), groups={"bias": dict(lr=0.5)})
         >>> state = tx.init({"kernel": jnp.ones(3), "bias": jnp.ones(3)})

@@ -13,7 +13,7 @@ def caution(code: str, text: str) -> str:
         code: What `lint` calls it, such as ``"unknown-key"``.
         text: What was found, and what to do about it.
 
-    Example:
+    Examples:
         >>> note = caution("unknown-key", "hyp.yaml: not known, and left out: paste_in")
         >>> cautions([note, "not part of a recipe: box, cls"])
         [('unknown-key', 'hyp.yaml: not known, and left out: paste_in')]

@@ -96,7 +96,7 @@ def diff(a: Reportable, b: Reportable, *, rtol: float = 1e-6) -> Differences:
         `Differences`, which prints as text. Notes and origins are not compared, nor are hyperparameters that only one
         of two different optimizers has.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> recipe = js.Recipe("sgd", dict(lr=js.linear(0.5, 0.0, 4)), steps=4)
         >>> other = js.Recipe("sgd", dict(lr=js.linear(0.5, 0.25, 4)), steps=4, groups={"bias": dict(momentum=0.75)})

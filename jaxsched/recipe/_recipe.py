@@ -70,7 +70,7 @@ class Recipe:
         notes: What a port left out, and what it decided.
         origin: For a field or ``group.hyperparameter``, the setting that its value comes from.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> recipe = js.Recipe("sgd", dict(lr=js.cosine(0.1, steps=100), momentum=0.9), steps=100)
         >>> params = {"kernel": jnp.ones(3)}
@@ -175,7 +175,7 @@ class Recipe:
         Raises:
             TypeError: If it holds a function of the user's own (as a schedule or in a rule), or traced numbers.
 
-        Example:
+        Examples:
             >>> import jaxsched as js
             >>> recipe = js.Recipe("sgd", dict(lr=js.cosine(0.1, steps=100)), steps=100)
             >>> js.Recipe.from_json(recipe.to_json()) == recipe

@@ -31,7 +31,7 @@ def curves(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = None) 
     Raises:
         ValueError: If ``steps`` is left out and the recipe has no length.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> recipe = js.Recipe("sgd", dict(lr=js.linear(1.0, 0.0, 4)), steps=4)
         >>> js.curves(recipe)["weight"]["lr"].tolist()
@@ -98,7 +98,7 @@ def update_steps(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = 
     Raises:
         ValueError: If ``steps`` is left out and the recipe has no length.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> recipe = js.Recipe("sgd", dict(lr=1.0), accumulate=js.Accumulation(every=2), steps=4)
         >>> js.report.update_steps(recipe).tolist()

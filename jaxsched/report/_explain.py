@@ -129,7 +129,7 @@ def explain(recipe: Reportable, params: Any = None) -> Explanation:
     Raises:
         ValueError: If ``params`` do not fit the rules: a parameter is in no group, or a rule matches none.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.warmup(js.step_decay(0.02, every=8000), steps=500)
         >>> print(js.explain(js.Recipe("sgd", dict(lr=lr, momentum=0.9), steps=12_000, steps_per_epoch=1000)))

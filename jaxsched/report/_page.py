@@ -59,7 +59,7 @@ def page(
         ImportError: If Bokeh is not installed.
         ValueError: If there is nothing to show.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> recipe = js.Recipe("sgd", dict(lr=js.warmup(js.cosine(0.1, 1000), 100)), steps=1000)
         >>> js.report.page(recipe).startswith("<!DOCTYPE html>")

@@ -88,7 +88,7 @@ def parameter_table(
     Raises:
         ValueError: If a parameter is covered by no rule, or a rule has no parameter.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.parameter_table({"conv": {"kernel": jnp.ones((3, 3)), "bias": jnp.ones(3)}})
         path         shape  role    group   rule

@@ -71,7 +71,7 @@ def plot(
         ImportError: If matplotlib is not installed.
         ValueError: If there is nothing to draw, or the ending of ``path`` is not known.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> recipe = js.Recipe("sgd", dict(lr=js.warmup(js.cosine(0.1, 1000), 100), momentum=0.9), steps=1000)
         >>> [axis.get_label() for axis in js.plot(recipe).axes]

@@ -19,7 +19,7 @@ def progress_fields(opt_state: Any, most: int = 3) -> dict[str, str]:
         opt_state: Anything that holds the state of an optimizer of jaxsched, as for `hyperparams`.
         most: How many different learning rates are given by group.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.sgd(lr=0.01, momentum=0.9, groups={"bias": dict(lr=0.1)})
         >>> js.report.progress_fields(tx.init({"kernel": jnp.ones(3), "bias": jnp.ones(3)}))

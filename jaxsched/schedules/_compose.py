@@ -22,7 +22,7 @@ from jaxsched.schedules._schedule import Schedule, Value, check_value, compositi
 def maximum(step: jax.Array, *schedules: Value) -> jax.Array:
     """The largest of schedules and numbers at each step.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> float(js.schedules.maximum(js.linear(1.0, 0.0, 10), 0.25)(9))
         0.25
@@ -34,7 +34,7 @@ def maximum(step: jax.Array, *schedules: Value) -> jax.Array:
 def minimum(step: jax.Array, *schedules: Value) -> jax.Array:
     """The smallest of schedules and numbers at each step.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> float(js.schedules.minimum(js.linear(0.0, 1.0, 10), 0.5)(9))
         0.5
@@ -46,7 +46,7 @@ def minimum(step: jax.Array, *schedules: Value) -> jax.Array:
 def clamp(schedule: Value, low: Value, high: Value) -> Schedule:
     """A schedule limited to [``low``, ``high``]: ``minimum(maximum(schedule, low), high)``.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> [float(js.schedules.clamp(js.linear(0.0, 1.0, 4), 0.25, 0.5)(step)) for step in range(4)]
         [0.25, 0.25, 0.5, 0.5]
@@ -89,7 +89,7 @@ def sequential(step: jax.Array, schedules: Annotated[Sequence[Any], _schedules],
     Raises:
         ValueError: If there is not one milestone fewer than parts, or ``at`` does not ascend.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.sequential([js.linear(0.0, 1.0, 2), js.step_decay(1.0, 2, 0.5)], at=[2])(jnp.arange(6))
         Array([0. , 0.5, 1. , 1. , 0.5, 0.5], dtype=float32)
@@ -110,7 +110,7 @@ def per_epoch(step: jax.Array, schedule: Value, steps_per_epoch: PositiveCount) 
         schedule: A schedule written in epochs, such as ``cosine(0.1, steps=300)`` for 300 epochs.
         steps_per_epoch: Steps in an epoch, > 0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.per_epoch(js.linear(1.0, 0.0, 2), steps_per_epoch=2)(jnp.arange(5))
         Array([1. , 1. , 0.5, 0.5, 0. ], dtype=float32)
@@ -124,7 +124,7 @@ def delayed(step: jax.Array, schedule: Value, by: Step) -> jax.Array:
 
     ``schedule(max(step - by, 0))``.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.schedules.delayed(js.linear(1.0, 0.0, 2), by=2)(jnp.arange(5))
         Array([1. , 1. , 1. , 0.5, 0. ], dtype=float32)
@@ -171,7 +171,7 @@ def piecewise(step: jax.Array, values: Annotated[Sequence[Any] | jax.Array, _val
     Raises:
         ValueError: If there is not one milestone fewer than values, or ``at`` does not ascend.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.piecewise([1.0, 0.5, 0.1], at=[2, 3])(jnp.arange(5))
         Array([1. , 1. , 0.5, 0.1, 0.1], dtype=float32)

@@ -58,7 +58,7 @@ def cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor = 0.0, k: 
     Raises:
         ValueError: If ``steps`` or ``k`` is not positive.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.cosine(peak=0.1, steps=100, floor=0.01)
         >>> [round(float(lr(step)), 4) for step in (0, 50, 100, 1000)]
@@ -93,7 +93,7 @@ def periodic_cosine(step: jax.Array, peak: Peak, steps: Duration, floor: Floor =
     Raises:
         ValueError: If ``steps`` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.schedules.periodic_cosine(1.0, steps=2)(jnp.arange(6)).round(2)
         Array([1. , 0.5, 0. , 0.5, 1. , 0.5], dtype=float32)
@@ -146,7 +146,7 @@ def cosine_restarts(
     Raises:
         ValueError: If ``steps``, ``stretch`` or ``cycles`` is not a whole number > 0, ``decay`` < 0 or ``k`` <= 0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.cosine_restarts(1.0, steps=2, decay=0.5, cycles=2)(jnp.arange(6)).round(2)
         Array([1.  , 0.5 , 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
@@ -173,7 +173,7 @@ def flat_then_cosine(peak: Peak, steps: WholeLength, flat: Step, floor: Floor = 
     Raises:
         ValueError: If ``flat`` is not a whole number from 0 to below ``steps``.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.schedules.flat_then_cosine(1.0, steps=6, flat=4)(jnp.arange(8)).round(2)
         Array([1. , 1. , 1. , 1. , 1. , 0.5, 0. , 0. ], dtype=float32)

@@ -49,7 +49,7 @@ def cyclic(
     Raises:
         ValueError: If ``up`` or ``down`` is not a positive whole number.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.cyclic(0.0, 1.0, up=2, amplitude=js.step_decay(1.0, every=4, factor=0.5))(jnp.arange(8))
         Array([0.  , 0.5 , 1.  , 0.5 , 0.  , 0.25, 0.5 , 0.25], dtype=float32)
@@ -99,7 +99,7 @@ def one_cycle(
     Raises:
         ValueError: If ``up`` leaves no steps for the decay, or the shape is unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.one_cycle(1.0, steps=6, up=2, start=0.5, floor=0.0, shape="linear")(jnp.arange(8))
         Array([0.5 , 0.75, 1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
@@ -146,7 +146,7 @@ def one_cycle_momentum(
     Raises:
         ValueError: If ``up`` leaves no steps for the decay, or the shape is unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.schedules.one_cycle_momentum(steps=6, up=2, low=0.5, high=1.0, shape="linear")(jnp.arange(8))
         Array([1.   , 0.75 , 0.5  , 0.625, 0.75 , 0.875, 1.   , 1.   ], dtype=float32)

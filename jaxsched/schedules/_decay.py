@@ -27,7 +27,7 @@ from jaxsched.schedules._schedule import schedule
 def constant(step: jax.Array, value: Number) -> jax.Array:
     """``value`` at every step.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> float(js.constant(0.5)(7))
         0.5
@@ -52,7 +52,7 @@ def linear(step: jax.Array, start: Number, end: Number, steps: Duration) -> jax.
     Raises:
         ValueError: If ``steps`` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.linear(1.0, 0.0, steps=4)(jnp.arange(6))
         Array([1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
@@ -87,7 +87,7 @@ def polynomial(
     Raises:
         ValueError: If ``steps``, ``power`` or ``k`` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.polynomial(1.0, 0.0, steps=4, power=2)(jnp.arange(6))
         Array([1.    , 0.5625, 0.25  , 0.0625, 0.    , 0.    ], dtype=float32)
@@ -113,7 +113,7 @@ def exponential(step: jax.Array, start: Number, rate: Rate, every: Duration = 1,
     Raises:
         ValueError: If ``rate`` is negative or ``every`` not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.exponential(1.0, rate=0.25, every=2)(jnp.arange(5))
         Array([1.    , 0.5   , 0.25  , 0.125 , 0.0625], dtype=float32)
@@ -135,7 +135,7 @@ def step_decay(step: jax.Array, start: Number, every: Duration, factor: Rate = 0
     Raises:
         ValueError: If ``every`` is not positive or ``factor`` negative.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.step_decay(1.0, every=2, factor=0.5)(jnp.arange(5))
         Array([1.  , 1.  , 0.5 , 0.5 , 0.25], dtype=float32)
@@ -155,7 +155,7 @@ def multi_step(step: jax.Array, start: Number, at: Milestones, factor: Rate = 0.
     Raises:
         ValueError: If ``at`` does not ascend or holds a fraction or a negative step.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.multi_step(1.0, at=(2, 3), factor=0.5)(jnp.arange(5))
         Array([1.  , 1.  , 0.5 , 0.25, 0.25], dtype=float32)
@@ -177,7 +177,7 @@ def exponential_ramp(step: jax.Array, end: Number, steps: Duration) -> jax.Array
     Raises:
         ValueError: If ``steps`` is not positive.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> round(float(js.schedules.exponential_ramp(0.9999, 2000)(1999)), 4)
         0.6321

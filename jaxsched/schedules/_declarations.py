@@ -155,7 +155,7 @@ def ends(length: str, start: str | None = None, end: str | None = None) -> Momen
         start: The argument that it comes from, and
         end: that it goes to: where the second is the larger, it is a rise.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> from jaxsched.schedules import Length, Number, ends, schedule
         >>> @schedule(moments=ends("steps"))

@@ -37,7 +37,7 @@ def table(step: jax.Array, values: Annotated[Any, _values]) -> jax.Array:
     Args:
         values: One number for each step, from step 0 on.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.table([3.0, 1.0, 2.0])(jnp.arange(5))
         Array([3., 1., 2., 2., 2.], dtype=float32)
@@ -57,7 +57,7 @@ def tabulate(function: Callable[[int], float], steps: WholeLength) -> Schedule:
     Raises:
         ValueError: If ``steps`` is not a whole number > 0 or a value is not finite.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> js.tabulate(lambda epoch: 0.5 if epoch in {1, 2} else 1.0, steps=4)
         table(values=[1.0, 0.5, 0.5, 1.0])

@@ -27,7 +27,7 @@ def inverse_power(
     Raises:
         ValueError: If ``rate``, ``power`` or ``every`` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.schedules.inverse_power(1.0, rate=1.0, power=2)(jnp.arange(4))
         Array([1.        , 0.25      , 0.11111111, 0.0625    ], dtype=float32)
@@ -54,7 +54,7 @@ def inverse_time(start: Number, rate: PrecisePositive, every: Duration = 1, stai
     Raises:
         ValueError: If ``rate`` or ``every`` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.inverse_time(1.0, rate=1.0)(jnp.arange(4))
         Array([1.        , 0.5       , 0.33333334, 0.25      ], dtype=float32)
@@ -75,7 +75,7 @@ def inverse_sqrt(start: Number, steps: Duration) -> Schedule:
     Raises:
         ValueError: If ``steps`` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.inverse_sqrt(1.0, steps=4)(jnp.asarray([0, 12, 60]))
         Array([1.  , 0.5 , 0.25], dtype=float32)

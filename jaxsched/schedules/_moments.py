@@ -50,7 +50,7 @@ def moments(value: Any, steps: int | None = None) -> list[Moment]:
         value: A schedule, or a number, which has none.
         steps: Length of the run; parts that repeat without end are followed so far.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.warmup(js.per_epoch(js.multi_step(0.02, at=(8, 11)), 7330), steps=500)
         >>> [(moment.step, moment.what) for moment in js.report.moments(lr)]

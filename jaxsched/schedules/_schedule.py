@@ -42,7 +42,7 @@ class Schedule:
         arguments: The arguments by name, defaults included; read only.
         static: The names of the arguments that are no leaves.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.warmup(js.cosine(peak=0.01, steps=1000), steps=100)
         >>> lr
@@ -215,7 +215,7 @@ def schedule(
     Returns:
         The maker: it takes the arguments without ``step`` and returns a `Schedule`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from jaxsched.schedules import Length, Number, schedule
         >>> @schedule
@@ -315,7 +315,7 @@ def value_at(value: Any, step: ArrayLike) -> jax.Array:
 def stack(schedules: Sequence[Schedule]) -> Schedule:
     """Stack schedules of one kind along a new leading axis of their leaves, as a batch for ``jax.vmap``.
 
-    Example:
+    Examples:
         >>> import jax, jaxsched as js
         >>> batch = js.stack([js.cosine(peak, 1000) for peak in (0.1, 0.2)])
         >>> jax.vmap(lambda lr: lr(0))(batch)
@@ -378,7 +378,7 @@ def _text(value: Any) -> str:
 def product(step: jax.Array, *schedules: Value) -> jax.Array:
     """The product of schedules and numbers, which ``a * b`` makes.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> 2.0 * js.constant(0.25)
         product(2.0, constant(value=0.25))
@@ -390,7 +390,7 @@ def product(step: jax.Array, *schedules: Value) -> jax.Array:
 def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
     """The quotient of two schedules or numbers, which ``a / b`` makes.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> float((js.constant(1.0) / 4)(0))
         0.25
@@ -402,7 +402,7 @@ def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
 def add(step: jax.Array, *schedules: Value) -> jax.Array:
     """The sum of schedules and numbers, which ``a + b`` makes.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> float((1.0 - js.constant(0.25))(0))
         0.75
@@ -417,7 +417,7 @@ def from_function(step: jax.Array, function: Annotated[Callable[[Any], Any], che
     Args:
         function: From an int32 array of steps to values. It is static: two are equal only if they are the same object.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> float(js.from_function(lambda step: 1 / (1 + step))(3))
         0.25

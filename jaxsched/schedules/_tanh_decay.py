@@ -44,7 +44,7 @@ def tanh_decay(
     Raises:
         ValueError: If ``steps`` is not positive or ``lower`` not below ``upper``.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.schedules.tanh_decay(1.0, steps=10)
         >>> [round(float(lr(step)), 4) for step in (0, 6, 7, 9, 10)]

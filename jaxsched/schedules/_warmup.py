@@ -41,7 +41,7 @@ def warmup(step: jax.Array, schedule: Value, steps: Duration, start: Value = 0.0
     Raises:
         ValueError: If ``steps`` is not positive, ``shape`` unknown, or ``start`` not positive where it must be.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.warmup(js.constant(1.0), steps=4)(jnp.arange(6))
         Array([0.  , 0.25, 0.5 , 0.75, 1.  , 1.  ], dtype=float32)
@@ -81,7 +81,7 @@ def cooldown(
         ValueError: If ``at`` is negative or fractional, ``steps`` not positive, ``shape`` unknown, or ``end`` not
             positive where it must be.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.cooldown(1.0, at=1, steps=4)(jnp.arange(7))
         Array([1.  , 1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ], dtype=float32)
@@ -118,7 +118,7 @@ def warmup_stable_decay(
     Raises:
         ValueError: If a number of steps is not a whole positive number or a shape unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.warmup_stable_decay(1.0, warmup=2, stable=2, decay=2)(jnp.arange(8))
         Array([0. , 0.5, 1. , 1. , 1. , 0.5, 0. , 0. ], dtype=float32)

@@ -70,7 +70,7 @@ def accumulate(
     Raises:
         ValueError: If ``every`` is a number below 1, or ``steps_per_epoch`` is not a positive whole one.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.accumulate(js.sgd(lr=js.linear(1.0, 0.0, 4)), every=2)
         >>> params = {"w": jnp.ones(())}
@@ -152,7 +152,7 @@ def did_update(opt_state: Any) -> jax.Array:
     Args:
         opt_state: Anything that holds the state of `accumulate` or ``optax.MultiSteps``, as for `hyperparams`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.accumulate(js.sgd(lr=0.1), every=2)
         >>> params = {"w": jnp.ones(())}

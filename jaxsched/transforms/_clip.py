@@ -23,7 +23,7 @@ def clip_norm(max_norm: Positive) -> optax.GradientTransformationExtraArgs:
     Args:
         max_norm: The largest norm, > 0: a number or a schedule.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.clip_norm(1.0)
         >>> gradients = {"w": jnp.array([3.0, 4.0])}

@@ -42,7 +42,7 @@ def ema(decay: Fraction) -> optax.GradientTransformationExtraArgs:
         decay: A number in [0, 1], or a schedule of the update's index (from 0): `exponential_ramp` (YOLOv5, mmengine's
             ExpMomentumEMA), `power_ramp` (timm), `ratio_ramp` (mmengine's MomentumAnnealingEMA, mmcv).
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js, optax
         >>> tx = optax.chain(js.sgd(lr=1.0), js.ema(0.5))
         >>> params = {"w": jnp.ones(())}

@@ -32,7 +32,7 @@ def power_ramp(
     Source: ``timm/utils/model_ema.py``, ModelEmaV3 with warm-up, timm 1.0.31 (there called once more than updates are
     made where the model is copied at first: its step 0 is this one's).
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> decay = js.transforms.power_ramp(0.9998)
         >>> [round(float(decay(i)), 3) for i in (0, 1, 2, 10, 10**6)]
@@ -55,7 +55,7 @@ def ratio_ramp(step: jax.Array, end: Number, steps: Positive = 100.0, *, shift: 
     Source: ``mmengine/model/averaged_model.py``, MomentumAnnealingEMA, mmengine 0.10.7, where the momentum is
     ``max(1 - end, gamma / (gamma + n))``.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> decay = js.transforms.ratio_ramp(0.999, steps=100)
         >>> [round(float(decay(i)), 4) for i in (0, 100, 10**6)]

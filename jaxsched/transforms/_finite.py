@@ -46,7 +46,7 @@ def skip_nonfinite(
     Raises:
         ValueError: If ``watch`` is neither.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.skip_nonfinite(js.sgd(lr=0.1))
         >>> params = {"w": jnp.ones(())}

@@ -134,7 +134,7 @@ def unflatten_groups(tree: Any) -> Any:
         tree: A state of `flatten_groups`, or anything that holds one. The axis of many runs (of ``jax.vmap``) stays in
             front.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> tx = js.flatten_groups(js.sgd(lr=0.1, momentum=0.9))
         >>> params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
@@ -216,7 +216,7 @@ def flatten_groups(
         ValueError: By ``init``, if a parameter is covered by no rule, or an optimizer inside looks at whole arrays. By
             ``update``, if the state is of other parameters or groups.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js, optax
         >>> tx = js.flatten_groups(optax.chain(js.clip_norm(1.0), js.adamw(lr=0.1), js.ema(0.9)))
         >>> params = {"conv": {"kernel": jnp.ones((3, 3)), "bias": jnp.ones(3)}, "head": {"kernel": jnp.ones((3, 2))}}

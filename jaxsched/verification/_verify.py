@@ -35,7 +35,7 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         OSError: If the log cannot be opened.
         ValueError: If it is no such log, or counts epochs and the recipe does not know how long these are.
 
-    Example:
+    Examples:
         >>> import jaxsched as js, pathlib, tempfile
         >>> recipe = js.Recipe("sgd", dict(lr=js.linear(0.1, 0.0, 4)), steps=4, steps_per_epoch=1)
         >>> path = pathlib.Path(tempfile.mkdtemp(), "metrics.csv")

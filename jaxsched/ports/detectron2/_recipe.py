@@ -29,7 +29,7 @@ _ASIDE = ("CHECKPOINT_PERIOD", "AMP")
 def LRMultiplier(multiplier: ParamScheduler, max_iter: int) -> Callable[[float], Schedule]:
     """A base lr times a scheduler: at step ``t``, ``base_lr * multiplier(t / max_iter)``.
 
-    Example:
+    Examples:
         >>> from jaxsched.ports import detectron2
         >>> lr = detectron2.LRMultiplier(detectron2.LinearParamScheduler(1.0, 0.0), max_iter=4)(0.5)
         >>> [float(lr(step)) for step in range(5)]
@@ -71,7 +71,7 @@ def WarmupPolyLR(
 
     After warm-up the value is at least ``constant_ending * base_lr``; after ``max_iters`` the last value is held.
 
-    Example:
+    Examples:
         >>> from jaxsched.ports import detectron2
         >>> lr = detectron2.WarmupPolyLR(max_iters=100, warmup_iters=10, power=1.0, constant_ending=0.1)(1.0)
         >>> [round(float(lr(step)), 4) for step in (0, 5, 10, 50, 95)]
@@ -108,7 +108,7 @@ def build_lr_scheduler(cfg: shared.File | str | os.PathLike[str] | Config) -> Ca
     Raises:
         ValueError: If a setting is not known or out of its range: STEPS that do not ascend, or end at MAX_ITER.
 
-    Example:
+    Examples:
         >>> from jaxsched.ports import detectron2
         >>> lr = detectron2.build_lr_scheduler(dict(MAX_ITER=100, STEPS=(60, 80), WARMUP_ITERS=10))(0.02)
         >>> [round(float(lr(step)), 6) for step in (0, 5, 10, 59, 60, 80)]
@@ -207,7 +207,7 @@ def recipe(
         ValueError: If a setting is not known or out of its range, gradients are to be clipped by the norm of each
             parameter, or files inherit in a circle.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> recipe = js.ports.detectron2.recipe(dict(SOLVER=dict(BASE_LR=0.02, MAX_ITER=90000, STEPS="(60000, 80000)")))
         >>> [round(float(recipe.hyperparameters["lr"](step)), 6) for step in (0, 1000, 60000, 80000)]

@@ -55,7 +55,7 @@ class ParamScheduler:
 
     Made by the functions of this module that have the names of fvcore's classes.
 
-    Example:
+    Examples:
         >>> from jaxsched.ports import detectron2
         >>> cosine = detectron2.CosineParamScheduler(start_value=1.0, end_value=0.0)
         >>> cosine(0.5), round(float(cosine.over(max_iter=100)(50)), 6)

@@ -127,7 +127,7 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
         ValueError: If a field, the schedule or the optimizer is not known, a number out of its range, or
             ``warmup_steps`` and ``warmup_ratio`` are both set.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> args = dict(learning_rate=1e-3, lr_scheduler_type="cosine", warmup_steps=0.1, num_train_epochs=10)
         >>> recipe = js.ports.huggingface.recipe(args, steps_per_epoch=100)

@@ -66,7 +66,7 @@ def get_scheduler(
         TypeError: If the schedule has no such argument.
         ValueError: If ``name`` is not known, a length is missing or a number out of its range.
 
-    Example:
+    Examples:
         >>> from jaxsched.ports import huggingface
         >>> lr = huggingface.get_scheduler("linear", num_warmup_steps=2, num_training_steps=6)(1.0)
         >>> [float(lr(step)) for step in range(8)]

@@ -71,7 +71,7 @@ def recipe(
         TypeError: If a value is of the wrong type.
         ValueError: If a class or an argument is not known, or a number out of its range.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> decay = dict(class_name="ExponentialDecay", config=dict(
         ...     initial_learning_rate=0.1, decay_steps=100, decay_rate=0.5))

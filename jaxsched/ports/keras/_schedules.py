@@ -41,7 +41,7 @@ def ExponentialDecay(
 ) -> Schedule:
     """``initial_learning_rate * decay_rate ** (step / decay_steps)``, in stairs with ``staircase``; without end.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.keras.ExponentialDecay(1.0, decay_steps=2, decay_rate=0.25)(jnp.arange(4))
         Array([1.   , 0.5  , 0.25 , 0.125], dtype=float32)
@@ -59,7 +59,7 @@ def InverseTimeDecay(
 ) -> Schedule:
     """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``, in stairs with ``staircase``; without end.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.keras.InverseTimeDecay(1.0, decay_steps=1, decay_rate=1.0)(jnp.arange(3))
         Array([1.        , 0.5       , 0.33333334], dtype=float32)
@@ -76,7 +76,7 @@ def PiecewiseConstantDecay(
     Raises:
         ValueError: If there is not one value more than boundaries, or they do not ascend.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.keras.PiecewiseConstantDecay(boundaries=[2], values=[1.0, 0.5])(jnp.arange(4))
         Array([1. , 1. , 1. , 0.5], dtype=float32)
@@ -104,7 +104,7 @@ def PolynomialDecay(
     With ``cycle``, ``decay_steps`` is doubled, tripled, ... each time it is over: ``end`` is met at each multiple of
     it, and a step later the value is up again, though less each time.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.keras.PolynomialDecay(1.0, decay_steps=2, end_learning_rate=0.0, cycle=True)(jnp.arange(5))
         Array([1.  , 0.5 , 0.  , 0.25, 0.  ], dtype=float32)
@@ -142,7 +142,7 @@ def CosineDecay(
     With ``warmup_target``, first a line from ``initial_learning_rate`` to it in ``warmup_steps``, and then the cosine
     from there, in ``decay_steps`` more.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.ports.keras.CosineDecay(0.0, decay_steps=10, warmup_target=1.0, warmup_steps=4)
         >>> [round(float(lr(step)), 4) for step in (0, 2, 4, 9, 14)]
@@ -174,7 +174,7 @@ def CosineDecayRestarts(
     Raises:
         ValueError: If ``t_mul`` is below 1: the cycles would come to an end, after which Keras' values are NaN.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.ports.keras.CosineDecayRestarts(1.0, first_decay_steps=10, m_mul=0.5)
         >>> [round(float(lr(step)), 4) for step in (0, 5, 10, 20)]
@@ -221,7 +221,7 @@ def natural_exp_decay(
 ) -> Schedule:
     """``learning_rate * exp(-decay_rate * step / decay_steps)``: TensorFlow 1's, less ``global_step``.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> round(float(js.ports.keras.natural_exp_decay(1.0, decay_steps=10, decay_rate=1.0)(10)), 6)
         0.367879
@@ -236,7 +236,7 @@ def inverse_time_decay(
 ) -> Schedule:
     """`InverseTimeDecay` as TensorFlow 1 calls it, less ``global_step``.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> float(js.ports.keras.inverse_time_decay(1.0, decay_steps=1, decay_rate=1.0)(1))
         0.5
@@ -257,7 +257,7 @@ def linear_cosine_decay(
 
     ``t = min(step / decay_steps, 1)``. Less ``global_step``.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.ports.keras.linear_cosine_decay(1.0, decay_steps=10)
         >>> [round(float(lr(step)), 4) for step in (0, 5, 10, 20)]

@@ -12,7 +12,7 @@ def with_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[
     Raises:
         ValueError: If an option leads through something that holds no names or places.
 
-    Example:
+    Examples:
         >>> with_options(dict(optimizer=dict(lr=0.1), hooks=[1, 2]), {"optimizer.lr": 0.2, "hooks.1": 3})
         {'optimizer': {'lr': 0.2}, 'hooks': [1, 3]}
     """

@@ -130,7 +130,7 @@ def recipe(
         TypeError: If a setting has the wrong type.
         ValueError: If a setting is missing, not known, contradictory or out of its range; it names the setting.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> config = dict(
         ...     optimizer=dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=0.0001),

@@ -17,7 +17,7 @@ class Settings(shared.Settings):
 
     In a config a string is a string, and a value that only running the file could give is an error where it is taken.
 
-    Example:
+    Examples:
         >>> settings = Settings("lr_config", dict(gamma=0.5, stepp=3))
         >>> settings.number("gamma")
         0.5

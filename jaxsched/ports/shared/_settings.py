@@ -31,7 +31,7 @@ class Settings:
         values: The settings.
         defaults: Values of settings that ``values`` lacks; others are required, or taken with a default.
 
-    Example:
+    Examples:
         >>> settings = Settings("args.yaml", dict(lr="1e-3", epoch=5, paste_in=0.1, model="s"), dict(lr=0.1, epochs=9))
         >>> settings.number("lr"), settings.count("epochs")
         (0.001, 9)

@@ -15,7 +15,7 @@ def open_version(where: str, chosen: str, others: Mapping[str, str]) -> list[str
         chosen: The version whose rules are used.
         others: For each other possible version, what differs; empty if nothing does.
 
-    Example:
+    Examples:
         >>> (note,) = open_version("hyp.yaml", "7.0", {"6.2": "", "6.1": "lr differs at 1,049 of 5,000 steps"})
         >>> note.split("; ")[1:]
         ['as 6.1 lr differs at 1,049 of 5,000 steps', 'say version=...']

@@ -22,7 +22,7 @@ def parse_words(words: Sequence[str], flags: Collection[str] = (), short_names: 
         flags: Names that take no value, so that the next word is a positional argument.
         short_names: The long names of short options such as ``-b``.
 
-    Example:
+    Examples:
         >>> parse_words("train.py /data --sched cosine --lr=1e-3 -b 64 --amp --opt-betas 0.9 0.95".split(), ["amp"],
         ...             {"b": "batch_size"})
         {'sched': 'cosine', 'lr': 0.001, 'batch_size': 64, 'amp': True, 'opt_betas': [0.9, 0.95]}

@@ -55,7 +55,7 @@ def create_scheduler_v2(
     Raises:
         ValueError: If ``sched`` is not known, or the lengths do not fit.
 
-    Example:
+    Examples:
         >>> from jaxsched.ports import timm
         >>> scheduler, epochs = timm.create_scheduler_v2("cosine", num_epochs=100, warmup_epochs=5, cooldown_epochs=10)
         >>> epochs, round(float(scheduler(0.1)(5)), 6)

@@ -146,7 +146,7 @@ def recipe(
         ValueError: If an argument or the optimizer is not known, noise or adaptive clipping is asked for, or lengths do
             not fit.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> args = dict(opt="adamw", lr=1e-3, weight_decay=0.05, epochs=100, warmup_epochs=5, sched_on_updates=True)
         >>> recipe = js.ports.timm.recipe(args, steps_per_epoch=1000)

@@ -96,7 +96,7 @@ class CosineLRScheduler(InCycles):
     base lr. With ``cycle_mul`` below 1 all cycles end at ``t_initial / (1 - cycle_mul)``, where timm raises and this
     stays at ``lr_min``.
 
-    Example:
+    Examples:
         >>> from jaxsched.ports import timm
         >>> lr = timm.CosineLRScheduler(t_initial=10, lr_min=0.1, warmup_t=2)(1.0)
         >>> [round(float(lr(t)), 4) for t in (0, 1, 2, 10)]

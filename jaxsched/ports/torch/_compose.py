@@ -86,7 +86,7 @@ class SequentialLR(_Composed):
         last_epoch: The last step that was taken; -1 to start from the beginning.
         steps: The length of the run, needed where there is no closed form; the last value is held after it.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> t = js.ports.torch
         >>> warm, decay = t.LinearLR(start_factor=0.5, total_iters=2), t.ExponentialLR(gamma=0.5)
@@ -172,7 +172,7 @@ class ChainedScheduler(_Composed):
         schedulers: The members, in order.
         steps: The length of the run, needed where there is no closed form; the last value is held after it.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> t = js.ports.torch
         >>> both = t.ChainedScheduler([t.ConstantLR(factor=0.1, total_iters=2), t.ExponentialLR(gamma=0.5)])

@@ -43,7 +43,7 @@ class CosineAnnealingWarmRestarts(Scheduler):
     The first cycle has ``T_0`` steps and each later one is ``T_mult`` times as long as the one before, without end.
     ``eta_min`` itself is never reached. Steps are whole: ``step(epoch + i / n)`` is not ported.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.ports.torch.CosineAnnealingWarmRestarts(T_0=10, T_mult=2)(0.1)
         >>> [round(float(lr(step)), 4) for step in (0, 5, 10, 20, 30)]
@@ -74,7 +74,7 @@ class CyclicLR(Scheduler):
     Without ``steps``, ``scale_fn`` is traced by jax. With ``steps``, it is called on the host for that many steps, and
     its last value is held after them.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> cyclic = js.ports.torch.CyclicLR(base_lr=0.0, max_lr=1.0, step_size_up=2, mode="triangular2")
         >>> cyclic(0.1)(jnp.arange(7))
@@ -159,7 +159,7 @@ class OneCycleLR(Scheduler):
 
     After ``T - 1`` the last value is held (torch takes one more step, which leaves the curve, and then raises).
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> one = js.ports.torch.OneCycleLR(max_lr=1.0, total_steps=100)
         >>> [round(float(one(0.1)(step)), 6) for step in (0, 29, 99)], round(float(one.momentum(29)), 2)
@@ -232,7 +232,7 @@ class SWALR(Scheduler):
     As ``torch.optim.swa_utils.SWALR``. ``lr`` is the learning rate before its first step: within `SequentialLR`,
     that of the previous step. With ``anneal_epochs=0`` it is ``swa_lr`` immediately.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.torch.SWALR(swa_lr=0.5, anneal_epochs=2, anneal_strategy="linear")(1.0)(jnp.arange(4))
         Array([1.  , 0.75, 0.5 , 0.5 ], dtype=float32)

@@ -24,7 +24,7 @@ class LambdaLR(Scheduler):
         steps: If given, the function is called on the host for that many steps, in float64; the last value is held
             after them.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.torch.LambdaLR(lambda epoch: 1 / (1 + epoch))(1.0)(jnp.arange(3))
         Array([1.        , 0.5       , 0.33333334], dtype=float32)
@@ -71,7 +71,7 @@ class MultiplicativeLR(Scheduler):
         steps: The number of steps; the last value is held after them. Needed unless it is a member of a scheduler that
             has a length.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.torch.MultiplicativeLR(lambda epoch: 0.5, steps=4)(1.0)(jnp.arange(5))
         Array([1.   , 0.5  , 0.25 , 0.125, 0.125], dtype=float32)

@@ -59,7 +59,7 @@ def recipe(
     Raises:
         ValueError: If the optimizer is not one of torch's, the groups cannot be distinguished, or ``steps`` is needed.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> import torch  # doctest: +SKIP
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)  # doctest: +SKIP

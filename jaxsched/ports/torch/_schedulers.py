@@ -42,7 +42,7 @@ def _milestones(name: str, value: Any) -> tuple[int, ...]:
 class StepLR(Scheduler):
     """``lr * gamma ** (t // step_size)`` at step ``t``, without end.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.torch.StepLR(step_size=2, gamma=0.5)(1.0)(jnp.arange(5))
         Array([1.  , 1.  , 0.5 , 0.5 , 0.25], dtype=float32)
@@ -67,7 +67,7 @@ class MultiStepLR(Scheduler):
     As in torch their order does not matter, one given twice acts twice, and one at 0 acts from the start. A negative or
     fractional one, on which torch never acts, is an error.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.torch.MultiStepLR(milestones=[3, 2], gamma=0.5)(1.0)(jnp.arange(5))
         Array([1.  , 1.  , 0.5 , 0.25, 0.25], dtype=float32)
@@ -93,7 +93,7 @@ class ConstantLR(Scheduler):
     forever. (Unlike in torch: with ``factor=0`` torch divides by zero at ``total_iters``, where this returns to ``lr``;
     and torch treats a ``total_iters`` of 0 as over if it starts at a milestone of a `SequentialLR`.)
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.torch.ConstantLR(factor=0.5, total_iters=2)(1.0)(jnp.arange(4))
         Array([0.5, 0.5, 1. , 1. ], dtype=float32)
@@ -127,7 +127,7 @@ class LinearLR(Scheduler):
     As in torch, with a ``total_iters`` of 0 or below it stays at ``lr * start_factor``, and with a fractional one it
     stops at the last whole step before it.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.torch.LinearLR(start_factor=0.5, total_iters=2)(1.0)(jnp.arange(4))
         Array([0.5 , 0.75, 1.  , 1.  ], dtype=float32)
@@ -167,7 +167,7 @@ class LinearLR(Scheduler):
 class ExponentialLR(Scheduler):
     """``lr * gamma ** t``, without end.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.torch.ExponentialLR(gamma=0.5)(1.0)(jnp.arange(4))
         Array([1.   , 0.5  , 0.25 , 0.125], dtype=float32)
@@ -191,7 +191,7 @@ class PolynomialLR(Scheduler):
     As in torch, with a ``total_iters`` of 0 or below it stays at ``lr``, and with a fractional one it stops at the last
     whole step before it.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> js.ports.torch.PolynomialLR(total_iters=2, power=2.0)(1.0)(jnp.arange(4))
         Array([1.  , 0.25, 0.  , 0.  ], dtype=float32)
@@ -227,7 +227,7 @@ class CosineAnnealingLR(Scheduler):
     As in torch it then rises again, to ``lr`` at ``2 * T_max``, and so on (``js.cosine`` stays at its floor). ``T_max``
     need not be whole, and ``eta_min`` may be above ``lr``.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.ports.torch.CosineAnnealingLR(T_max=100)(0.1)
         >>> [round(float(lr(step)), 4) for step in (0, 50, 100, 150, 200)]
@@ -263,7 +263,7 @@ class ReduceLROnPlateau(Scheduler):
     If it is multiplied by another schedule, ``min_lr`` and ``eps`` act on its own value; in torch they act on the
     learning rate. ``js.lint`` reports this.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> js.ports.torch.ReduceLROnPlateau(patience=5)(0.1).arguments["patience"]
         5

@@ -36,7 +36,7 @@ Mapped = Mapping[Any, Place | str]
 def conv(path: str, ndim: int = 4) -> Place:
     """The place of a convolution's weight: torch's ``[out, in, *window]`` is Flax's ``[*window, in, out]``.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> js.ports.torch.conv("backbone/conv/kernel")
         Place(path='backbone/conv/kernel', axes=(2, 3, 1, 0))
@@ -66,7 +66,7 @@ def flax_places(named_parameters: Iterable[tuple[str, Any]], optimizer: Any = No
         optimizer: The live optimizer, if it was not made from named parameters: the keys are then the indices of its
             ``state_dict()``, otherwise the names.
 
-    Example:
+    Examples:
         >>> import numpy as np, jaxsched as js
         >>> js.ports.torch.flax_places([("fc.weight", np.ones((2, 3))), ("fc.bias", np.ones(2))])
         {'fc.weight': Place(path='fc/kernel', axes=(1, 0)), 'fc.bias': Place(path='fc/bias', axes=None)}
@@ -128,7 +128,7 @@ def load_state(
         ValueError: If a parameter is missing on either side, a shape differs, a buffer is missing, the step counts of
             parameters differ, or there is not exactly one optimizer state of jaxsched.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, jaxsched as js
         >>> state = js.sgd(momentum=0.9).init({"fc": {"kernel": jnp.zeros((3, 2))}})
         >>> theirs = {"state": {0: {"momentum_buffer": jnp.ones((2, 3))}}, "param_groups": [{"params": [0]}]}

@@ -130,7 +130,7 @@ def recipe(
         ValueError: If an argument is not known or out of its range, ``time`` is set or ``batch`` left to Ultralytics
             (lengths are then not known beforehand), or what a choice needs is missing.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> args = dict(optimizer="SGD", epochs=100, batch=16)
         >>> recipe = js.ports.ultralytics.recipe(args, steps_per_epoch=500, version="8.4.190")

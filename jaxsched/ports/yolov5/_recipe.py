@@ -94,7 +94,7 @@ def recipe(
         ValueError: If a key is missing or not known, or a number out of its range; it names the key, the value and
             what it should be.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> hyp = dict(lr0=0.01, lrf=0.01, momentum=0.937, weight_decay=5e-4, warmup_epochs=3.0,
         ...            warmup_momentum=0.8, warmup_bias_lr=0.1)

@@ -39,7 +39,7 @@ def lint(recipe: Reportable, params: Any = None) -> Findings:
     Returns:
         The findings, the worst first: data that prints.
 
-    Example:
+    Examples:
         >>> import jaxsched as js
         >>> lr = js.warmup(js.per_epoch(js.multi_step(0.02, at=(8, 16)), 1000), steps=500)
         >>> js.lint(js.Recipe("sgd", dict(lr=lr), rules=[("**", "all")], steps=12_000, steps_per_epoch=1000))
