@@ -3,7 +3,13 @@
 import jax
 import pytest
 
-collect_ignore = ["core_alone.py", "parity/_torchvision.py", "parity/install.py", "detector/devices_script.py"]
+collect_ignore = [
+    "core_alone.py",
+    "parity/_torchvision.py",
+    "parity/install.py",
+    "detector/devices_script.py",
+    "parity/ultralytics_releases.py",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

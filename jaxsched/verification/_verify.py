@@ -33,7 +33,7 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
 
     Raises:
         OSError: If the log cannot be opened.
-        ValueError: If it is no such log, or counts epochs and the recipe does not know how long these are.
+        ValueError: If it is not such a log, or it counts epochs and the recipe has no ``steps_per_epoch``.
 
     Examples:
         >>> import jaxsched as js, pathlib, tempfile
@@ -43,7 +43,7 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         >>> print(js.verify(recipe, path))
         4 of 4 epochs reproduced to the last printed digit
           epochs count from 0, lr of an epoch's last step
-          lr is weight
+          lr is bias or norm or weight
     """
     log = log if isinstance(log, Log) else read_log(log)
     if log.step is None and recipe.steps_per_epoch is None:
