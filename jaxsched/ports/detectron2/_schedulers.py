@@ -23,16 +23,19 @@ MOST_STAIRS = 1000
 
 
 class Window(NamedTuple):
-    """The iterations over which a scheduler's progress goes from 0 to 1."""
+    """The iterations over which a scheduler's progress goes from 0 to 1.
+
+    Attributes:
+        where: From an iteration to progress, in fvcore's own arithmetic.
+        begin: Where progress is 0, in iterations.
+        length: How many iterations progress takes from 0 to 1.
+        max_iter: How many iterations the run has; after them the last value is held.
+    """
 
     where: Callable[[int], float]
-    """From an iteration to progress, in fvcore's own arithmetic."""
     begin: float
-    """Where progress is 0, in iterations."""
     length: float
-    """How many iterations progress takes from 0 to 1."""
     max_iter: int
-    """How many iterations the run has; after them the last value is held."""
 
     def first(self, is_there: Callable[[float], bool]) -> int:
         """The first iteration whose progress ``is_there`` says True to (and to all later), or one after the end."""

@@ -20,12 +20,15 @@ REST = "weight"
 
 
 class Multipliers(NamedTuple):
-    """Per-group factors on the base hyperparameters."""
+    """Per-group factors on the base hyperparameters.
+
+    Attributes:
+        other: Hyperparameters that it sets itself (mmengine's custom_keys only).
+    """
 
     lr: float = 1.0
     decay: float = 1.0
     other: Mapping[str, Any] = {}
-    """Hyperparameters that it sets itself (mmengine's custom_keys only)."""
 
 
 class Groups(NamedTuple):

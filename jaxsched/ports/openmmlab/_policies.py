@@ -36,12 +36,15 @@ Curve = Callable[[float], Schedule]
 
 
 class Run(NamedTuple):
-    """The length of a run, and whether it counts epochs."""
+    """The length of a run, and whether it counts epochs.
+
+    Attributes:
+        epochs: None where the run counts iterations.
+    """
 
     steps: int
     steps_per_epoch: int
     epochs: int | None
-    """None where the run counts iterations."""
 
 
 class Context(NamedTuple):

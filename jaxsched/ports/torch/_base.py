@@ -32,16 +32,20 @@ class Scheduler:
     """A scheduler of torch with its arguments: called with a learning rate it gives the `Schedule`.
 
     If an argument is a list with an entry for each group, `for_group` returns the scheduler of one group.
+
+    Attributes:
+        acts_on_lr: Whether it changes the current learning rate, rather than overwriting it.
+        is_factor: Whether it multiplies by a factor that does not depend on the learning rate, so that others may act
+            too.
+        continues_from_current: Whether it starts from the current learning rate, not from the base, if it starts in the
+            middle of a run.
+        per_group: The arguments that may be lists.
     """
 
     acts_on_lr: ClassVar[bool] = True
-    """Whether it changes the current learning rate, rather than overwriting it."""
     is_factor: ClassVar[bool] = False
-    """Whether it multiplies by a factor that does not depend on the learning rate, so that others may act too."""
     continues_from_current: ClassVar[bool] = False
-    """Whether it starts from the current learning rate, not from the base, if it starts in the middle of a run."""
     per_group: ClassVar[tuple[str, ...]] = ()
-    """The arguments that may be lists."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Raise an error with the remedy if the optimizer is passed, as in torch, or a keyword is misspelt."""

@@ -57,12 +57,15 @@ _OPTIMIZERS = {
 
 
 class _Choice(NamedTuple):
-    """What ``optimizer=`` comes to."""
+    """What ``optimizer=`` comes to.
+
+    Attributes:
+        momentum: Of the optimizer as it is made; warm-up moves it.
+    """
 
     name: str
     lr: float
     momentum: float
-    """Of the optimizer as it is made; warm-up moves it."""
     warmup_bias_lr: float
     why: str | None = None
 

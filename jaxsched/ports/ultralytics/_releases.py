@@ -12,13 +12,16 @@ Version = tuple[int, int, int]
 
 
 class Auto(NamedTuple):
-    """What ``optimizer=auto`` comes to in a run of more than ``many`` updates, and in others."""
+    """What ``optimizer=auto`` comes to in a run of more than ``many`` updates, and in others.
+
+    Attributes:
+        fitted: Which of the two take the lr that is fitted to the number of classes.
+    """
 
     long: str
     short: str
     many: int = 10_000
     fitted: tuple[str, ...] = ()
-    """Which of the two take the lr that is fitted to the number of classes."""
 
 
 class Rules(NamedTuple):

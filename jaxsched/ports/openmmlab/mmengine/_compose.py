@@ -27,32 +27,38 @@ MAX_TABLE = 5_000_000
 
 
 class ClosedForm(NamedTuple):
-    """A closed form: as a schedule of the clock, and in float64 on the host."""
+    """A closed form: as a schedule of the clock, and in float64 on the host.
+
+    Attributes:
+        constant_after: Whether the schedule stays by itself after the window.
+    """
 
     schedule: Schedule
     at: Callable[[int], float]
     constant_after: bool = False
-    """Whether the schedule stays by itself after the window."""
 
 
 @dataclass(frozen=True)
 class Scheduler:
-    """One scheduler of a list."""
+    """One scheduler of a list.
+
+    Attributes:
+        tick: Steps in a tick.
+        acts: The ``t`` at which it changes the number, ascending.
+        rule: The recursion: from the number, ``t`` and the base value to the next number.
+        interpolation: From what it finds and the base value.
+        base: What it makes the base value for itself and those after it in the list; None: leaves it.
+    """
 
     begin: int
     length: int
     tick: int
-    """Steps in a tick."""
     acts: Sequence[int]
-    """The ``t`` at which it changes the number, ascending."""
     rule: Callable[[float, int, float], float]
-    """The recursion: from the number, ``t`` and the base value to the next number."""
     factor: ClosedForm | None = None
     interpolation: Callable[[float, float], ClosedForm] | None = None
-    """From what it finds and the base value."""
     absolute: bool = False
     base: float | None = None
-    """What it makes the base value for itself and those after it in the list; None: leaves it."""
 
     @property
     def start(self) -> int:
