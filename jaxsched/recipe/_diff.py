@@ -14,6 +14,8 @@ from jaxsched.recipe._of_parts import Reportable, as_recipe
 from jaxsched.recipe._recipe import Accumulation, Recipe
 from jaxsched.schedules import value_at
 
+LONGEST = 2**22
+"""The number of steps compared at most: 32 MB for each array of them."""
 Ranges = tuple[tuple[int, int], ...]
 
 
@@ -85,7 +87,8 @@ def diff(a: Reportable, b: Reportable, *, rtol: float = 1e-6) -> Differences:
     """Compare two recipes by group and step.
 
     Schedules are compared by their values: two that give the same numbers are equal, however they are written.
-    They are compared at all steps that both runs have (at the first 1000 where neither has a length).
+    They are compared at all steps that both runs have, up to the first 2**22 (the first 1000 where neither has a
+    length).
 
     Args:
         a: A recipe.
@@ -106,7 +109,7 @@ def diff(a: Reportable, b: Reportable, *, rtol: float = 1e-6) -> Differences:
     """
     a, b = as_recipe(a), as_recipe(b)
     lengths = [recipe.steps for recipe in (a, b) if recipe.steps is not None]
-    steps = np.arange(min(lengths, default=1000))
+    steps = np.arange(min(*lengths, LONGEST) if lengths else 1000)
     return Differences((*_of_fields(a, b, steps, rtol), *_of_groups(a, b, steps, rtol)))
 
 

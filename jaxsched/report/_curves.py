@@ -85,6 +85,10 @@ def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
     return [np.broadcast_to(one(value), steps.shape) for value in values]
 
 
+LONGEST = 2**22
+"""Steps of a run that are looked at one by one, at most: 32 MB for each array of them."""
+
+
 def update_steps(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
     """Tell at which steps an optimizer update is applied: all, unless the recipe accumulates.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxsched.checks import extra
 from jaxsched.recipe import Reportable
-from jaxsched.report._curves import update_steps, values_at
+from jaxsched.report._curves import LONGEST, update_steps, values_at
 from jaxsched.report._sample import Sample, sample
 from jaxsched.report._table import epochs, short
 from jaxsched.schedules import Moment
@@ -135,7 +135,10 @@ def panels(seen: Mapping[str, Sample]) -> dict[str, list[Line]]:
         if one.recipe.accumulate is not None:
             panels.setdefault("accumulate", []).append(Line("", one.steps, one.every, i))
         if one.recipe.ema is not None:
-            done = np.cumsum(update_steps(one.recipe, np.arange(one.length)))[one.steps] - 1
+            looked = min(one.length, LONGEST)
+            done = np.cumsum(update_steps(one.recipe, np.arange(looked)))
+            later = np.maximum(one.steps - looked + 1, 0) // np.maximum(np.ceil(one.every).astype(np.int64), 1)
+            done = done[np.minimum(one.steps, looked - 1)] + later - 1
             (decay,) = values_at([one.recipe.ema], np.maximum(done, 0))
             panels.setdefault("ema", []).append(Line("", one.steps, 1 - decay.astype(np.float64), i))
     return panels

@@ -56,7 +56,8 @@ def sample(recipe: Reportable) -> Sample:
     found = {group: {name: of(value) for name, value in values.items()} for group, values in shown.items()}
     all_moments = [m.step for by_name in found.values() for list_ in by_name.values() for m in list_]
     length = recipe.steps or max(UNKNOWN_LENGTH, *(step * 5 // 4 for step in all_moments), 1)
-    epochs = np.arange(0, length, recipe.steps_per_epoch or length)
+    per_epoch = recipe.steps_per_epoch or length
+    epochs = np.arange(0, min(length, SIZE * per_epoch), per_epoch)
     steps = _steps(length, np.concatenate([np.unique(np.asarray(all_moments, np.int64)), epochs]))
     padded = np.concatenate([steps, np.full(SIZE - len(steps), steps[-1])])
     cells = [(group, name, value) for group, values in shown.items() for name, value in values.items()]

@@ -241,6 +241,8 @@ def numbers(value: Any) -> list[float] | None:
     """The numbers in a sequence or array, or None where there is anything else."""
     if isinstance(value, Tracer) or not (isinstance(value, tuple | list) or np.ndim(value) == 1):
         return None
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iuf":  # may be of many thousand milestones
+        return [float(item) for item in value.tolist()]
     found = [number(item) for item in value]
     known = [item for item in found if item is not None]
     return known if len(known) == len(found) else None

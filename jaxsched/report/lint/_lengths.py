@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from jaxsched.checks import Role, argument_roles
 from jaxsched.metric.internal import FOLLOWERS, definitions
 from jaxsched.report._sample import Sample
@@ -15,6 +17,8 @@ from jaxsched.schedules.internal import number, numbers, parts
 
 MANY_MILESTONES = 10
 """Stairs with more milestones than this may well begin during warm-up."""
+MOST_WRITTEN = 8
+"""Lengths that a message lists."""
 TINY_WARMUP = 10
 """Steps; a warm-up this short in a much longer epoch was probably meant in epochs."""
 
@@ -86,8 +90,9 @@ def milestone_in_warmup(seen: Sample) -> Iterator[Finding]:
 
 def peak_never_reached(seen: Sample) -> Iterator[Finding]:
     """A warm-up that lasts beyond the middle of the decay within it, whose clock goes on."""
+    warm_up_ends = {group: _warmup_end(seen, group) for group in seen.moments}
     for group, name, moment in _moments(seen):
-        begun, end, warm = moment.clock.step(0), moment.step, _warmup_end(seen, group)
+        begun, end, warm = moment.clock.step(0), moment.step, warm_up_ends[group]
         leaf = not any(isinstance(value, Schedule) for value in moment.part.arguments.values())
         if name == "lr" and moment.kind == "end" and leaf and moment.happens and begun < warm < min(end, seen.length):
             share = (warm - begun) / (end - begun)
@@ -108,11 +113,10 @@ def units(seen: Sample) -> Iterator[Finding]:
         if not per_epoch or per_epoch < 2:
             return
         run = seen.length / per_epoch
-        lengths = _lengths(moment)
-        if not lengths:
+        extent = _extent(moment)
+        if extent is None:
             continue
-        given = f"({', '.join(map(short, lengths))})" if len(lengths) > 1 else short(lengths[0])
-        longest = max(lengths)
+        longest = extent[1]
         if moment.clock.every == 1 and moment.kind in ("warm-up", "rise"):
             mixed = longest <= TINY_WARMUP and longest * TINY_WARMUP < per_epoch
         else:
@@ -121,8 +125,8 @@ def units(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "epochs-as-steps",
                 "warning",
-                f"{name}: {part.name} has {given} steps, of {seen.length} in {epochs(seen.length, per_epoch)} epochs: "
-                "which reads like epochs",
+                f"{name}: {part.name} has {_written(moment)} steps, of {seen.length} in "
+                f"{epochs(seen.length, per_epoch)} epochs: which reads like epochs",
                 f"Count steps (x {per_epoch}), or put it in per_epoch(..., {per_epoch}).",
                 (group,),
             )
@@ -130,7 +134,8 @@ def units(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "steps-as-epochs",
                 "warning",
-                f"{name}: {part.name} has {given} epochs, of {epochs(seen.length, per_epoch)}: which reads like steps",
+                f"{name}: {part.name} has {_written(moment)} epochs, of {epochs(seen.length, per_epoch)}: which reads "
+                "like steps",
                 f"Count epochs (/ {per_epoch}), or take it out of per_epoch.",
                 (group,),
             )
@@ -291,10 +296,11 @@ def _lengths(moment: Moment) -> list[float]:
     """The lengths in the arguments of the part that a moment belongs to."""
     if moment.kind == "part":
         return []
+    part = moment.part
     found: list[float] = []
-    for name, role in argument_roles(moment.part.maker).items():
+    for name, role in argument_roles(part.maker).items():
         if role is Role.STEPS:
-            one, several = number(moment.part.arguments[name]), numbers(moment.part.arguments[name])
+            one, several = number(part.arguments[name]), numbers(part.arguments[name])
             found += [one] if one is not None else several or []
     return found
 
@@ -312,14 +318,31 @@ def _upside_down(part: Schedule) -> bool:
 
 def _counts_steps_as_epochs(seen: Sample, moment: Moment) -> bool:
     per_epoch = seen.recipe.steps_per_epoch or 1
+    if per_epoch <= 1 or moment.clock.every != per_epoch:
+        return False
+    extent = _extent(moment)
+    return extent is not None and extent[0] > seen.length / per_epoch and seen.length / 5 <= extent[1] <= seen.length
+
+
+def _extent(moment: Moment) -> tuple[float, float] | None:
+    """The shortest and the longest of the lengths."""
+    if moment.kind == "part":
+        return None
+    roles = argument_roles(moment.part.maker).items()
+    ends: list[float] = []
+    for value in (moment.part.arguments[name] for name, role in roles if role is Role.STEPS):
+        if isinstance(value, np.ndarray) and value.size:  # of many thousand milestones, each of which asks this
+            ends += [float(value.min()), float(value.max())]
+        else:
+            one, several = number(value), numbers(value)
+            ends += [one] if one is not None else several or []
+    return (min(ends), max(ends)) if ends else None
+
+
+def _written(moment: Moment) -> str:
     lengths = _lengths(moment)
-    return bool(
-        per_epoch > 1
-        and moment.clock.every == per_epoch
-        and lengths
-        and min(lengths) > seen.length / per_epoch
-        and seen.length / 5 <= max(lengths) <= seen.length
-    )
+    shown = ", ".join(map(short, lengths[:MOST_WRITTEN])) + (", ..." if len(lengths) > MOST_WRITTEN else "")
+    return f"({shown})" if len(lengths) > 1 else shown
 
 
 def _steps(seen: Sample, count: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from jaxsched.report._curves import update_steps
+from jaxsched.report._curves import LONGEST, update_steps
 from jaxsched.report._sample import Sample
 from jaxsched.report._table import plural, short
 from jaxsched.report.lint._finding import Finding
@@ -27,7 +27,10 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
     most = int(seen.every.max())
     if recipe.accumulate is None or recipe.steps is None or most < 2:
         return
-    due = np.flatnonzero(update_steps(recipe))
+    steps = recipe.steps
+    if steps > LONGEST:  # what comes later is like what came before
+        steps = LONGEST // (per_epoch or 1) * (per_epoch or 1) or LONGEST
+    due = np.flatnonzero(update_steps(recipe, np.arange(steps)))
     if not due.size:
         yield Finding(
             "accumulation-drops",
@@ -37,11 +40,11 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
         )
         return
     if recipe.accumulate.drop_at_epoch_end and per_epoch:
-        ends = np.minimum(np.arange(per_epoch, recipe.steps + per_epoch, per_epoch), recipe.steps)
+        ends = np.minimum(np.arange(per_epoch, steps + per_epoch, per_epoch), steps)
         before = np.searchsorted(due, ends)
         last = np.where(before > 0, due[np.maximum(before - 1, 0)] + 1, 0)
         lost = ends - np.maximum(last, ends - per_epoch)
-        share = float(lost.sum() / recipe.steps)
+        share = float(lost.sum() / steps)
         if share > 0:
             yield Finding(
                 "accumulation-drops",
@@ -51,7 +54,7 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
                 f"Choose a number of batches to an update ({most}) that divides the epoch.",
             )
     else:
-        ends = np.arange(per_epoch or recipe.steps, recipe.steps, per_epoch or recipe.steps) - 1
+        ends = np.arange(per_epoch or steps, steps, per_epoch or steps) - 1
         mixed = int(np.sum(~np.isin(ends, due)))
         if mixed:
             yield Finding(
@@ -61,8 +64,8 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
                 f"{len(due)} {'holds' if mixed == 1 else 'hold'} batches of two epochs",
                 "If this matters, choose a number that divides it.",
             )
-        rest = recipe.steps - 1 - int(due[-1])
-        if rest:
+        rest = steps - 1 - int(due[-1])
+        if rest and steps == recipe.steps:
             yield Finding(
                 "accumulation-drops",
                 "remark",

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxsched.checks import Role, argument_roles
 from jaxsched.metric.internal import definitions
-from jaxsched.report._curves import update_steps
+from jaxsched.report._curves import LONGEST, update_steps
 from jaxsched.report._sample import Sample
 from jaxsched.report._table import short
 from jaxsched.report.lint._finding import Finding
@@ -46,7 +46,7 @@ def zero_lr(seen: Sample) -> Iterator[Finding]:
             )
             continue
         first, last = int(seen.steps[moves[0]]), int(seen.steps[moves[-1]])
-        idle = int(update_steps(seen.recipe, np.arange(first)).sum())
+        idle = int(update_steps(seen.recipe, np.arange(min(first, LONGEST))).sum())
         if idle > 1:
             yield Finding(
                 "zero-lr",
