@@ -93,6 +93,7 @@ def phases(
 
 def phases_at(step: int, values: Sequence[float], ends: Sequence[float], shape: str) -> float:
     """`phases` at one step, in float64 on the host."""
+    values, ends = [float(value) for value in values], [float(end) for end in ends]  # an end may be `Precise`
     k = next((k for k, end in enumerate(ends) if step <= end), len(ends) - 1)
     begin, end = (ends[k - 1] if k else 0.0), ends[k]
     gone = min((step - begin) / (end - begin), 1.0)
