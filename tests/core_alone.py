@@ -2,6 +2,8 @@
 
 import importlib.util
 import math
+import tempfile
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -45,10 +47,13 @@ flattened = trained(flatten=True)
 jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), flattened, (params, [lr, applied], average))
 
 message = ""
-try:
-    js.ports.yolov5.recipe("hyp.yaml", epochs=3, steps_per_epoch=50, batch_size=16)
-except ImportError as error:
-    message = str(error)
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder, "hyp.yaml")
+    path.write_text("".join(f"{name}: {value}\n" for name, value in hyp.items()), encoding="utf-8")
+    try:
+        js.ports.yolov5.recipe(path, epochs=3, steps_per_epoch=50, batch_size=16)
+    except ImportError as error:
+        message = str(error)
 assert "jaxsched[yaml]" in message, f"a hyp.yaml without PyYAML: {message!r}"
 print(
     f"jaxsched {js.__version__} alone with jax {jax.__version__}, optax {optax.__version__}, numpy {np.__version__}: ok"
