@@ -203,12 +203,14 @@ def what_differs(ours: Loop, other: Loop, starts: tuple[float, ...], others: tup
     steps = np.arange(0, warm, stride)
     pairs = list(zip(starts, others or starts, strict=True))
     within = [_unequal(ours.lr_at(steps, a), other.lr_at(steps, b)) for a, b in pairs]
-    later = np.arange(warm // nb, ours.epochs) * nb
+    skip = max(-(-(ours.epochs - warm // nb) // _MOST_COMPARED), 1)
+    later = np.arange(warm // nb, ours.epochs, skip) * nb
     beyond = _unequal(ours.lr_at(later), other.lr_at(later))
-    count = int(np.logical_or.reduce(within).sum()) * stride + int(beyond.sum()) * nb
+    count = int(np.logical_or.reduce(within).sum()) * stride + int(beyond.sum()) * nb * skip
     texts = []
     if count:
-        texts.append(f"lr differs at {'about ' if stride > 1 else ''}{min(count, total):,} of {total:,} steps")
+        about = "about " if max(stride, skip) > 1 else ""
+        texts.append(f"lr differs at {about}{min(count, total):,} of {total:,} steps")
     ours_, others_ = ours.updates(), other.updates()
     if ours_ != others_:
         texts.append(f"{others_:,} updates instead of {ours_:,}")
