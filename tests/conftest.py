@@ -1,6 +1,7 @@
 """Files beside the tests that are programs of their own, not tests; and what a module compiled goes when it is done."""
 
 import jax
+import numpy as np
 import pytest
 
 collect_ignore = [
@@ -12,10 +13,19 @@ collect_ignore = [
 ]
 
 
+PRINT_OPTIONS = np.get_printoptions()
+
+
+def pytest_collection_finish(session):
+    """Originals change how numpy prints when they are imported, which the doctests of the package would see."""
+    np.set_printoptions(**PRINT_OPTIONS)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _each_module_leaves_jax_as_it_was():
-    """Compiled programs are freed, or a worker ends with 5 GB of them; and 64-bit mode, which an original may turn on
-    when it is imported, is off again for the doctests that follow."""
+    """Compiled programs are freed, or a worker ends with 5 GB of them; 64-bit mode and numpy's way to print, which an
+    original may change when it is imported, are as before for the doctests that follow."""
     yield
     jax.config.update("jax_enable_x64", False)
+    np.set_printoptions(**PRINT_OPTIONS)
     jax.clear_caches()
