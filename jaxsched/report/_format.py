@@ -15,6 +15,8 @@ from jaxsched.schedules.internal import inner_clocks, number, numbers
 
 WIDTH = 110
 OF_THE_RUN = Clock()
+MOST_LENGTHS = 50
+"""Lengths that are written one by one; of more, the first ones."""
 MOST_NUMBERS = 6
 """Longer arrays are given by their length."""
 
@@ -77,7 +79,10 @@ def _arguments(value: Schedule, steps_per_epoch: int | None, clock: Clock | None
 def _length(value: Any, steps_per_epoch: int | None, clock: Clock | None) -> str:
     several = numbers(value)
     one = number(value)
-    if several:
+    if several and len(several) > MOST_LENGTHS:
+        several, rest = several[:MOST_LENGTHS], f", ... {len(several)} in all, to {short(several[-1])}"
+        text = f"({', '.join(map(short, several))}{rest})"
+    elif several:
         text = f"({', '.join(map(short, several))}{',' if len(several) == 1 else ''})"
     else:
         text = _other(value) if one is None else short(one)

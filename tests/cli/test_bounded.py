@@ -42,4 +42,4 @@ def test_many_milestones_are_shown(name, tmp_path, monkeypatch):
     (tmp_path / name).write_text(text, encoding="utf-8")
     result = CliRunner().invoke(app, ["show", name, *options])
     assert result.exit_code == 0, result.output
-    assert "more" in result.output or "..." in result.output  # not all of them are written
+    assert len(result.output) < 20_000  # not each of them is written: 5,000 would be 40,000 characters
