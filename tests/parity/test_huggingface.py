@@ -307,3 +307,23 @@ def test_every_argument_is_known():
         if name in names and names[name] is not dataclasses.MISSING:
             theirs = getattr(names[name], "value", names[name])
             assert theirs == value or (theirs is None and not value), name
+
+
+def test_training_arguments_that_torch_saved(tmp_path):
+    """``training_args.bin`` of the Trainer, made without ``accelerate``, which is not installed here."""
+    import dataclasses
+
+    training_args = pytest.importorskip("transformers.training_args")
+    saved = object.__new__(training_args.TrainingArguments)
+    for field in dataclasses.fields(saved):
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        setattr(saved, field.name, None if default is dataclasses.MISSING else default)
+    saved.lr_scheduler_type = pytest.importorskip("transformers.trainer_utils").SchedulerType.COSINE
+    saved.learning_rate, saved.warmup_steps, saved._n_gpu = 3e-4, 7, 1
+    saved.__cached__setup_devices, saved.dtype = torch.device("cuda", 0), torch.bfloat16
+    torch.save(saved, tmp_path / "training_args.bin")
+    recipe = huggingface.recipe(tmp_path / "training_args.bin", steps_per_epoch=50)
+    written = dict(lr_scheduler_type="cosine", learning_rate=3e-4, warmup_steps=7)
+    expected = huggingface.recipe(written, steps_per_epoch=50)
+    assert recipe.replace(origin={}, notes=()) == expected.replace(origin={}, notes=())
+    assert not js.recipe.cautions(recipe.notes)

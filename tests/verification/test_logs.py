@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 import jaxsched as js
 from jaxsched.cli._app import app
+from jaxsched.cli._source import naming_options
+from jaxsched.ports.shared import MissingError
 from jaxsched.verification import read_log
 
 RECIPE = js.Recipe(
@@ -165,9 +167,19 @@ def test_the_picture_has_the_points_of_the_log(run):
     assert (run / "verdict.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_missing_is_named_as_an_option(tmp_path):
-    (tmp_path / "args.yaml").write_text("task: detect\nmode: train\nepochs: 9\nbatch: -1\noptimizer: SGD\n")
-    (tmp_path / "results.csv").write_text("epoch,lr/pg0\n1,0.1\n")
+def test_the_batch_that_autobatch_chose_is_not_asked_for(tmp_path):
+    args = dict(task="detect", mode="train", epochs=9, batch=16, optimizer="SGD", lr0=0.01, lrf=0.01)
+    recipe = js.ports.ultralytics.recipe(args, steps_per_epoch=40, version="8.3.0")
+    curves = js.curves(recipe, np.arange(39, 360, 40))
+    rows = [f"{e},{lr:.5g}" for e, lr in enumerate(curves["weight"]["lr"], 1)]
+    (tmp_path / "results.csv").write_text("\n".join(["epoch,lr/pg0", *rows]))
+    (tmp_path / "args.yaml").write_text(json.dumps({**args, "batch": -1}))
     result = call(tmp_path)
-    assert result.exit_code == 2
-    assert "batch=-1 leaves it to Ultralytics; give --batch-size" in result.stderr
+    assert result.exit_code == 0, result.output
+    assert "steps per epoch 40 (39 and 41 do not fit)" in result.stdout
+    assert "AutoBatch chose the batch; 16 is assumed" in result.stdout
+
+
+def test_what_is_missing_is_named_as_an_option():
+    with pytest.raises(ValueError, match=r"a\.yaml: its batch is missing; give --batch-size"), naming_options():
+        raise MissingError("a.yaml", "its batch is missing", ["batch_size"])

@@ -33,7 +33,7 @@ KINDS = (
         "TrainingArguments of Hugging Face",
         _fits,
         recipe,
-        ("training_args.json", "training_args.yaml"),
+        ("training_args.json", "training_args.yaml", "training_args.bin", "checkpoint-*/training_args.bin"),
         _settings,
     ),
 )

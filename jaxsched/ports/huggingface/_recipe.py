@@ -59,7 +59,8 @@ _OTHERS_TEXT = """
     fsdp_transformer_layer_cls_to_wrap group_by_length mp_parameters ray_scope include_inputs_for_metrics
     push_to_hub_model_id push_to_hub_organization push_to_hub_token dispatch_batches split_batches
     include_tokens_per_second torchdynamo per_gpu_train_batch_size per_gpu_eval_batch_size sharded_ddp xpu_backend
-    eval_use_gather_object adafactor
+    eval_use_gather_object adafactor predict_with_generate sortish_sampler generation_config generation_max_length
+    generation_num_beams hub_always_push deepspeed_plugin distributed_state
 """
 _OTHERS = frozenset(_OTHERS_TEXT.split())
 """Arguments of data, precision, evaluation, saving and logging, of this version and of earlier ones."""
@@ -113,8 +114,8 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
     and one at the end of each epoch. Warm-up takes ``warmup_steps`` updates, or below 1 that share of them, rounded up.
 
     Args:
-        args: TrainingArguments, a dict of their fields, or the path to a JSON or YAML file of them; defaults where
-            nothing is said.
+        args: TrainingArguments, a dict of their fields, or the path to a JSON or YAML file of them or to the
+            ``training_args.bin`` that the Trainer saves (read without executing it); defaults where nothing is said.
         steps_per_epoch: Batches in an epoch, > 0.
         images: Images (or other examples) of the training set, in place of ``steps_per_epoch``.
         world_size: How many processes train, each with ``per_device_train_batch_size`` examples.

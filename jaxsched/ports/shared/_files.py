@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsched.checks import one_line, short
+from jaxsched.ports.shared._archives import MAGIC, settings_text
 from jaxsched.ports.shared._yaml import MOST_DIGITS, parse_yaml
 
 LARGEST_FILE = 2**20
@@ -39,7 +40,8 @@ class File:
 
     @staticmethod
     def read(path: str | os.PathLike[str], largest: int = LARGEST_FILE) -> File:
-        """The file at a path; ``-`` is standard input.
+        """The file at a path; ``-`` is standard input. Of an archive (``training_args.bin``, a ``.keras`` model) the
+        text is the JSON of the settings in it.
 
         Args:
             path: The path.
@@ -61,6 +63,12 @@ class File:
             raise ValueError(f"{name} is not a path") from None
         _check_regular(opened, name)
         with os.fdopen(opened, "rb") as stream:
+            if stream.read(len(MAGIC)) == MAGIC:
+                try:
+                    return File(path, settings_text(stream, min(largest, LARGEST_FILE)))
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from None
+            stream.seek(0)
             return File(path, _decoded(name, stream.read(largest + 1), largest))
 
     @property

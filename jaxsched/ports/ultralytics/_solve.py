@@ -12,6 +12,8 @@ from jaxsched.ports import shared
 from jaxsched.ports.ultralytics._recipe import BOOST, fitted_lr, loop_of, read_args
 from jaxsched.ports.ultralytics._releases import CHANGES, Rules, rules_of
 
+AUTO_BATCH = 16
+"""The batch size that stands for the one AutoBatch chose: Ultralytics' own where it cannot measure."""
 MOST_CLASSES = 20_000
 """Classes, at most, that are tried."""
 _MOST_WAYS = 1000
@@ -28,7 +30,14 @@ def solve(source: Any, observed: shared.Observed, **said: Any) -> Iterator[share
         "optimizer": said.get("optimizer"),
         "cos_lr": said.get("cos_lr"),
     }
-    where, a, possible, _ = read_args(source, over, said.get("version"))
+    try:
+        where, a, possible, _ = read_args(source, over, said.get("version"))
+    except shared.MissingError:  # the batch size, which AutoBatch chose
+        assumed = {"batch_size": AUTO_BATCH}
+        text = f"AutoBatch chose the batch; {AUTO_BATCH} is assumed, which no learning rate depends on"
+        for solution in solve(source, observed, **{**said, **assumed}):
+            yield shared.Solution({**solution.options, **assumed}, (*solution.said, text))
+        return
     releases = [*reversed(possible), *([] if said.get("version") else reversed(list(CHANGES)))]
     seen: dict[Any, str] = {}
     found: list[tuple[str, shared.Solution]] = []
