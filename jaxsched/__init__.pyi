@@ -22,6 +22,7 @@ from jaxsched.optimizers import flatten_dict as flatten_dict
 from jaxsched.optimizers import group_norms as group_norms
 from jaxsched.optimizers import hyperparams as hyperparams
 from jaxsched.optimizers import lamb as lamb
+from jaxsched.optimizers import lars as lars
 from jaxsched.optimizers import layer_decay as layer_decay
 from jaxsched.optimizers import lbfgs as lbfgs
 from jaxsched.optimizers import metric_state as metric_state

@@ -10,6 +10,7 @@ from jaxsched.optimizers._asgd import asgd as asgd
 from jaxsched.optimizers._carry_over import carry_over as carry_over
 from jaxsched.optimizers._grouped import grouped as grouped
 from jaxsched.optimizers._lamb import lamb as lamb
+from jaxsched.optimizers._lars import lars as lars
 from jaxsched.optimizers._layer_decay import layer_decay as layer_decay
 from jaxsched.optimizers._lbfgs import lbfgs as lbfgs
 from jaxsched.optimizers._monitor import flatten_dict as flatten_dict

@@ -22,6 +22,10 @@ import jaxsched as js
 
 torch = pytest.importorskip("torch")
 
+_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
+zoo = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(zoo)
+
 STEPS = 64
 SCALES = (1.0, 1e-4, 1e-8, 1e-11)  # at the last ones epsilon is most of a denominator
 VECTORS = {"a": (3, 4), "b": (5,)}
@@ -49,6 +53,13 @@ def musgd(params, **kwargs):
 
 def lamb(params, **kwargs):
     return module_of("timm", "optim", "lamb").Lamb(params, **kwargs)
+
+
+def lars(params, **kwargs):
+    if not zoo.ZOO.is_dir():
+        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
+    zoo.originals()
+    return zoo.of_package("mmpretrain", "engine/optimizers/lars.py").LARS(params, **kwargs)
 
 
 class Row(NamedTuple):
@@ -151,6 +162,10 @@ CASES = [
     case("lamb", lamb, lr=0.01, start=0.1, trust_clip=True, bias_correction=False, grad_averaging=False, **DECAY),
     case("lamb", lamb, lr=0.01, start=0.1, always_adapt=True, max_grad_norm=None, weight_decay=0.0, eps=1e-3),
     case("lamb", lamb, lr=0.01, start=0.1, change="betas", betas=(0.9, 0.99), max_grad_norm=0.5, weight_decay=0.0),
+    case("lars", lars, lr=3.0, start=0.1),
+    case("lars", lars, lr=0.3, start=0.1, momentum=0.9, dampening=0.3, eta=0.02, **DECAY),
+    case("lars", lars, lr=0.3, start=0.1, momentum=0.9, nesterov=True, eps=1e-3, second=dict(lars_exclude=True)),
+    case("lars", lars, lr=0.3, start=0.1, momentum=0.9, dampening=0.3, change="momentum", curve=RESTING, **DECAY),
 ]
 
 

@@ -36,7 +36,7 @@ ELEMENTWISE = {
 }
 ULPS = 1e-6
 """Eight roundings of float32, or one of the numbers about 1 whose difference is left."""
-WHOLE_ARRAYS = ("adafactor", "lamb", "muon", "musgd", "sparse_adam")
+WHOLE_ARRAYS = ("adafactor", "lamb", "lars", "muon", "musgd", "sparse_adam")
 
 
 def tree(seed=0, dtype=np.float32):
