@@ -13,6 +13,7 @@ from jaxsched.groups._conditions import as_condition as as_condition
 from jaxsched.groups._conditions import contains as contains
 from jaxsched.groups._conditions import glob as glob
 from jaxsched.groups._conditions import ndim as ndim
+from jaxsched.groups._conditions import regex as regex
 from jaxsched.groups._conditions import role as role
 from jaxsched.groups._joined import Grouped as Grouped
 from jaxsched.groups._joined import JoinedTree as JoinedTree

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ class Condition:
     """A test of a `Parameter` that can be printed, compared, pickled and written to JSON; ``&``, ``|``, ``~`` combine.
 
     Attributes:
-        kind: Which test: "role", "glob", "contains", "ndim", "all", "any" or "not".
+        kind: Which test: "role", "glob", "contains", "regex", "ndim", "all", "any" or "not".
         arguments: Of the test.
     """
 
@@ -74,6 +75,40 @@ def contains(text: str) -> Condition:
     return Condition("contains", (text,))
 
 
+_REPEATED_GROUP = re.compile(r"\)[*+{]")
+_REPEATED = re.compile(r"(?<![\\(])[*+?{]")
+MOST_REPEATED = 3
+MOST_ALTERNATIVES = 12
+"""Bounds on a regular expression, which may come from any file: the time of a search grows exponentially with them."""
+
+
+def regex(pattern: str) -> Condition:
+    """The parameters whose path contains a match of a regular expression, as in MMSelfSup's ``paramwise_options``.
+
+    At most 3 parts may be repeated or optional, no group may be repeated, and there may be at most 12 ``|``, so that a
+    pattern from a file takes bounded time.
+
+    Examples:
+        >>> import jaxsched as js
+        >>> js.groups.labels({"bn1": {"scale": 1.0}, "conv": {"kernel": 2.0}}, [(js.groups.regex(r"bn\\d+/"), "norm"),
+        ...     ("**", "rest")])
+        {'bn1': {'scale': 'norm'}, 'conv': {'kernel': 'rest'}}
+    """
+    if not isinstance(pattern, str) or not pattern:
+        raise TypeError(f"regex: the pattern must be a string such as 'bn[0-9]/', got {short(pattern)}")
+    many = len(_REPEATED.findall(pattern)) > MOST_REPEATED or pattern.count("|") > MOST_ALTERNATIVES
+    if many or len(pattern) > 500 or _REPEATED_GROUP.search(pattern):
+        raise ValueError(
+            f"regex: {short(pattern)} may take too long: at most {MOST_REPEATED} repetitions, none of a group, and "
+            f"{MOST_ALTERNATIVES} alternatives"
+        )
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"regex: {short(pattern)} is not a regular expression: {error}") from None
+    return Condition("regex", (pattern,))
+
+
 def ndim(low: int, high: int | None = None) -> Condition:
     """The parameters with ``low`` (to ``high``) axes."""
     return Condition("ndim", (low, low if high is None else high))
@@ -91,6 +126,7 @@ _KINDS: dict[str, Callable[..., bool]] = {
     "role": lambda parameter, *names: parameter.role in names,
     "glob": lambda parameter, pattern: matches(pattern, parameter.path),
     "contains": lambda parameter, text: text in parameter.path,
+    "regex": lambda parameter, pattern: re.search(pattern, parameter.path) is not None,
     "ndim": lambda parameter, low, high: low <= len(parameter.shape) <= high,
     "all": lambda parameter, *conditions: all(condition(parameter) for condition in conditions),
     "any": lambda parameter, *conditions: any(condition(parameter) for condition in conditions),

@@ -257,6 +257,7 @@ _CONDITIONS: dict[str, tuple[int | None, type]] = {
     "role": (None, str),
     "glob": (1, str),
     "contains": (1, str),
+    "regex": (1, str),
     "ndim": (2, int),
     "all": (None, grouping.Condition),
     "any": (None, grouping.Condition),
@@ -274,7 +275,9 @@ def _condition(where: _Place, value: dict[str, Any], kind: str, at: _At) -> grou
     fits = isinstance(of, tuple) and count in (None, len(of)) and all(type(item) is wanted for item in of)
     if not fits:
         raise ValueError(f"{where}: {name} takes {count or 'a list'} of {wanted.__name__}, got {_short(of)}")
-    return _made(where, grouping.role, *of) if name == "role" else grouping.Condition(name, of)
+    if name in ("role", "regex"):  # which check what they are given
+        return _made(where, getattr(grouping, name), *of)
+    return grouping.Condition(name, of)
 
 
 def _array(where: _Place, value: dict[str, Any], kind: str, at: _At) -> np.ndarray:

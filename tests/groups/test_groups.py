@@ -235,6 +235,28 @@ def test_conditions_combine_print_and_pickle():
     assert repr(js.role("bias")) == "role('bias')"
 
 
+def test_a_regex_is_searched_in_the_path():
+    named = js.groups.regex(r"(bn|gn)(\d+)?/(scale|bias)")
+    assert [named(js.groups.Parameter(f"neck/{path}", "norm", (3,), None)) for path in ("bn12/bias", "gn/w")] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("(a+)+$", "too long"),
+        ("(a|a)*b", "too long"),
+        ("a?" * 30 + "a" * 30, "too long"),
+        ("(a|a)" * 30, "too long"),
+        (".*.*.*.*x", "too long"),
+        ("(" * 3, "not a regular expression"),
+        ("a{99999999999}", "not a regular expression"),
+    ],
+)
+def test_a_regex_that_may_take_long_is_refused(pattern, why):
+    with pytest.raises(ValueError, match=why):
+        js.groups.regex(pattern)
+
+
 def test_uncovered_parameters_are_listed_with_a_remedy():
     with pytest.raises(ValueError, match=r"(?s)2 parameters belong to no group.*body/bias.*\(2,\).*\"\*\*\""):
         js.groups.labels({"body": {"bias": jnp.ones(2), "w": jnp.ones(3)}, "head": jnp.ones(3)}, [("head", "head")])

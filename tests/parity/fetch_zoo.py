@@ -31,6 +31,11 @@ ARCHIVES = {
     "mmyolo": "mmyolo==0.6.0",
     "mmaction": "mmaction2==1.2.0",
     "mmdet3d": "mmdet3d==1.4.0",
+    "mmselfsup": "mmselfsup==0.11.0",
+    "mmselfsup1": "mmselfsup==1.0.0",
+    "mmcls": "mmcls==0.25.0",
+    "mmflow": "mmflow==0.5.2",
+    "mmedit": "mmedit==0.16.1",
     "mmcv": "mmcv==1.7.2",
 }
 SITE = ("mmengine==0.10.7", "addict==2.4.0", "yapf==0.43.0", "termcolor==3.3.0", "platformdirs==4.14.5")
@@ -40,6 +45,16 @@ CONFIGS_3 = ZOO / "mmdet3/mmdet/.mim/configs"
 PACKAGES = {"mmpretrain": ZOO / "mmpretrain/mmpretrain"}
 OTHERS = {name: ZOO / name / name for name in ("mmpretrain", "mmseg", "mmpose", "mmyolo", "mmaction", "mmdet3d")}
 """Packages whose configs are read beside MMDetection's, each with its folder."""
+OLDER = {name: ZOO / name / name for name in ("mmselfsup", "mmcls", "mmflow", "mmedit")}
+"""Packages of mmcv 1.x."""
+POLICIES = (
+    "mmdet2/mmdet/core/hook/yolox_lrupdater_hook.py",
+    "mmselfsup/mmselfsup/core/hooks/cosine_annealing_hook.py",
+    "mmcls/mmcls/core/hook/lr_updater.py",
+    "mmflow/mmflow/core/hooks/multistagelr_updater.py",
+    "mmedit/mmedit/core/scheduler/lr_updater.py",
+)
+"""Files with policies of lr_config."""
 
 ULTRALYTICS = (
     *("8.0.138", "8.0.190", "8.0.239", "8.1.41", "8.1.42", "8.2.6", "8.2.8", "8.3.0", "8.3.253"),
@@ -144,7 +159,8 @@ def mmcv_values(config: dict, run, bases: list[float], what: str = "lr"):
     import numpy as np
     from mmcv.runner.hooks import HOOKS
 
-    load(ZOO / "mmdet2/mmdet/core/hook/yolox_lrupdater_hook.py")
+    for file in POLICIES:
+        load(ZOO / file)
     config = dict(config)
     if run.epochs is None and what == "lr":
         config.setdefault("by_epoch", False)  # as IterBasedRunner.register_training_hooks does

@@ -1,6 +1,7 @@
 """Constructors of other OpenMMLab packages: each parameter gets the learning rate and weight decay of the real ones."""
 
 import ast
+import copy
 import importlib.util
 import types
 from pathlib import Path
@@ -133,13 +134,18 @@ def ours(name, model, paramwise, optimizer=OPTIMIZER, described=None, **options)
         "train_cfg": {"by_epoch": True, "max_epochs": 1},
         "model": {"backbone": described or {"type": type(model.backbone).__name__}},
     }
+    return as_read(config, model, **options)
+
+
+def as_read(config, model, **options):
     recipe = openmmlab.recipe(config, steps_per_epoch=10, **options)
     tree, names = flax_tree(model)
     groups, found = recipe.by_group(), parameters(tree)
     result = {}
     for parameter, rule in zip(found, assign(found, recipe.rules), strict=True):
         values = groups[recipe.rules[rule].group]
-        result[names[parameter.path]] = float(values["lr"](0)), values["weight_decay"]
+        lr = values["lr"](0) if callable(values["lr"]) else values["lr"]
+        result[names[parameter.path]] = float(lr), values["weight_decay"]
     return result
 
 
@@ -221,6 +227,70 @@ def test_every_parameter_as_the_real_constructor(package, file, name, model, par
     constructor = getattr(zoo.of_package(package, file), name)
     made = model()
     same(ours(name, made, paramwise), real(constructor, made, paramwise))
+
+
+def real_of_mmselfsup_0(file, name, model, options, optimizer):
+    """Its constructors take mmcv's place in mmcv's registry, so that is put back."""
+    from mmcv.runner.optimizer.builder import OPTIMIZER_BUILDERS
+
+    before = dict(OPTIMIZER_BUILDERS.module_dict)
+    try:
+        constructor = getattr(zoo.load(zoo.OLDER["mmselfsup"] / "core/optimizer" / file), name)
+    finally:
+        OPTIMIZER_BUILDERS.module_dict.clear()
+        OPTIMIZER_BUILDERS.module_dict.update(before)
+    made = constructor(dict(optimizer), copy.deepcopy(options))(model)  # it changes them
+    names = {id(p): name for name, p in model.named_parameters()}
+    return {names[id(p)]: (g["lr"], g["weight_decay"]) for g in made.param_groups for p in g["params"]}
+
+
+NO_DECAY = dict(weight_decay=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "options", "more"),
+    [
+        (None, cnn, {r"(bn|gn)(\d+)?.(weight|bias)": NO_DECAY, "bias": NO_DECAY, r"\Acls_head.": dict(lr_mult=10)}, {}),
+        (None, cnn, {"bn": dict(lr=1.0), "weight": dict(lr_mult=2, weight_decay_mult=3), r"bn1\.": dict(lr=0.5)}, {}),
+        (None, vit, {"norm|table": NO_DECAY, "^pos": dict(lr_mult=0.1), "layers.0": dict(lr_mult=0.2)}, {}),
+        ("vit", lambda: vit("Vit", 12), {"norm": NO_DECAY, "bias": NO_DECAY, "pos_embed": NO_DECAY}, dict(arch="b")),
+        ("swin", swin, {"norm": NO_DECAY, "bias": dict(weight_decay=0.01)}, dict(arch="tiny")),
+        (None, swin, {"norm": NO_DECAY}, {}),
+    ],
+)
+def test_the_options_of_mmselfsup_0_by_regular_expressions(name, model, options, more):
+    made, optimizer = model(), dict(OPTIMIZER)
+    file, constructor = "constructor.py", "DefaultOptimizerConstructor"
+    if more or name:
+        made.backbone.depths = [2, 2, 6, 2]
+        optimizer |= dict(layer_decay=0.7, model_type=name)
+        file, constructor = "transformer_finetune_constructor.py", "TransformerFinetuneConstructor"
+    expected = real_of_mmselfsup_0(file, constructor, made, options, optimizer)
+    config = {
+        "optimizer": {**optimizer, "paramwise_options": options, "constructor": constructor},
+        "runner": {"type": "EpochBasedRunner", "max_epochs": 1},
+        "model": {"backbone": {"type": type(made.backbone).__name__, **more}},
+    }
+    same(as_read(config, made), expected)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "model", "described"),
+    [
+        ("vit", lambda: vit("MIMVisionTransformer", 12), dict(type="MIMVisionTransformer", arch="b")),
+        ("swin", swin, dict(type="SwinTransformer", arch="tiny")),
+    ],
+)
+def test_layer_decay_of_mmselfsup_1(model_type, model, described):
+    with zoo.instead("mmselfsup", "mmselfsup.registry", by=zoo.Registries):
+        file = "mmselfsup1/mmselfsup/engine/optimizers/layer_decay_optim_wrapper_constructor.py"
+        constructor = zoo.load(zoo.ZOO / file).LearningRateDecayOptimWrapperConstructor
+    made, optimizer = model(), {**OPTIMIZER, "model_type": model_type, "layer_decay_rate": 0.65}
+    made.backbone.depths = [2, 2, 6, 2]
+    paramwise = dict(custom_keys={key: dict(decay_mult=0.0) for key in (".norm", ".bias", ".pos_embed", "table")})
+    expected = real(constructor, made, paramwise, optimizer)
+    got = ours("mmselfsup.LearningRateDecayOptimWrapperConstructor", made, paramwise, optimizer, described)
+    same(got, expected)
 
 
 @pytest.mark.parametrize("batch_size", [32, 64, 128, 192])

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsched.ports.openmmlab._policies import Run, curve
+from jaxsched.ports.openmmlab._context import Run
+from jaxsched.ports.openmmlab._policies import curve
 
 _spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
 zoo = importlib.util.module_from_spec(_spec)
@@ -52,6 +53,22 @@ EITHER = [
     dict(policy="FlatCosineAnnealing", start_percent=1.0, min_lr=0.001),
     dict(policy="FlatCosineAnnealing", start_percent=0.375, min_lr=0.001),
 ]
+OF_PACKAGES = [
+    dict(policy="StepFixCosineAnnealing", min_lr=1e-3),
+    dict(policy="StepFixCosineAnnealing", min_lr_ratio=0.1, warmup_by_epoch=True, warmup="linear", warmup_iters=3),
+    dict(policy="StepFixCosineAnnealing", min_lr=0, warmup_by_epoch=True, warmup="constant", warmup_iters=7),
+    dict(policy="CosineAnnealingCooldown", min_lr=1e-3, cool_down_time=7, cool_down_ratio=0.2),
+    dict(policy="CosineAnnealingCooldown", min_lr_ratio=0.1, cool_down_time=500),
+    dict(policy="Linear", target_lr=1e-4, start=4, interval=3),
+    dict(policy="Linear"),
+    dict(policy="Linear", start=12),
+    dict(
+        policy="MultiStage", milestone_lrs=[5e-2, 3e-2], milestone_iters=[0, 6], steps=[[2, 4], [9]], gammas=[0.5, 0.1]
+    ),
+    dict(
+        policy="MultiStage", milestone_lrs=[5e-2, 3e-2], milestone_iters=[3, 6], steps=[[5, 4], [9]], gammas=[0.5, 0.1]
+    ),
+]
 BY_ITERATION = [
     dict(policy="cyclic"),
     dict(policy="cyclic", target_ratio=(10, 1e-4), cyclic_times=3, step_ratio_up=0.4, gamma=0.5),
@@ -91,6 +108,14 @@ def check(mmcv, config, run, base, what="lr"):
 def test_every_policy_with_every_warmup_by_epoch(mmcv):
     for config in CASES + BY_EPOCH:
         check(mmcv, config, EPOCHS, 0.02)
+
+
+def test_the_policies_of_other_packages(mmcv):
+    for config in OF_PACKAGES:
+        for warm in [{}] if "warmup" in config else WARMUPS[:4]:
+            check(mmcv, config | warm, EPOCHS, 0.02)
+            if not config.get("warmup_by_epoch"):
+                check(mmcv, config | warm, ITERATIONS, 0.02)
 
 
 def test_every_policy_with_every_warmup_by_iteration(mmcv):

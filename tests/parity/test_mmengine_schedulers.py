@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsched as js
-from jaxsched.ports.openmmlab._policies import Run
+from jaxsched.ports.openmmlab._context import Run
 from jaxsched.ports.openmmlab.mmengine._schedulers import curve
 
 _spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))

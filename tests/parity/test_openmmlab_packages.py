@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxsched.ports import openmmlab
-from jaxsched.ports.openmmlab._policies import Run
+from jaxsched.ports.openmmlab._context import Run
 from jaxsched.ports.openmmlab.config import read_config
 
 _spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))

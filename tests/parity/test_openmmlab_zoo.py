@@ -14,7 +14,8 @@ import pytest
 from jaxsched.ports import openmmlab
 from jaxsched.ports.openmmlab import _names
 from jaxsched.ports.openmmlab._constructors import groups
-from jaxsched.ports.openmmlab._policies import Run
+from jaxsched.ports.openmmlab._context import Run
+from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.ports.openmmlab.config._read import read_config
 from jaxsched.ports.openmmlab.config._values import ConfigError
 
@@ -49,7 +50,11 @@ class Comparison:
         paramwise = (config["optim_wrapper"] if new else optimizer).get("paramwise_cfg")
         constructor = (config["optim_wrapper"] if new else optimizer).get("constructor")
         multipliers = groups(
-            paramwise, generation=1 + new, decays=True, constructor=constructor, depthwise=None
+            paramwise,
+            generation=1 + new,
+            optimizer=Settings("optimizer", {"weight_decay": 0.1}),
+            constructor=constructor,
+            depthwise=None,
         ).multipliers
         key = new, json.dumps(part, sort_keys=True), run
         for group, values in recipe.by_group().items():

@@ -46,7 +46,9 @@ RECIPES = {
         rules=[
             ("head/**", "head"),
             js.groups.Rule(
-                ~(js.role("bias", "norm") & js.groups.contains("é\n$")) | js.groups.ndim(0, 1), "some", optional=True
+                ~(js.role("bias", "norm") & js.groups.contains("é\n$") & js.groups.regex("a.b")) | js.groups.ndim(0, 1),
+                "some",
+                optional=True,
             ),
             ("**", "rest"),
         ],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 from jaxsched.groups import Condition, Match, Rule, contains, glob, role
 from jaxsched.ports import shared
-from jaxsched.ports.openmmlab import _layer_decay
+from jaxsched.ports.openmmlab import _layer_decay, _paramwise_options
 from jaxsched.ports.openmmlab._paramwise import REST, Groups, Multipliers, default_groups
 from jaxsched.ports.openmmlab._settings import Settings
 
@@ -26,10 +26,11 @@ def groups(
     config: Any,
     *,
     generation: int,
-    decays: bool,
+    optimizer: Settings,
     constructor: Any,
     depthwise: Match | None,
-    hyperparameters: Collection[str] = (),
+    hyperparameters: Sequence[str] = (),
+    options: Any = None,
     model: Any = None,
     batch_size: int | None = None,
     images_on_a_device: int | None = None,
@@ -39,16 +40,18 @@ def groups(
     Args:
         config: The dict, or None.
         generation: 1 for mmcv 1.x, 2 for mmengine; they differ in which option a parameter falls to.
-        decays: Whether the optimizer has a weight decay.
+        optimizer: The settings of the optimizer.
         constructor: The name of the constructor in the config, or None.
         depthwise: Which parameters belong to depthwise convolutions.
-        hyperparameters: What a custom key may set by itself.
+        hyperparameters: The names of the optimizer's hyperparameters.
+        options: MMSelfSup 0.x's paramwise_options, or None.
         model: The config's model, whose backbone numbers the layers of a layer-wise decay.
         batch_size: Images in a batch, over all devices.
         images_on_a_device: ``batch_size_per_gpu``, which makes MMYOLO's constructors scale the weight decay.
     """
     if constructor in _layer_decay.CONSTRUCTORS:
-        return _layer_decay.groups(constructor, Settings("paramwise_cfg", config or {}), model, decays)
+        settings = Settings("paramwise_cfg", config or {})
+        return _layer_decay.groups(constructor, settings, model, optimizer, options, hyperparameters)
     if constructor in YOLO:
         return _yolo(Settings("paramwise_cfg", config or {}), batch_size, images_on_a_device)
     if constructor in ("TSMOptimizerConstructor", "TSMOptimWrapperConstructor"):
@@ -61,11 +64,16 @@ def groups(
             f"constructor {constructor!r} is not known: read with options={{'{where}.constructor': None}}, and write "
             "its groups as rules of the recipe"
         )
+    if options is not None:
+        if config:
+            raise ValueError("optimizer: paramwise_cfg beside paramwise_options is not read: remove one")
+        return _paramwise_options.groups(options, optimizer, hyperparameters)
     if not config:
         return Groups((Rule("**", REST),), {})
     settings = Settings("paramwise_cfg", config)
     forced = constructor == "ForceDefaultOptimWrapperConstructor" and settings.flag("force_default_settings")
-    return default_groups(settings, generation, decays, depthwise, hyperparameters, forced)
+    own = hyperparameters if generation == 2 else ()
+    return default_groups(settings, generation, "weight_decay" in optimizer.values, depthwise, own, forced)
 
 
 def _yolo(settings: Settings, batch_size: int | None, images_on_a_device: int | None) -> Groups:

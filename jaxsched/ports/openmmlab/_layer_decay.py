@@ -1,7 +1,8 @@
 """Layer-wise decay of the learning rate: a parameter's layer by its path, and ``rate ** (top - layer)`` of each layer.
 
 The packages differ in how they number layers, in what they keep from weight decay, and in the names of their options:
-MMDetection 3.3.0, MMSegmentation 1.2.2, MMPose 1.3.2, MMAction2 1.2.0 and MMPretrain 1.2.0.
+MMDetection 3.3.0, MMSegmentation 1.2.2, MMPose 1.3.2, MMAction2 1.2.0, MMPretrain 1.2.0, and MMSelfSup 0.11.0 and
+1.0.0, which have the options in ``optimizer``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxsched.groups import Condition, Rule, contains, glob, ndim, role
+from jaxsched.ports.openmmlab import _paramwise_options
 from jaxsched.ports.openmmlab._paramwise import REST, Groups, Multipliers, classes, custom_keys
 from jaxsched.ports.openmmlab._settings import Settings, bare
 
@@ -17,7 +19,8 @@ CONSTRUCTORS = (
     "LearningRateDecayOptimizerConstructor",  # MMDetection, MMSegmentation, MMAction2
     "LayerDecayOptimizerConstructor",  # MMSegmentation's of BEiT, and research code after it
     "LayerDecayOptimWrapperConstructor",  # MMPose
-    "LearningRateDecayOptimWrapperConstructor",  # MMPretrain
+    "LearningRateDecayOptimWrapperConstructor",  # MMPretrain, and MMSelfSup 1.0
+    "TransformerFinetuneConstructor",  # MMSelfSup 0.x
 )
 
 
@@ -87,14 +90,40 @@ _CONVNEXT_LONG = ("small", "base", "large", "xlarge", "huge")
 _OF_MMPRETRAIN = ("VisionTransformer", "BEiTViT", "MAEViT", "SwinTransformer", "ConvNeXt")
 
 
-def groups(constructor: str, settings: Settings, model: Any, decays: bool) -> Groups:
-    """The groups of a constructor with layer-wise decay; ``model`` says which backbone it numbers."""
+Decay = tuple[str, Condition, float]
+"""A part of each layer: its name, which parameters it has, and the factor on their weight decay."""
+
+
+def groups(
+    constructor: str, settings: Settings, model: Any, optimizer: Settings, options: Any, hyperparameters: Sequence[str]
+) -> Groups:
+    """The groups of a constructor with layer-wise decay.
+
+    Args:
+        constructor: One of `CONSTRUCTORS`.
+        settings: The paramwise_cfg.
+        model: The config's model, whose backbone is numbered.
+        optimizer: The optimizer, which has some options.
+        options: The paramwise_options, of MMSelfSup 0.x.
+        hyperparameters: Those of the optimizer.
+    """
+    decays = "weight_decay" in optimizer.values
     backbone = model.get("backbone") if isinstance(model, Mapping) else None
     backbone = backbone if isinstance(backbone, Mapping) else {}
     kind = bare(backbone.get("type"))
     kind = kind if isinstance(kind, str) else ""
     notes: list[str] = []
-    if constructor == "LearningRateDecayOptimWrapperConstructor":
+    decay: list[Decay]
+    if constructor == "TransformerFinetuneConstructor":
+        rate = optimizer.number("layer_decay", 0.0)
+        numbering = _by_model_type(optimizer.take("model_type", None), backbone, anywhere=True) if rate else vit(0)
+        rate = rate or 1.0
+        decay = _decays_by_options(options or {}, optimizer, hyperparameters, notes)
+    elif "model_type" in optimizer.values:
+        rate = optimizer.number("layer_decay_rate", 1.0)
+        numbering = _by_model_type(optimizer.take("model_type"), backbone)
+        decay = _decays_of_mmselfsup(settings)
+    elif constructor == "LearningRateDecayOptimWrapperConstructor":
         rate = settings.number("layer_decay_rate", 1.0)
         numbering = _by_architecture(kind, backbone)
         decay = _decays_of_mmpretrain(settings, decays, notes)
@@ -169,12 +198,66 @@ def _by_architecture(kind: str, backbone: Mapping[str, Any]) -> Numbering:
     )
 
 
-def _decays_of_mmpretrain(settings: Settings, decays: bool, notes: list[str]) -> list[tuple[str, Condition, float]]:
+def _by_model_type(model_type: Any, backbone: Mapping[str, Any], anywhere: bool = False) -> Numbering:
+    """MMSelfSup says what its backbone is like, since it has classes of its own (``CAEViT``).
+
+    Args:
+        model_type: ``"vit"`` or ``"swin"``.
+        backbone: Of the config's model.
+        anywhere: Whether a ViT's tokens are layer 0 wherever they are, if not in a block.
+    """
+    kind = {"vit": "VisionTransformer", "swin": "SwinTransformer"}.get(model_type)
+    if kind is None:
+        raise ValueError(f"optimizer: layer decay is not known for model_type {model_type!r}; {_WAY_ON}")
+    found = _by_architecture(kind, {"arch": "base", **backbone})
+    blocks = {path: layer for path, layer in found.paths.items() if layer}
+    if kind == "SwinTransformer":
+        return found._replace(paths={**_named("mask_token", "patch_embed"), **blocks})
+    if anywhere:
+        return found._replace(paths={**blocks, **_named("pos_embed", "cls_token", "patch_embed")})
+    return found._replace(paths={"backbone/mask_token": 0, **found.paths})
+
+
+def _named(*texts: str) -> dict[str, int]:
+    return {f"**/*{text}*/**": 0 for text in texts}
+
+
+def _decays_of_mmselfsup(settings: Settings) -> list[Decay]:
+    """MMSelfSup 1.0's: the shortest key that is in the name counts."""
+    found = custom_keys(settings, 2, True, (), [])
+    if any(one.decay not in (0, 1) for one in found.values()):
+        raise ValueError(f"{settings.where}: decay_mult is read as 0 or 1 only: a group takes the first of its decays")
+    keys = [key for key in reversed(found) if found[key].decay == 0 or len(set(found.values())) > 1]
+    parts = [("no_decay" if found[key].decay == 0 else "decay", _contained(key), found[key].decay) for key in keys]
+    return [*parts, ("decay", glob("**"), 1.0)]
+
+
+def _contained(key: str) -> Condition:
+    return contains(key.replace(".", "/"))
+
+
+def _decays_by_options(
+    options: Any, optimizer: Settings, hyperparameters: Sequence[str], notes: list[str]
+) -> list[Decay]:
+    """MMSelfSup 0.x's paramwise_options, of which only weight decays are read beside layers."""
+    base = optimizer.number("weight_decay", 0.0) if "weight_decay" in optimizer.values else 0.0
+    optimizer.values["weight_decay"] = base
+    result = []
+    for match, values in _paramwise_options.cells(options, optimizer, hyperparameters, notes):
+        if set(values) - {"weight_decay"}:
+            raise ValueError(f"optimizer: paramwise_options: beside layers only weight_decay is read, got {values}")
+        own = values.get("weight_decay", _paramwise_options.Times(1.0))
+        factor = own.factor if isinstance(own, _paramwise_options.Times) else own / base if base else 0.0
+        result.append(("no_decay" if not factor else "decay" if factor == 1 else f"decay={factor!r}", match, factor))
+    return result
+
+
+def _decays_of_mmpretrain(settings: Settings, decays: bool, notes: list[str]) -> list[Decay]:
     """As mmengine's own constructor, without its learning rates and depthwise convolutions."""
     found = custom_keys(settings, 2, decays, (), notes)
     set_to = {name: settings.number(name, None) for name in ("bias_decay_mult", "norm_decay_mult", "flat_decay_mult")}
     set_to |= dict.fromkeys(("bias_lr_mult", "dwconv_decay_mult", "dcn_offset_lr_mult"))
-    result: list[tuple[str, Condition, float]] = []
+    result: list[Decay] = []
     for key in found:
         result.append((f"decay={found[key].decay!r}", contains(key.replace(".", "/")), found[key].decay))
     for name, match, multipliers in classes(set_to, 2, None, notes):

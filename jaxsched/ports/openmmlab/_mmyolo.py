@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxsched.ports.openmmlab._constructors import YOLO
-from jaxsched.ports.openmmlab._policies import Curve, Run
+from jaxsched.ports.openmmlab._context import Curve, Run
 from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.ports.shared import Loop, cosine_and_back
 from jaxsched.schedules import Schedule, constant, cosine, linear, sequential

@@ -19,6 +19,14 @@ REST = "weight"
 """The group of all parameters that no option names."""
 
 
+_MULTIPLIERS = (
+    *("bias_lr_mult", "bias_decay_mult", "norm_decay_mult"),
+    *("dwconv_decay_mult", "dcn_offset_lr_mult", "flat_decay_mult"),
+)
+NAMES = {*_MULTIPLIERS, "custom_keys", "bypass_duplicate"}
+"""The options of a paramwise_cfg."""
+
+
 class Multipliers(NamedTuple):
     """Per-group factors on the base hyperparameters.
 
@@ -48,8 +56,7 @@ def default_groups(
     """The groups of the default constructor; ``forced``: the options act on what a custom key matches, too."""
     notes: list[str] = []
     keys = custom_keys(settings, generation, decays, hyperparameters, notes)
-    names = ("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult", "dcn_offset_lr_mult")
-    set_to = {name: settings.number(name, None) for name in (*names, "flat_decay_mult")}
+    set_to = {name: settings.number(name, None) for name in _MULTIPLIERS}
     if settings.flag("bypass_duplicate"):
         notes.append("paramwise_cfg: bypass_duplicate: a tree of parameters holds each once")
     if generation == 1 and set_to["flat_decay_mult"] is not None:

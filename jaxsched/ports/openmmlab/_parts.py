@@ -14,11 +14,11 @@ from jaxsched.groups import Match
 from jaxsched.numerics import MAX_STEP
 from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
-from jaxsched.ports.openmmlab import _ema, _hooks, _mmyolo, _policies
+from jaxsched.ports.openmmlab import _ema, _hooks, _mmyolo, _paramwise, _policies
 from jaxsched.ports.openmmlab import mmengine as schedulers_of
 from jaxsched.ports.openmmlab._constructors import YOLO, groups
+from jaxsched.ports.openmmlab._context import Curve, Run
 from jaxsched.ports.openmmlab._paramwise import Groups
-from jaxsched.ports.openmmlab._policies import Curve, Run
 from jaxsched.ports.openmmlab._settings import Settings, bare
 from jaxsched.recipe import caution
 from jaxsched.schedules import Schedule
@@ -143,6 +143,10 @@ def mmcv(config: Config, run: Run, depthwise: Match | None, batch_size: int | No
     del batch_size
     optimizer = Settings("optimizer", config["optimizer"])
     paramwise, constructor = optimizer.take("paramwise_cfg", None), optimizer.name("constructor", None)
+    options = optimizer.take("paramwise_options", None)
+    if isinstance(options, Mapping) and options and set(options) <= _paramwise.NAMES:  # as mmcv 0.x calls it
+        paramwise, options = options, None
+        notes.append("optimizer: paramwise_options is read as paramwise_cfg, whose name it was in mmcv 0.x")
     hook = config.get("optimizer_config")
     clip_norm, every, drops = None, 1, False
     if hook is not None:
@@ -174,10 +178,11 @@ def mmcv(config: Config, run: Run, depthwise: Match | None, batch_size: int | No
         grouping=groups(
             paramwise,
             generation=1,
-            decays="weight_decay" in optimizer.values,
+            optimizer=optimizer,
             constructor=constructor,
             depthwise=depthwise,
-            hyperparameters=(),
+            hyperparameters=_hyperparameters_of(optimizer),
+            options=options,
             model=config.get("model"),
         ),
         lr=_policies.curve(config.get("lr_config"), run),
@@ -239,7 +244,7 @@ def mmengine(
         grouping=groups(
             paramwise,
             generation=2,
-            decays="weight_decay" in optimizer.values,
+            optimizer=optimizer,
             constructor=constructor,
             depthwise=depthwise,
             hyperparameters=_hyperparameters_of(optimizer),

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
+from jaxsched.ports.openmmlab._context import Context, Curve, Run, Warmup
 from jaxsched.ports.openmmlab._one_cycle import cycle, one_cycle
+from jaxsched.ports.openmmlab._package_policies import PACKAGE_POLICIES
 from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.ports.shared import cyclic_ratio, quadratic_rise, shifted
 from jaxsched.schedules import (
@@ -30,36 +32,6 @@ from jaxsched.schedules import (
     step_decay,
     warmup,
 )
-
-Curve = Callable[[float], Schedule]
-"""From a group's base value to its schedule."""
-
-
-class Run(NamedTuple):
-    """The length of a run, and whether it counts epochs.
-
-    Attributes:
-        epochs: None where the run counts iterations.
-    """
-
-    steps: int
-    steps_per_epoch: int
-    epochs: int | None
-
-
-class Context(NamedTuple):
-    settings: Settings
-    run: Run
-    by_epoch: bool
-    what: str
-    """``lr`` or ``momentum``: the settings are ``min_lr`` or ``min_momentum`` and so on."""
-
-    @property
-    def length(self) -> int:
-        return self.run.epochs if self.by_epoch and self.run.epochs is not None else self.run.steps
-
-    def target(self) -> Callable[[float], float]:
-        return self.settings.target(f"min_{self.what}", f"min_{self.what}_ratio")
 
 
 def curve(config: Any, run: Run, what: str = "lr") -> Curve:
@@ -87,21 +59,14 @@ def curve(config: Any, run: Run, what: str = "lr") -> Curve:
     if name == "YOLOX" and settings.values.get("warmup") is None and settings.values.get("warmup_iters"):
         raise ValueError(f"{where}: warmup_iters without warmup bends YOLOX's cosine: name a warmup, or take it out")
     warm = _warmup(settings, run, what)
-    context = Context(settings, run, by_epoch, what)
-    if name == "YOLOX":
-        result = _yolox(context, warm)
-    else:
-        result = _warmed(table[name](context), context, warm)
+    if name == "StepFixCosineAnnealing" and warm and warm.shape == "linear":
+        warm = warm._replace(ratio=0.0)
+    context = Context(settings, run, by_epoch, what, warm)
+    result = table[name](context) if name == "YOLOX" else _warmed(table[name](context), context)
     settings.finish()
     if by_epoch and run.epochs is None:
         return constant  # the runner never begins an epoch, so neither policy nor warm-up ever acts
     return result
-
-
-class Warmup(NamedTuple):
-    steps: int
-    ratio: float
-    shape: str
 
 
 def _warmup(settings: Settings, run: Run, what: str) -> Warmup | None:
@@ -120,7 +85,8 @@ def _warmup(settings: Settings, run: Run, what: str) -> Warmup | None:
     return Warmup(steps * run.steps_per_epoch if by_epoch else steps, ratio, "exponential" if shape == "exp" else shape)
 
 
-def _warmed(policy: Curve, context: Context, warm: Warmup | None) -> Curve:
+def _warmed(policy: Curve, context: Context) -> Curve:
+    warm = context.warm
     factor = warmup(constant(1.0), warm.steps, warm.ratio, warm.shape) if warm and warm.ratio != 1 else None
 
     def curve(base: float) -> Schedule:
@@ -257,9 +223,9 @@ def _one_cycle_momentum(context: Context) -> Curve:
     return lambda base: result
 
 
-def _yolox(context: Context, warm: Warmup | None) -> Curve:
+def _yolox(context: Context) -> Curve:
     """MMDetection's YOLOXLrUpdaterHook: a warm-up from the base value and a cosine that is one iteration ahead."""
-    settings, run, target = context.settings, context.run, context.target()
+    settings, run, target, warm = context.settings, context.run, context.target(), context.warm
     last = settings.count("num_last_epochs") * run.steps_per_epoch
     if context.by_epoch:
         raise ValueError(
@@ -290,7 +256,8 @@ _LR: Mapping[str, Callable[[Context], Curve]] = {
     "Cyclic": _cyclic,
     "OneCycle": _one_cycle_lr,
     "LinearAnnealing": _linear,
-    "YOLOX": _yolox,  # type: ignore[dict-item]  # called with its warm-up
+    "YOLOX": _yolox,
+    **PACKAGE_POLICIES,
 }
 _MOMENTUM: Mapping[str, Callable[[Context], Curve]] = {
     "Step": _step,

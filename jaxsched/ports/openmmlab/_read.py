@@ -14,10 +14,10 @@ from jaxsched.groups import Match
 from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
 from jaxsched.ports.openmmlab import _names, _parts
+from jaxsched.ports.openmmlab._context import Curve, Run
 from jaxsched.ports.openmmlab._options import with_options
 from jaxsched.ports.openmmlab._paramwise import Multipliers
 from jaxsched.ports.openmmlab._parts import Config, ConfigParts, set_aside
-from jaxsched.ports.openmmlab._policies import Curve, Run
 from jaxsched.ports.openmmlab._settings import Settings, bare
 from jaxsched.ports.openmmlab.config import ConfigError, Unreadable, read_config, require
 from jaxsched.recipe import Accumulation, Recipe, caution

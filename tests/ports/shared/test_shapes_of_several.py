@@ -8,7 +8,8 @@ import pytest
 import jaxsched as js
 from jaxsched.ports import openmmlab
 from jaxsched.ports.openmmlab import _ema as _mm_ema
-from jaxsched.ports.openmmlab._policies import Run, curve
+from jaxsched.ports.openmmlab._context import Run
+from jaxsched.ports.openmmlab._policies import curve
 from jaxsched.ports.openmmlab.mmengine._schedulers import curve as scheduled
 from jaxsched.ports.shared import _shapes
 

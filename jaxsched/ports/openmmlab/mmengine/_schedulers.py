@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxsched.metric import plateau
-from jaxsched.ports.openmmlab._policies import Curve, Run
+from jaxsched.ports.openmmlab._context import Curve, Run
 from jaxsched.ports.openmmlab._settings import Settings, bare
 from jaxsched.ports.openmmlab.mmengine import _factors as factors
 from jaxsched.ports.openmmlab.mmengine import _interpolations as interpolations
