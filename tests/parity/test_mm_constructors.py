@@ -1,7 +1,6 @@
 """Constructors of other OpenMMLab packages: each parameter gets the learning rate and weight decay of the real ones."""
 
 import ast
-import copy
 import importlib.util
 import types
 from pathlib import Path
@@ -239,7 +238,7 @@ def real_of_mmselfsup_0(file, name, model, options, optimizer):
     finally:
         OPTIMIZER_BUILDERS.module_dict.clear()
         OPTIMIZER_BUILDERS.module_dict.update(before)
-    made = constructor(dict(optimizer), copy.deepcopy(options))(model)  # it changes them
+    made = constructor(dict(optimizer), {key: dict(value) for key, value in options.items()})(model)  # it changes them
     names = {id(p): name for name, p in model.named_parameters()}
     return {names[id(p)]: (g["lr"], g["weight_decay"]) for g in made.param_groups for p in g["params"]}
 
