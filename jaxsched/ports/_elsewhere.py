@@ -41,13 +41,6 @@ def _is_lightning(file: File) -> bool:
     return _section(file, "optimizer", "class_path") or _section(file, "model", "class_path")
 
 
-def _is_deepspeed(file: File) -> bool:
-    marks = {"zero_optimization", "train_micro_batch_size_per_gpu", "train_batch_size"}
-    return bool(marks & file.names) and (
-        "zero_optimization" in file.names or _section(file, "optimizer", "type") or _section(file, "scheduler", "type")
-    )
-
-
 def _is_model_garden(file: File) -> bool:
     return _section(file, "trainer", "optimizer_config")
 
@@ -90,12 +83,6 @@ KINDS = (
         "a config of Lightning's command line",
         _is_lightning,
         refusal=f"{_BY_HAND} js.ports.torch, which have the names of its class_path",
-    ),
-    Kind(
-        "deepspeed",
-        "a config of DeepSpeed",
-        _is_deepspeed,
-        refusal=f"{_BY_HAND} js.ports.huggingface, or give the TrainingArguments that it belongs to",
     ),
     Kind(
         "model-garden", "a config of TensorFlow's model garden", _is_model_garden, refusal=f"{_BY_HAND} js.ports.keras"

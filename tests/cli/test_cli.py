@@ -48,7 +48,12 @@ ARGS = "task: detect\nmode: train\nepochs: 100\nbatch: 16\noptimizer: SGD\nlr0: 
 LENGTH = ["--epochs", "300", "--steps-per-epoch", "7393", "--batch-size", "16"]
 TIMM = "opt: adamw\nsched: cosine\nlr: 1e-3\nepochs: 10\nwarmup_epochs: 2\nmodel: vit\n"
 HUGGING_FACE = '{"learning_rate": 1e-4, "lr_scheduler_type": "cosine", "warmup_steps": 10, "num_train_epochs": 3}'
+DEEPSPEED = """\
+{"train_batch_size": 8, "gradient_clipping": 1.0, "optimizer": {"type": "AdamW", "params": {"lr": 1e-3}}, "scheduler":
+{"type": "WarmupDecayLR", "params": {"warmup_max_lr": 1e-3, "warmup_num_steps": 100, "total_num_steps": 1000}}}
+"""
 FILES = {
+    "deepspeed": ("ds_config.json", DEEPSPEED, ["--version", "0.19.8"]),
     "timm": ("args.yaml", TIMM, ["-s", "100"]),
     "huggingface": ("training_args.json", HUGGING_FACE, ["-s", "100"]),
     "yolov5": ("hyp.yaml", HYP, LENGTH),
@@ -153,7 +158,7 @@ def test_pictures(file, tmp_path):
         (["show", "retinanet.py"], "give --steps-per-epoch"),
         (["show", "retinanet.py", "-s", "10", "--epochs", "3"], "--epochs has no meaning for an OpenMMLab config"),
         (["show", "recipe.json", "--epochs", "3", "-s", "10"], "the recipe has steps 100"),
-        (["show", "hyp.yaml", "--as", "kears"], "--as must be one of recipe, detectron2"),
+        (["show", "hyp.yaml", "--as", "kears"], "--as must be one of recipe, deepspeed, detectron2"),
         (["show", "hyp.yaml", "--as", "recipe"], "recipe"),
         (["lint", "bad.yaml"], "bad.yaml is no YAML"),
         (["lint", "other.yaml"], "other.yaml is of no kind that is known"),
@@ -202,7 +207,6 @@ CASES = Path(__file__).parents[1] / "recorded" / "cases"
         ("swin.yaml", "is a config of Swin-Transformer: no port reads it"),
         ("pycls.yaml", "is a config of pycls"),
         ("lightning.yaml", "is a config of Lightning's command line"),
-        ("ds.json", "is a config of DeepSpeed"),
         ("tfmg.yaml", "is a config of TensorFlow's model garden"),
         ("tune_best.yaml", "is the result of an Ultralytics tune: it has no epochs"),
     ],

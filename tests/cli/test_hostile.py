@@ -24,6 +24,10 @@ STARTS = {
     "detectron2": "MODEL: {META_ARCHITECTURE: RetinaNet}\nSOLVER:\n  BASE_LR: 0.02\n  MAX_ITER: 90000\n"
     '  STEPS: "(60000, 80000)"\n  IMS_PER_BATCH: 16\n  WARMUP_ITERS: 1000\n  GAMMA: 0.1\n'
     "  CLIP_GRADIENTS: {ENABLED: true, CLIP_VALUE: 1.0}\n",
+    "deepspeed": "train_batch_size: 32\ntrain_micro_batch_size_per_gpu: 4\ngradient_accumulation_steps: 8\n"
+    "gradient_clipping: 1.0\noptimizer: {type: Adam, params: {lr: 1e-3, betas: [0.9, 0.99], weight_decay: 0.1}}\n"
+    "scheduler: {type: OneCycle, params: {cycle_min_lr: 1e-4, cycle_max_lr: 1e-3, cycle_first_step_size: 10,\n"
+    "  cycle_first_stair_count: 5, decay_step_size: 10, decay_lr_rate: 0.1, decay_mom_rate: 0.0}}\n",
     "openmmlab": "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)\n"
     "optimizer_config = dict(grad_clip=dict(max_norm=35, norm_type=2))\n"
     "lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])\n"

@@ -6,10 +6,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsched as js
-from jaxsched.ports import detectron2, huggingface, timm, ultralytics
+from jaxsched.ports import deepspeed, detectron2, huggingface, timm, ultralytics
 
 PARAMS = {"conv": {"kernel": jnp.ones((1, 1, 2, 2)), "bias": jnp.ones(2)}, "bn": {"scale": jnp.ones(2)}}
+SECTIONS = ["train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"]
+PARAMS = ["lr", "betas", "eps", "weight_decay", "adam_w_mode", "torch_adam", "momentum"]
+CYCLE = ["cycle_min_lr", "cycle_max_lr", "cycle_first_step_size", "cycle_first_stair_count", "decay_step_size"]
+
+
+def deepspeed_config(args):
+    """The arguments, each in the section that it belongs to."""
+    parts = [{key: value for key, value in args.items() if key in names} for names in (SECTIONS, PARAMS, CYCLE)]
+    scheduler = dict(type="OneCycle", params={"cycle_min_lr": 0.1, "cycle_max_lr": 0.2, **parts[2]})
+    return {"train_batch_size": 8, **parts[0], "optimizer": dict(type="Adam", params=parts[1]), "scheduler": scheduler}
+
+
 PORTS = {
+    "deepspeed": (SECTIONS + PARAMS + CYCLE, lambda args: deepspeed.recipe(deepspeed_config(args), steps=70)),
     "detectron2": (detectron2.DEFAULTS, detectron2.recipe),
     "huggingface": (huggingface.DEFAULTS, lambda args: huggingface.recipe(args, steps_per_epoch=7)),
     "timm": (timm.DEFAULTS, lambda args: timm.recipe(args, steps_per_epoch=7, layers=["conv/**", "bn/**"])),

@@ -13,13 +13,8 @@ from jaxsched.ports.torch._live import Future, futures, kind, number
 from jaxsched.recipe import Recipe
 from jaxsched.schedules import per_epoch
 
-OPTIMIZERS = {
-    "SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "RMSprop": "rmsprop", "Adagrad": "adagrad", "Adadelta": "adadelta",
-    "Adamax": "adamax", "NAdam": "nadam", "RAdam": "radam", "Rprop": "rprop", "ASGD": "asgd", "Adafactor": "adafactor",
-    "Muon": "muon", "SparseAdam": "sparse_adam",
-}  # fmt: skip
-"""The name in ``jaxsched.optimizers`` of each class of torch."""
-_HOW = ("params", "param_names", "name", "foreach", "fused", "capturable", "differentiable")
+OPTIMIZERS = shared.TORCH_OPTIMIZERS
+_HOW = ("params", "param_names", "name", *shared.IMPLEMENTATION)
 _OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum")
 FROZEN = "frozen"
 
