@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxsched import ports
 from jaxsched.checks import one_line
-from jaxsched.ports.shared import File, Kind, MissingError
+from jaxsched.ports.shared import File, Kind, MissingError, in_time
 from jaxsched.recipe import Recipe, cautions
 
 LARGEST = 64 * 2**20
@@ -131,16 +131,21 @@ def _in_folder(folder: Path, given: Given) -> tuple[Kind, File]:
     able = [_by_name(given.kind)] if given.kind else [kind for kind in kinds() if kind.read]
     found = []
     for kind in able:
-        for path in (folder / name for name in kind.in_folders):
-            if path.is_file() and (given.kind or kind.fits(file := File.read(path))):
-                found.append((kind, File.read(path) if given.kind else file))
+        for pattern in kind.in_folders:
+            files = [File.read(path) for path in sorted(folder.glob(pattern), key=in_time) if path.is_file()]
+            if fitting := [(kind, file) for file in files if given.kind or kind.fits(file)]:
+                in_turn = len({file.path.parent for _, file in fitting}) == len(fitting)  # as those of checkpoints
+                found += fitting[-1:] if in_turn else fitting
                 break
     if len(found) == 1:
         return found[0]
     where = one_line(str(folder), 200)
+    if len({kind.name for kind, _ in found}) > 1:
+        several = " and ".join(f"{file.path.name} of {kind.name}" for kind, file in found)
+        raise ValueError(f"{where} has {several}; say which with --as")
     if found:
-        both = " and ".join(f"{file.path.name} of {kind.name}" for kind, file in found)
-        raise ValueError(f"{where} has {both}; say which with --as")
+        several = ", ".join(file.path.name for _, file in found[:5])
+        raise ValueError(f"{where} has several files of {found[0][0].title} ({several}); give the file and --log")
     names = sorted({name for kind in able for name in kind.in_folders})
     raise ValueError(f"{where}: the folder has no file of a kind that is known ({', '.join(names)}); give the file")
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxsched.checks import one_line
 from jaxsched.ports.shared import File
 
 LARGEST_LOG = 64 * 2**20
@@ -24,6 +23,8 @@ MOST_DIGITS = 12
 """Significant digits of a column, above which it is printed in full: it is then compared as float32."""
 FLOAT32 = 5e-7
 """What curves in float32 are off by, relatively: a few roundings of 6e-8."""
+_MMCV_DECIMALS = 5
+"""What mmcv rounds all numbers of its ``*.log.json`` to, whose rows alone have a ``mode``."""
 _LR = re.compile(r"(?:^|[^a-z])(?:lr|learning_rate)(?:[^a-z]|$)")
 _STEPS = ("step", "global_step", "iteration")
 
@@ -37,8 +38,10 @@ class Log:
         columns: For each column of learning rates the values as printed.
         step: The step of each row as logged, or None where the log counts epochs alone.
         epoch: The epoch of each row as logged, or None.
+        epoch_decimals: Digits after the point that epochs are printed with.
         iteration: The iteration within its epoch, or None.
         said: What was passed over.
+        decimals: Digits after the point that learning rates are rounded to, where the trainer does that.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Log:
     epoch: np.ndarray | None = None
     iteration: np.ndarray | None = None
     said: tuple[str, ...] = ()
+    decimals: int | None = None
+    epoch_decimals: int = 0
 
     @property
     def rows(self) -> int:
@@ -64,6 +69,8 @@ class Log:
         magnitude = np.floor(np.log10(np.where(values == 0, 1e-30, np.abs(values))))
         half = 0.5 * 10.0 ** (magnitude - min(digits, MOST_DIGITS) + 1) * (1 + 1e-6)
         half = np.where(values == 0, 1e-12, half)
+        if self.decimals is not None:
+            half = np.full(values.shape, 0.5 * 10.0**-self.decimals * (1 + 1e-6))
         if not exact or digits > MOST_DIGITS:
             half = half + FLOAT32 * np.abs(values)
         return values - half, values + half
@@ -120,7 +127,7 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
     names = [key for key in names if any(_is_number(row.get(key)) for row in rows)]
     if not names or not clocks:
         lacking = "a learning rate" if not names else f"{', '.join(_STEPS)}, iter or epoch"
-        raise ValueError(f"{one_line(name)}: no column has {lacking}")
+        raise ValueError(f"{name}: no column has {lacking}")
     told = []
     with_lr = [row for row in rows if any(row.get(key) not in (None, "") for key in names)]
     good = [row for row in with_lr if all(_is_number(row.get(key)) for key in [*names, *clocks])]
@@ -129,7 +136,7 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
         clocks = [clock for clock in clocks if _is_number(with_lr[0].get(clock))]
         good = [row for row in with_lr if names and all(_is_number(row.get(key)) for key in [*names, *clocks])]
     if not good or not clocks:
-        raise ValueError(f"{one_line(name)}: no row has a learning rate with its step or epoch")
+        raise ValueError(f"{name}: no row has a learning rate with its step or epoch")
     if damaged := len(with_lr) - len(good):
         told.append(f"{damaged} damaged row{'s' * (damaged > 1)} passed over")
     last = {tuple(row[clock] for clock in clocks): k for k, row in enumerate(good)}
@@ -138,7 +145,7 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
         told.append(f"{repeated} row{'s' * (repeated > 1)} logged again later, after a stop; the last one counts")
     clock = {key: np.array([float(row[key]) for row in kept]) for key in clocks}
     step = next((clock[key] for key in _STEPS if key in clock), None)
-    if step is None and "epoch" not in clock:
+    if step is None and "iter" in clock and ("epoch" not in clock or _never_restarts(clock["epoch"], clock["iter"])):
         step = clock["iter"]
     return Log(
         name,
@@ -147,7 +154,14 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
         clock.get("epoch"),
         clock.get("iter") if step is None else None,
         tuple(told),
+        decimals=_MMCV_DECIMALS if any("mode" in row for row in kept) else None,
+        epoch_decimals=max(len(str(row["epoch"]).partition(".")[2]) for row in kept) if "epoch" in clock else 0,
     )
+
+
+def _never_restarts(epoch: np.ndarray, iteration: np.ndarray) -> bool:
+    """Whether iterations go on counting when an epoch ends, as those of an iteration-based runner do."""
+    return bool((epoch > epoch.min()).any() and (np.diff(iteration) > 0).all())
 
 
 def _is_number(value: Any) -> bool:

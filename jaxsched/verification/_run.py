@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from jaxsched.checks import one_line
-from jaxsched.ports.shared import File, Kind, Observed, Solution
+from jaxsched.ports.shared import File, Kind, Observed, Solution, in_time
 from jaxsched.recipe import Recipe
+from jaxsched.verification import _lengths
 from jaxsched.verification._log import Log, read_log
 from jaxsched.verification._verdict import Verdict
 from jaxsched.verification._verify import verify
@@ -34,16 +35,29 @@ _NAMES = (
 
 
 def find_log(folder: str | os.PathLike[str]) -> Path:
-    """The log in the folder of a run.
+    """The log in the folder of a run: of several, the last one with learning rates.
 
     Raises:
-        ValueError: If there is none.
+        OSError: If it cannot be opened.
+        ValueError: If there is none, or none has learning rates.
     """
     for pattern in _NAMES:
-        if found := sorted(path for path in Path(folder).glob(pattern) if path.is_file()):
-            return found[-1]
+        found = sorted((path for path in Path(folder).glob(pattern) if path.is_file()), key=in_time)
+        for path in reversed(found):
+            if path == found[0] or _is_log(path):
+                return path
     listed = ", ".join(_NAMES)
+    if Path(folder, "results.txt").is_file():
+        listed += "; a results.txt, as of YOLOv5 to 5.0, YOLOR and YOLOv7, has no learning rates"
     raise ValueError(f"{one_line(str(folder), 200)}: the folder has no log that is known ({listed}); give --log")
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        read_log(path)
+    except ValueError:
+        return False
+    return True
 
 
 def verify_run(
@@ -63,8 +77,7 @@ def verify_run(
     log = log if isinstance(log, Log) else read_log(log)
     assert kind.read is not None
     if kind.solve is None:
-        recipe = kind.read(file, **given)
-        return recipe, verify(recipe, log)
+        return _lengths.solve(functools.partial(kind.read, file), log, dict(given))
     best: tuple[Recipe | None, Verdict] | None = None
     for some in _parts(log):  # all rows; and where no solution has them all, those before or after a break
         for observed in _observed(log, some):
@@ -84,7 +97,7 @@ def _with(kind: Kind, file: File, log: Log, given: Mapping[str, Any], solution: 
     assert kind.read is not None
     recipe = kind.read(file, **{**given, **solution.options})
     verdict = verify(recipe, log)
-    return recipe, dataclasses.replace(verdict, found=(*solution.said, *verdict.found))
+    return recipe, verdict.having(*solution.said)
 
 
 def _parts(log: Log) -> Iterator[np.ndarray]:

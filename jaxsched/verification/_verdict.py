@@ -64,6 +64,10 @@ class Verdict:
         """Whether all of it is reproduced."""
         return self.reproduced == self.rows
 
+    def having(self, *found: str) -> Verdict:
+        """The verdict, with what else was solved for."""
+        return dataclasses.replace(self, found=(*found, *self.found))
+
     def __str__(self) -> str:
         lines = [f"{self.reproduced:,} of {self.rows:,} {self.unit} reproduced to the last printed digit"]
         lines += [f"  {text}" for text in self.found]

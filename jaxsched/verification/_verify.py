@@ -91,7 +91,7 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         groups=dict(zip(columns, shared_by, strict=True)),
         found=(*log.said, text),
         first=first,
-        reason=_reason(np.asarray(good), ours[group], (low + high) / 2) if first else None,
+        reason=_reason(np.asarray(good), ours[group], low, high) if first else None,
         steps=tuple(steps.tolist()),
     )
 
@@ -108,17 +108,20 @@ def _rounded(count: int) -> int:
     return max(64, 1 << (count - 1).bit_length())
 
 
+def batches_of_an_update(recipe: Recipe) -> int:
+    """How many batches make an update at the start of the run."""
+    every = recipe.accumulate.every if recipe.accumulate is not None else 1
+    return int(every(0)) if callable(every) else int(every)
+
+
 def _alignments(recipe: Recipe, log: Log) -> Iterator[tuple[str, np.ndarray]]:
     """The steps that the rows may be of, and in words how."""
-    last = (recipe.steps or 2**31 - 1) - 1
-    every = recipe.accumulate.every if recipe.accumulate is not None else 1
-    nb = recipe.steps_per_epoch
+    every, nb = batches_of_an_update(recipe), recipe.steps_per_epoch
     if log.step is not None:
-        counts = {1, *([int(every)] if isinstance(every, int | float) else [])}
-        for each in sorted(counts):
+        for each in sorted({1, every}):
             unit = "steps" if each == 1 else f"updates of {each} batches"
             for lag, text in ((0, "the step logged"), (-1, "the step before"), (1, "the step after")):
-                yield f"{unit} in the log, lr of {text}", _clipped(log.step * each + lag, last)
+                yield f"{unit} in the log, lr of {text}", _batches(log.step + lag, each, nb)
         return
     assert log.epoch is not None
     assert nb is not None
@@ -129,15 +132,23 @@ def _alignments(recipe: Recipe, log: Log) -> Iterator[tuple[str, np.ndarray]]:
         said = f"epochs count from {base}"
         if log.iteration is not None:
             for lag in (-1, 0):
-                yield f"{said}, iterations from {-lag}", _clipped(epoch * nb + log.iteration + lag, last)
+                yield f"{said}, iterations from {-lag}", _steps(epoch * nb + log.iteration + lag)
             continue
-        yield f"{said}, lr of an epoch's last step", _clipped((epoch + 1) * nb - 1, last)
-        yield f"{said}, lr of an epoch's first step", _clipped(epoch * nb, last)
-        yield f"{said}, lr of the step after an epoch", _clipped((epoch + 1) * nb, last)
+        yield f"{said}, lr of an epoch's last step", _steps((epoch + 1) * nb - 1)
+        yield f"{said}, lr of an epoch's first step", _steps(epoch * nb)
+        yield f"{said}, lr of the step after an epoch", _steps((epoch + 1) * nb)
 
 
-def _clipped(steps: np.ndarray, last: int) -> np.ndarray:
-    return np.clip(steps, 0, last).astype(np.int64)
+def _batches(updates: np.ndarray, every: int, nb: int | None) -> np.ndarray:
+    """The batches that updates are of; the last update of an epoch may have fewer."""
+    if every == 1 or nb is None:
+        return _steps(updates * every)
+    of_epoch = -(-nb // every)
+    return _steps(updates // of_epoch * nb + updates % of_epoch * every)
+
+
+def _steps(steps: np.ndarray) -> np.ndarray:
+    return np.clip(steps, 0, 2**31 - 1).astype(np.int64)
 
 
 def _clock(log: Log, row: int) -> str:
@@ -147,13 +158,16 @@ def _clock(log: Log, row: int) -> str:
     return f"epoch {log.epoch[row]:.6g}"
 
 
-def _reason(good: np.ndarray, ours: np.ndarray, logged: np.ndarray) -> str | None:
+def _reason(good: np.ndarray, ours: np.ndarray, low: np.ndarray, high: np.ndarray) -> str | None:
     """The likeliest reason why rows differ, where one is plain."""
-    bad = ~good
-    ratios = logged[:, bad] / np.where(ours[:, bad] == 0, np.nan, ours[:, bad])
-    middle = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else 1.0
-    if bad.sum() > 2 and abs(middle - 1) > 1e-3 and np.nanmax(np.abs(ratios / middle - 1)) < 1e-3:
-        return f"the lr that was logged is {middle:.6g} times the recipe's: another base lr or batch size"
+    bad, logged = ~good, (low + high) / 2
+    positive = ours > 0
+    if bad.sum() > 2 and positive.any():  # whether one factor takes the recipe's rates into what is printed
+        least, most = (low[positive] / ours[positive]).max(), (high[positive] / ours[positive]).min()
+        if least <= most and (logged[~positive] < 1e-9).all():
+            return (
+                f"the lr that was logged is {(least + most) / 2:.4g} times the recipe's: another base lr or batch size"
+            )
     if bad.sum() > 2 and bad.sum() > 0.8 * len(bad):
         for shift, text in ((1, "later"), (-1, "earlier")):
             moved = np.roll(ours, shift, axis=1)[:, 2:-2]
@@ -163,4 +177,7 @@ def _reason(good: np.ndarray, ours: np.ndarray, logged: np.ndarray) -> str | Non
         return "a row of an epoch that was broken off, or damaged"
     if good[: len(good) // 4].any() and bad[np.argmax(bad) :].mean() > 0.9:
         return "from there on the run had another length or other settings: it was resumed with these"
+    last = len(bad) - int(np.argmax(bad[::-1]))
+    if good[last:].any() and bad[:last].mean() > 0.9:
+        return f"the first {last} rows are of an earlier run with other settings, whose log went on"
     return None

@@ -7,11 +7,20 @@ import re
 from jaxsched.ports.openmmlab._read import read
 from jaxsched.ports.shared import File, Kind
 
-_ASSIGNED = re.compile(r"^(_base_|model|optimizer|optim_wrapper|train_cfg|runner|lr_config)\s*=", re.MULTILINE)
+_NAMES = "_base_|model|optimizer|optim_wrapper|param_scheduler|train_cfg|runner|lr_config"
+_ASSIGNED = re.compile(rf"^(?:(?:{_NAMES})\s*=|with read_base\()", re.MULTILINE)
 
 
 def _fits(file: File) -> bool:
-    return file.path.suffix == ".py" or _ASSIGNED.search(file.text) is not None
+    return _ASSIGNED.search(file.text) is not None
 
 
-KINDS = (Kind("openmmlab", "an OpenMMLab config", _fits, read),)
+KINDS = (
+    Kind(
+        "openmmlab",
+        "an OpenMMLab config",
+        _fits,
+        read,
+        in_folders=("*.py", "vis_data/config.py", "*/vis_data/config.py"),
+    ),
+)

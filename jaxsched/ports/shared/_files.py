@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ LARGEST_TOTAL = 2 * LARGEST_FILE
 MOST_FILES = 200
 """Most files of one recipe."""
 STANDARD_INPUT = Path("-")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +119,11 @@ class File:
         return {name for name in self.mapping if isinstance(name, str)}
 
 
+def in_time(path: Path) -> list[tuple[str, int]]:
+    """A key that sorts names by the numbers in them: ``checkpoint-900`` before ``checkpoint-1000``."""
+    return [(words, int(digits)) for words, digits in re.findall(r"(\D*)(\d{1,18})", str(path))]
+
+
 class Files:
     """The files that one recipe is read from, with bounds on their number, total size and location.
 
@@ -206,6 +213,8 @@ def _check_regular(opened: int, name: str) -> None:
 
 
 def _decoded(name: str, content: bytes, largest: int) -> str:
+    if content.startswith(_LFS_POINTER):
+        raise ValueError(f"{name} is a pointer of Git LFS, not the file: get the file with git lfs pull")
     if len(content) > largest:
         raise ValueError(f"{name} has more than {largest} bytes, which no file of settings has")
     try:

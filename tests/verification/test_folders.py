@@ -1,0 +1,150 @@
+"""Run folders as OpenMMLab and the Trainer of Hugging Face leave them: nothing is given but the folder."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import jaxsched as js
+from jaxsched.cli._app import app
+
+CONFIG = """
+model = dict(type='FasterRCNN')
+optimizer = dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001)
+optimizer_config = dict(grad_clip=None)
+lr_config = dict(policy='step', warmup='linear', warmup_iters=30, warmup_ratio=0.001, step=[3, 5])
+runner = dict(type='EpochBasedRunner', max_epochs=6)
+"""
+PER_EPOCH, EPOCHS = 47, 6
+
+
+def call(*words):
+    return CliRunner().invoke(app, ["verify", *map(str, words)])
+
+
+def lines(rows):
+    return "\n".join(map(json.dumps, [{"env_info": "x"}, *rows]))
+
+
+def mmcv_rows(lr, per_epoch):
+    """Every tenth iteration of each epoch; numbers are rounded to five decimals."""
+    return [
+        {"mode": "train", "epoch": e + 1, "iter": i, "lr": round(float(lr[e * per_epoch + i - 1]), 5)}
+        for e in range(len(lr) // per_epoch)
+        for i in range(10, per_epoch + 1, 10)
+    ]
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    (tmp_path / "a.py").write_text(CONFIG)
+    lr = js.curves(js.ports.openmmlab.read(tmp_path / "a.py", steps_per_epoch=PER_EPOCH))["weight"]["lr"]
+    (tmp_path / "20210812_190636.log.json").write_text(lines(mmcv_rows(lr, PER_EPOCH)))
+    return tmp_path
+
+
+def test_a_work_dir_of_mmcv(work_dir):
+    (work_dir / "20210812_200000.log.json").write_text(lines([]))  # a later start that broke off
+    result = call(work_dir)
+    assert result.exit_code == 0, result.output
+    assert "20210812_190636.log.json against" in result.stdout
+    assert "24 of 24 rows reproduced" in result.stdout
+    assert "steps per epoch 40 to 49" in result.stdout or "steps per epoch 40 (also" in result.stdout
+
+
+def test_a_config_with_another_lr_is_told(work_dir):
+    (work_dir / "a.py").write_text(CONFIG.replace("lr=0.02", "lr=0.0025"))
+    result = call(work_dir)
+    assert result.exit_code == 1
+    assert "times the recipe's: another base lr or batch size" in result.stdout
+    factor = float(result.stdout.split("logged is ")[1].split()[0])
+    assert factor == pytest.approx(8, rel=0.02)  # within the five decimals that are printed
+
+
+def test_several_configs_in_a_folder(work_dir):
+    (work_dir / "b.py").write_text(CONFIG)
+    result = call(work_dir)
+    assert result.exit_code == 2
+    assert "has several files of an OpenMMLab config (a.py, b.py); give the file and --log" in result.stderr
+
+
+def test_a_runner_that_counts_iterations(tmp_path):
+    text = CONFIG.replace("step=[3, 5]", "step=[120, 200], by_epoch=False")
+    (tmp_path / "a.py").write_text(
+        text.replace("type='EpochBasedRunner', max_epochs=6", "type='IterBasedRunner', max_iters=282")
+    )
+    lr = js.curves(js.ports.openmmlab.read(tmp_path / "a.py", steps_per_epoch=PER_EPOCH))["weight"]["lr"]
+    rows = [
+        {"mode": "train", "epoch": i // 47 + 1, "iter": i, "lr": round(float(lr[i - 1]), 5)} for i in range(10, 283, 10)
+    ]
+    (tmp_path / "a.log.json").write_text(lines(rows))
+    result = call(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "28 of 28 rows reproduced" in result.stdout
+
+
+def test_a_work_dir_of_mmengine(tmp_path):
+    text = """
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05))
+param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', T_max=6, by_epoch=True, begin=0, end=6, convert_to_iter_based=True)]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6)
+"""
+    data = tmp_path / "20240101_120000" / "vis_data"
+    data.mkdir(parents=True)
+    (data / "config.py").write_text(text)
+    lr = js.curves(js.ports.openmmlab.read(data / "config.py", steps_per_epoch=PER_EPOCH))["weight"]["lr"]
+    rows = [{"lr": float(lr[s]), "epoch": s // PER_EPOCH + 1, "iter": s + 1, "step": s + 1} for s in range(9, 282, 10)]
+    (data / "scalars.json").write_text("\n".join(map(json.dumps, rows)))
+    result = call(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "28 of 28 rows reproduced" in result.stdout
+    assert "steps per epoch 47\n" in result.stdout
+
+
+ARGS = dict(
+    learning_rate=3e-4, lr_scheduler_type="cosine", num_train_epochs=3, gradient_accumulation_steps=4, warmup_steps=5
+)
+
+
+@pytest.mark.parametrize("decimals", [2, 17])
+def test_a_folder_of_the_trainer(decimals, tmp_path):
+    """Of 4 batches to an update, 25 updates to an epoch; older releases round the epoch to 2 decimals."""
+    recipe = js.ports.huggingface.recipe(ARGS, steps_per_epoch=100)
+    lr = np.append(js.curves(recipe)["decay"]["lr"][::4], 0.0)
+    history = [{"step": k, "epoch": round(k / 25, decimals), "learning_rate": float(lr[k])} for k in range(5, 76, 5)]
+    for step in (900, 1000):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "training_args.json").write_text(json.dumps(ARGS))
+        (folder / "trainer_state.json").write_text(json.dumps({"log_history": history if step == 1000 else []}))
+    (tmp_path / "training_args.json").write_text(json.dumps(ARGS))
+    result = call(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "checkpoint-1000" in result.stdout
+    assert "15 of 15 rows reproduced" in result.stdout
+    assert "steps per epoch 100" in result.stdout
+    assert "updates of 4 batches in the log" in result.stdout
+
+
+def test_a_pointer_of_git_lfs(tmp_path):
+    (tmp_path / "opt.yaml").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:84\nsize 1209\n")
+    assert "opt.yaml is a pointer of Git LFS, not the file" in call(tmp_path).stderr
+
+
+def test_a_log_without_learning_rates(tmp_path):
+    (tmp_path / "hyp.yaml").write_text("lr0: 0.01\nlrf: 0.1\nwarmup_bias_lr: 0.1\nmomentum: 0.9\nwarmup_epochs: 3\n")
+    (tmp_path / "results.txt").write_text("  0/299  5.33G  0.08\n")
+    result = call(tmp_path)
+    assert result.exit_code == 2
+    assert "a results.txt, as of YOLOv5 to 5.0, YOLOR and YOLOv7, has no learning rates" in result.stderr
+
+
+def test_rows_of_an_earlier_run_in_the_log(tmp_path):
+    lr = js.curves(js.Recipe("sgd", dict(lr=js.linear(0.1, 0.0, 400)), steps=400))["weight"]["lr"]
+    rows = [{"iteration": i, "lr": 0.003 * i} for i in range(10, 100, 10)]
+    rows += [{"iteration": i, "lr": float(lr[i])} for i in range(5, 400, 10)]
+    (tmp_path / "metrics.json").write_text("\n".join(map(json.dumps, rows)))
+    verdict = js.verify(js.Recipe("sgd", dict(lr=js.linear(0.1, 0.0, 400)), steps=400), tmp_path / "metrics.json")
+    assert verdict.reason == "the first 9 rows are of an earlier run with other settings, whose log went on"
