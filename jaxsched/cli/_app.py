@@ -127,7 +127,9 @@ def plot(
     files: Files,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The picture, .png or .svg; beside you, named like the file, where left out."),
+        typer.Option(
+            "--out", "-o", help="The picture, .png or .svg; in this folder, named like the file, where left out."
+        ),
     ] = None,
     *,
     given: Given,
@@ -150,10 +152,14 @@ def report(
     files: Files,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The page, .html; beside you, named like the file, where left out."),
+        typer.Option("--out", "-o", help="The page, .html; in this folder, named like the file, where left out."),
     ] = None,
     *,
     given: Given,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", help="The log of a run (see verify): its points are drawn over the first file's curves."),
+    ] = None,
 ) -> None:
     """Write a page that opens offline: curves to zoom into, findings, and what show prints."""
     with _errors():
@@ -162,7 +168,13 @@ def report(
         given = dataclasses.replace(given, lenient=len(files) > 1)
         named = {name: read([path], given) for name, path in zip(_short_names(files), files, strict=True)}
         target = out or Path(f"{Path(files[0]).stem.strip('-') or 'recipe'}.html")
-        page(named if len(named) > 1 else next(iter(named.values())), path=target)
+        first = next(iter(named.values()))
+        points = None
+        if log is not None:
+            from jaxsched import verification
+
+            points = verification.points(first, log)
+        page(named if len(named) > 1 else first, log=points, path=target)
     typer.echo(target)
 
 
@@ -222,7 +234,8 @@ def verify(
         Path | None, typer.Option("--log", help="The log of the run; found in the folder where left out.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A picture of the log's points over the recipe's curve.")
+        Path | None,
+        typer.Option("--out", "-o", help="The log's points over the recipe's curve: a picture, or an .html page."),
     ] = None,
     as_json: Json = False,
 ) -> None:

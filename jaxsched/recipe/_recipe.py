@@ -16,6 +16,7 @@ from jaxsched import optimizers, transforms
 from jaxsched.checks import did_you_mean, positive, short
 from jaxsched.numerics import MAX_STEP, FieldKey
 from jaxsched.optimizers.internal import Definition, definition_of
+from jaxsched.recipe._html import recipe_html
 from jaxsched.recipe._json import from_json, to_json
 from jaxsched.schedules import Value
 from jaxsched.schedules.internal import check_value
@@ -193,6 +194,9 @@ class Recipe:
         """
         recipe: Recipe = from_json(text, RECORDS)
         return recipe
+
+    def _repr_html_(self) -> str:
+        return recipe_html(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Recipe):

@@ -11,6 +11,7 @@ import numpy as np
 from jaxsched.recipe import Recipe, Reportable
 from jaxsched.report._explain_text import sections
 from jaxsched.report._format import format_schedule
+from jaxsched.report._html import explanation_html
 from jaxsched.report._parameters import ParameterTable, parameter_table, rule_text
 from jaxsched.report._sample import Sample, sample
 from jaxsched.report._table import plural, short
@@ -114,6 +115,9 @@ class Explanation:
         return "\n\n".join(sections(self)) + "\n"
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return explanation_html(self)
 
 
 def explain(recipe: Reportable, params: Any = None) -> Explanation:

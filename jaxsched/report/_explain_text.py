@@ -1,10 +1,10 @@
-"""An explanation as text for a terminal."""
+"""An explanation as text for a terminal, and the blocks and tables that its HTML shares."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from jaxsched.report._format import WIDTH
 from jaxsched.report._table import columns, epochs, short
@@ -13,40 +13,70 @@ MOST_COLUMNS = 8
 MOST_BLOCKS = 12
 
 
+Cells = Mapping[str, tuple[str, str]]
+"""Hyperparameters by name: each as text, and where it came from."""
+
+
+class Table(NamedTuple):
+    """A titled table.
+
+    Attributes:
+        numeric: The columns of numbers.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[Any]]
+    numeric: Sequence[int]
+
+    def __str__(self) -> str:
+        return f"{self.title}\n{columns(self.header, self.rows, numeric=self.numeric)}"
+
+
 def sections(e: Any) -> Iterator[str]:
-    yield _head(e)
-    yield from _hyperparameters(e)
-    yield _values(e)
-    yield _groups(e)
+    """The parts of the text."""
+    yield "\n".join([headline(e), *(f"  {name:10}  {text}" for name, text in facts(e))])
+    for title, cells in hyperparameters(e):
+        yield _block(title, cells)
+    if frozen := frozen_groups(e):
+        yield f"frozen: {', '.join(frozen)}"
+    yield str(values_table(e))
+    yield str(groups_table(e))
     if e.parameters is not None:
         yield "parameters\n" + "\n".join("  " + line for line in str(e.parameters).split("\n\n")[0].splitlines())
     if e.notes:
         yield "notes\n" + "\n".join(f"  - {note}" for note in e.notes)
 
 
-def _head(e: Any) -> str:
-    lines = [e.optimizer]
-    if e.steps:
-        lines[0] += f" for {e.steps} steps"
-        if e.steps_per_epoch:
-            lines[0] += f" = {epochs(e.steps, e.steps_per_epoch)} epochs of {e.steps_per_epoch}"
+def headline(e: Any) -> str:
+    """The optimizer and the length of the run."""
+    if not e.steps:
+        return str(e.optimizer)
+    in_epochs = f" = {epochs(e.steps, e.steps_per_epoch)} epochs of {e.steps_per_epoch}" if e.steps_per_epoch else ""
+    return f"{e.optimizer} for {e.steps} steps{in_epochs}"
+
+
+def facts(e: Any) -> Iterator[tuple[str, str]]:
+    """What concerns all groups: batch, accumulation, clipping, average."""
     batch = f"{e.batch_size} images" if e.batch_size else ""
     meant = f"{e.nominal_batch_size} images to an update" if e.nominal_batch_size else ""
     said = {"batch": batch, "meant for": meant, "accumulate": e.accumulate, "clip": e.clip, "average": e.ema}
-    for name, text in said.items():
-        if text:
-            lines.append(f"  {name:10}  {text}")
-    return "\n".join(lines)
+    yield from ((name, text) for name, text in said.items() if text)
 
 
-def _hyperparameters(e: Any) -> Iterator[str]:
+def frozen_groups(e: Any) -> list[str]:
+    """The groups that are not trained."""
+    return [name for name, group in e.groups.items() if group.hyperparameters is None]
+
+
+def hyperparameters(e: Any) -> Iterator[tuple[str, Cells]]:
+    """What most groups have, said once; then what each group has of its own."""
     trained = {name: group for name, group in e.groups.items() if group.hyperparameters is not None}
     cells = {
         name: {key: (text, group.origin.get(key, "")) for key, text in (group.hyperparameters or {}).items()}
         for name, group in trained.items()
     }
     names = list(dict.fromkeys(key for own in cells.values() for key in own))
-    # what most groups have is said once
     common: dict[str, Any] = {}
     for key in names:
         texts = [own[key] for own in cells.values() if key in own]
@@ -54,21 +84,18 @@ def _hyperparameters(e: Any) -> Iterator[str]:
         if len(trained) == 1 or texts.count(best) > 1:
             common[key] = best
     if common:
-        yield _block("all groups" if len(trained) > 1 else next(iter(trained)), common)
+        yield "all groups" if len(trained) > 1 else next(iter(trained)), common
     own_cells = {
         name: {key: cell for key, cell in own.items() if common.get(key) != cell} for name, own in cells.items()
     }
     shown = [name for name, own in own_cells.items() if own]
     if len(shown) > MOST_BLOCKS:
-        yield _block(f"{shown[0]}, and {len(shown) - 1} more groups with numbers of their own", own_cells[shown[0]])
+        yield f"{shown[0]}, and {len(shown) - 1} more groups with numbers of their own", own_cells[shown[0]]
     else:
-        yield from (_block(name, own_cells[name]) for name in shown)
-    frozen = [name for name, group in e.groups.items() if group.hyperparameters is None]
-    if frozen:
-        yield f"frozen: {', '.join(frozen)}"
+        yield from ((name, own_cells[name]) for name in shown)
 
 
-def _block(title: str, cells: Mapping[str, tuple[str, str]]) -> str:
+def _block(title: str, cells: Cells) -> str:
     said = {key: cell for key, cell in cells.items() if cell[1] != "default"}
     width = max(map(len, said), default=0)
     lines = [title]
@@ -82,7 +109,8 @@ def _block(title: str, cells: Mapping[str, tuple[str, str]]) -> str:
     return "\n".join([*lines, *([f"  defaults: {', '.join(defaults)}"] if defaults else [])])
 
 
-def _values(e: Any) -> str:
+def values_table(e: Any) -> Table:
+    """The values at the steps where something happens; with many groups, each group's first, highest and last."""
     names = list(dict.fromkeys(name for row in e.rows for own in row.values.values() for name in own))
     titled: list[tuple[str, str, str]] = []
     for name in names:
@@ -105,14 +133,14 @@ def _values(e: Any) -> str:
     numeric: list[int] = [0, 1, *range(3, len(header))]
     if e.steps_per_epoch is None:
         header, rows, numeric = _without(1, header), [_without(1, row) for row in rows], [0, *range(2, len(header) - 1)]
-    return "values\n" + columns(header, rows, numeric=numeric)
+    return Table("values", header, rows, numeric)
 
 
 def _without(i: int, row: list[Any]) -> list[Any]:
     return row[:i] + row[i + 1 :]
 
 
-def _values_by_group(e: Any, names: list[str]) -> str:
+def _values_by_group(e: Any, names: list[str]) -> Table:
     columns_: list[list[str]] = [["group", *e.rows[0].values]]
     for name in names:
         series = [[row.values[g].get(name, math.nan) for row in e.rows] for g in e.rows[0].values]
@@ -124,10 +152,11 @@ def _values_by_group(e: Any, names: list[str]) -> str:
             columns_.append([f"{name} last", *(short(one[-1]) for one in series)])
     header, *rows = (list(row) for row in zip(*columns_, strict=True))
     moments = ", ".join(f"{', '.join(row.what)} {row.step}" for row in e.rows)
-    return f"values (at {moments})\n" + columns(header, rows, numeric=range(1, len(header)))
+    return Table(f"values (at {moments})", header, rows, range(1, len(header)))
 
 
-def _groups(e: Any) -> str:
+def groups_table(e: Any) -> Table:
+    """The rules of each group, and where the parameters are known how many it has."""
     header, rows = ["group", "matches"], []
     counted = e.parameters is not None
     for name, group in e.groups.items():
@@ -136,4 +165,4 @@ def _groups(e: Any) -> str:
         rows.append([name, *count, rules if len(rules) <= WIDTH else f"{rules[: WIDTH - 3]}..."])
     if counted:
         header = ["group", "parameters", "numbers", "matches"]
-    return "groups\n" + columns(header, rows, numeric=(1, 2) if counted else ())
+    return Table("groups", header, rows, (1, 2) if counted else ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,12 +37,22 @@ class Line(NamedTuple):
 
     Attributes:
         recipe: Which of the recipes it is of.
+        groups: The groups; empty where it is of the recipe as a whole.
     """
 
     name: str
     steps: np.ndarray
     values: np.ndarray
     recipe: int
+    groups: tuple[str, ...] = ()
+
+    def label(self, recipes: Sequence[str], lines: Sequence[Line]) -> str:
+        """Its name in a legend beside other lines, with that of its recipe where there are several."""
+        alone = sum(other.recipe == self.recipe for other in lines) == 1
+        several = len(recipes) > 1
+        return ": ".join(
+            filter(None, (recipes[self.recipe] if several else "", "" if several and alone else self.name))
+        )
 
 
 def plot(
@@ -54,7 +64,7 @@ def plot(
     """Plot the lr, momentum and weight decay of each group over the steps, with epochs on a second axis.
 
     Groups with the same curve share a line. Warm-up is shaded, milestones are lines; accumulation and the average of
-    the parameters have drawn of their own. Needs the extra ``plot``.
+    the parameters have axes of their own. A notebook shows the figure as a picture. Needs the extra ``plot``.
 
     Args:
         recipe: A recipe, a schedule alone, an optax transformation made of jaxsched's, or several of these by name,
@@ -83,7 +93,7 @@ def plot(
     if path is not None and os.path.splitext(path)[1].lower() not in SUFFIXES:
         raise ValueError(f"plot: path must end in {', '.join(SUFFIXES)}, got {os.fspath(path)!r}")
     extra("matplotlib", "plot")
-    from matplotlib.figure import Figure  # without pyplot: no windows, no global state
+    from jaxsched.report._figure import Figure
 
     seen = {name: sample(one) for name, one in recipes.items()}
     drawn = panels(seen)
@@ -154,7 +164,10 @@ def _lines(seen: Sample, name: str, recipe: int) -> list[Line]:
     for group, values in seen.values.items():
         if name in values:
             alike.setdefault(values[name].tobytes(), []).append(group)
-    return [Line(_names(groups), seen.steps, seen.values[groups[0]][name], recipe) for groups in alike.values()]
+    return [
+        Line(_names(groups), seen.steps, seen.values[groups[0]][name], recipe, tuple(groups))
+        for groups in alike.values()
+    ]
 
 
 def _names(groups: list[str]) -> str:
@@ -171,9 +184,7 @@ def _draw(figure: Any, axis: Any, lines: list[Line], several: list[str]) -> None
     for line in lines:
         k = within[line.recipe] = within.get(line.recipe, -1) + 1
         color, dash = (line.recipe, k) if several else (k, k)
-        alone = sum(other.recipe == line.recipe for other in lines) == 1
-        texts = (several[line.recipe] if several else "", "" if several and alone else line.name)
-        label = ": ".join(filter(None, texts))
+        label = line.label(several, lines)
         axis.plot(
             line.steps, line.values, color=COLORS[color % len(COLORS)], linestyle=DASHES[dash % len(DASHES)],
             linewidth=1.6, label=label, **style,
@@ -218,14 +229,20 @@ def _scale(axis: Any, seen: list[Sample], lines: list[Line], log: bool | None) -
 
 def _settled(line: Line, seen: Sample) -> np.ndarray:
     """The values between warm-up and the last hundredth, which many decays end near 0."""
-    begin = _warm(seen) if _warm(seen) < seen.length * 0.9 else 0
+    begin = warmup_end(seen) if warmup_end(seen) < seen.length * 0.9 else 0
     inside = (line.steps >= begin) & (line.steps <= seen.length * 0.99)
     return line.values[inside]
 
 
-def _warm(seen: Sample) -> int:
-    """When warm-up ends, 0 if there is none."""
+def warmup_end(seen: Sample) -> int:
+    """The step at which the last warm-up of lr ends, 0 if there is none."""
     return max((m.step for m in _of_lr(seen) if m.kind == "warm-up" and m.happens), default=0)
+
+
+def milestones(seen: Sample) -> list[int]:
+    """The steps of the other moments of lr, but for those at which one part of a schedule follows another."""
+    found = {(m.step, m.kind) for m in _of_lr(seen) if m.happens and 0 < m.step < seen.length}
+    return sorted({step for step, kind in found if kind not in ("warm-up", "part")})
 
 
 def _of_lr(seen: Sample) -> list[Moment]:
@@ -233,8 +250,7 @@ def _of_lr(seen: Sample) -> list[Moment]:
 
 
 def _mark(axes: Any, top: Any, seen: Sample) -> None:
-    found = {(m.step, m.kind) for m in _of_lr(seen) if m.happens and 0 < m.step < seen.length}
-    warm = min(_warm(seen), seen.length - 1)
+    warm = min(warmup_end(seen), seen.length - 1)
     if warm:
         for axis in axes:
             span = axis.axvspan(0, warm, color="#7F7F7F", alpha=0.15, linewidth=0)
@@ -242,7 +258,7 @@ def _mark(axes: Any, top: Any, seen: Sample) -> None:
         text = f"warm-up to {warm}"
         top.annotate(text, (warm, 0.02), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
                      fontsize="x-small", color="#555555")  # fmt: skip
-    marked = sorted({step for step, kind in found if kind not in ("warm-up", "part")})
+    marked = milestones(seen)
     for i, step in enumerate(marked):
         for axis in axes:
             mark = axis.axvline(step, color="#555555", linestyle=":", linewidth=0.8)

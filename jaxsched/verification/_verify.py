@@ -49,7 +49,7 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
     if log.step is None and recipe.steps_per_epoch is None:
         raise ValueError(f"{log.name} counts epochs, and the recipe has no steps_per_epoch")
     low, high = log.bounds()
-    rows = np.unique(np.linspace(0, log.rows - 1, min(log.rows, _MOST_ROWS)).astype(int))
+    rows = compared_rows(log)
     low, high = low[:, rows], high[:, rows]
     ways = [(text, steps[rows]) for text, steps in _alignments(recipe, log)]
     every = np.unique(np.concatenate([steps for _, steps in ways]))
@@ -94,6 +94,11 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         reason=_reason(np.asarray(good), ours[group], low, high) if first else None,
         steps=tuple(steps.tolist()),
     )
+
+
+def compared_rows(log: Log) -> np.ndarray:
+    """The rows that are compared: all, or at equal distances `_MOST_ROWS`."""
+    return np.unique(np.linspace(0, log.rows - 1, min(log.rows, _MOST_ROWS)).astype(int))
 
 
 def _spread(logged: np.ndarray, ours: np.ndarray) -> np.ndarray:

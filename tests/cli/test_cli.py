@@ -149,6 +149,14 @@ def test_pictures(file, tmp_path):
     assert "retinanet" in drawn
 
 
+def test_a_page_with_the_points_of_a_log(file, tmp_path):
+    pytest.importorskip("bokeh")
+    path, options = file("yolov5")
+    (tmp_path / "log.csv").write_text("step,lr\n0,0.0\n1,0.001\n", encoding="utf-8")
+    run("report", path, *options, "--log", tmp_path / "log.csv", "-o", tmp_path / "one.html")
+    assert "lr (log)" in (tmp_path / "one.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -167,6 +167,35 @@ def test_the_picture_has_the_points_of_the_log(run):
     assert (run / "verdict.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_points_of_the_log_are_those_of_the_picture_and_of_the_page(run):
+    recipe = js.Recipe("sgd", dict(lr=js.linear(0.1, 0.0, 40)), steps=40, steps_per_epoch=10)
+    steps = np.array([9, 19, 29, 39])
+    values = [0.1 - 0.0025 * step for step in steps]
+    (run / "metrics.csv").write_text("epoch,lr\n" + "".join(f"{e},{v:.6g}\n" for e, v in enumerate(values)))
+    points = js.verification.points(recipe, run / "metrics.csv")
+    assert list(points) == ["lr"]
+    np.testing.assert_array_equal(points["lr"][0], steps)
+    np.testing.assert_allclose(points["lr"][1], values, rtol=1e-5)  # as printed
+    log = js.verification.read_log(run / "metrics.csv")
+    verdict = js.verify(recipe, log)
+    axis = js.verification.draw(recipe, log, verdict).axes[0]
+    (drawn,) = [line for line in axis.lines if line.get_gid() == "log"]
+    np.testing.assert_array_equal(drawn.get_xdata(), steps)
+    pytest.importorskip("bokeh")
+    content = js.verification.draw(recipe, log, verdict, run / "page.html")
+    assert "lr (log)" in content
+    assert (run / "page.html").read_text(encoding="utf-8") == content
+
+
+def test_a_long_log_is_drawn_in_part():
+    """Of 30,000 rows 20,000 are compared, and these are drawn."""
+    recipe = js.Recipe("sgd", dict(lr=0.5), steps=30_000)
+    log = js.verification.Log("log", {"lr": ("0.5",) * 30_000}, step=np.arange(30_000.0))
+    steps, values = js.verification.points(recipe, log)["lr"]
+    assert steps.shape == values.shape == (20_000,)
+    assert (steps[0], steps[-1]) == (0, 29_999)
+
+
 def test_the_batch_that_autobatch_chose_is_not_asked_for(tmp_path):
     args = dict(task="detect", mode="train", epochs=9, batch=16, optimizer="SGD", lr0=0.01, lrf=0.01)
     recipe = js.ports.ultralytics.recipe(args, steps_per_epoch=40, version="8.3.0")

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
+from jaxsched.report._html import findings_html
+
 Severity = Literal["error", "warning", "remark"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "remark")
 
@@ -30,8 +32,14 @@ class Finding:
     groups: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        about = f" ({_few(self.groups)})" if self.groups else ""
+        about = f" ({self.where})" if self.groups else ""
         return f"{self.severity} {self.code}{about}: {self.message}\n  {self.remedy}"
+
+    @property
+    def where(self) -> str:
+        """The first few of its groups, as text."""
+        more = f" and {len(self.groups) - 4} more groups" if len(self.groups) > 4 else ""
+        return ", ".join(self.groups[:4]) + more
 
 
 class Findings(tuple[Finding, ...]):
@@ -53,6 +61,9 @@ class Findings(tuple[Finding, ...]):
 
     __repr__ = __str__
 
+    def _repr_html_(self) -> str:
+        return findings_html(self)
+
 
 def merged(found: Iterable[Finding]) -> Findings:
     """The findings, worst first; those that say the same of several groups are one."""
@@ -62,7 +73,3 @@ def merged(found: Iterable[Finding]) -> Findings:
         known += [group for group in finding.groups if group not in known]
     result = [dataclasses.replace(finding, groups=tuple(names)) for finding, names in groups.items()]
     return Findings(sorted(result, key=lambda finding: SEVERITIES.index(finding.severity)))
-
-
-def _few(groups: tuple[str, ...]) -> str:
-    return ", ".join(groups[:4]) + (f" and {len(groups) - 4} more groups" if len(groups) > 4 else "")
