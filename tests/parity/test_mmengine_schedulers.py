@@ -183,10 +183,12 @@ PLATEAUS = [
 @pytest.mark.parametrize("validated", [range(1, 13), (4, 8, 12)])
 def test_reduce_on_plateau_report_by_report(mmengine, settings, validated):
     config = dict(type="ReduceOnPlateauLR", **settings)
-    warm = dict(type="ConstantLR", factor=0.5, by_epoch=False, end=20)
-    expected = zoo.mmengine_plateau([warm, config], EPOCHS, 0.02, dict(zip(validated, METRICS, strict=False)))
+    before = [dict(type="ConstantLR", factor=0.5, by_epoch=False, end=20)]
+    if not settings.get("min_value"):  # a floor acts on what all make together
+        before = [dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=20), dict(type="CosineAnnealingLR")]
+    expected = zoo.mmengine_plateau([*before, config], EPOCHS, 0.02, dict(zip(validated, METRICS, strict=False)))
 
-    tx = js.sgd(lr=curve([warm, config], EPOCHS, "lr", lambda epoch: sum(e < epoch for e in validated))(0.02))
+    tx = js.sgd(lr=curve([*before, config], EPOCHS, "lr", lambda epoch: sum(e < epoch for e in validated))(0.02))
     params = {"w": jnp.zeros(())}
     state = tx.init(params)
     update = jax.jit(tx.update)
@@ -230,6 +232,25 @@ def test_a_cosine_of_a_fraction_of_epochs(mmengine):
     for length in (4.5, 7.25):
         config = dict(type="CosineAnnealingLR", T_max=length, eta_min=0.001, begin=0.5, convert_to_iter_based=True)
         check(config, EPOCHS, 0.02)
+
+
+def test_the_schedulers_of_other_packages(mmengine):
+    for config in (
+        dict(type="ConstantLR", factor=2.5, begin=2, end=8),
+        dict(type="PolyLRRatio", eta_min_ratio=0.1, power=0.9, begin=1, end=11),
+        dict(type="PolyLRRatio", eta_min=0.001, end=12),
+    ):
+        scope, file = ("mmpose", "constant_lr") if "factor" in config else ("mmseg", "poly_ratio_scheduler")
+        made = getattr(zoo.of_package(scope, f"engine/schedulers/{file}.py"), config["type"])
+        torch = pytest.importorskip("torch")
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.02)
+        scheduler = made(optimizer=optimizer, **{key: value for key, value in config.items() if key != "type"})
+        expected = []
+        for _ in range(12):
+            expected.append(optimizer.param_groups[0]["lr"])
+            scheduler.step()
+        got = curve(config, EPOCHS, scope=scope)(0.02)(np.arange(12) * EPOCHS.steps_per_epoch)
+        np.testing.assert_allclose(got, expected, rtol=1e-6, err_msg=str(config))
 
 
 def test_momentum_and_lr_schedulers_of_one_list_do_not_meet(mmengine):

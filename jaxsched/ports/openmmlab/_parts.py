@@ -210,9 +210,11 @@ def mmengine(
         )
     settings = Settings("optim_wrapper", config["optim_wrapper"])
     kind = settings.name("type", "OptimWrapper")
-    if kind not in ("OptimWrapper", "AmpOptimWrapper", "ApexOptimWrapper"):
+    if kind not in ("OptimWrapper", "AmpOptimWrapper", "ApexOptimWrapper", "DeepSpeedOptimWrapper"):
         raise ValueError(f"optim_wrapper: type {kind!r} is not known")
-    if kind != "OptimWrapper":
+    if kind == "DeepSpeedOptimWrapper":
+        _check_deepspeed(config.get("strategy"), notes)
+    elif kind != "OptimWrapper":
         notes.append(f"optim_wrapper: {kind}: mixed precision is not part of a recipe")
     optimizer = Settings("optim_wrapper: optimizer", settings.take("optimizer"))
     clip_norm = clip_value = None
@@ -224,8 +226,12 @@ def mmengine(
         else:
             clip_value = by.number("clip_value")
             by.finish(["clip_value"])
+    if (modules := settings.take("modules", None)) is not None:  # of MMagic
+        notes.append(f"optim_wrapper: only the parameters of these modules are trained: {short(modules)}")
     every = settings.count("accumulative_counts", 1, least=1)
     paramwise, constructor = settings.take("paramwise_cfg", None), settings.name("constructor", None)
+    if modules is not None and constructor == "MultiOptimWrapperConstructor":
+        constructor = None  # which it becomes for one optimizer
     set_aside(settings, ("loss_scale", "dtype", "use_fsdp", "opt_level", "loss_scaler", "cast_model_type"), notes)
     settings.finish()
     ema = _average(config, ("EMAHook",), lambda name, hook: _ema.mmengine_hook(hook, run.steps_per_epoch), notes)
@@ -234,7 +240,9 @@ def mmengine(
     curves: dict[str, Any] = {}
     for what in ("lr", "momentum", "weight_decay"):
         if what == "lr" or schedulers_of.moves(schedulers, what):
-            curves[what] = schedulers_of.curve(schedulers, run, what, reports_before, notes)
+            curves[what] = schedulers_of.curve(
+                schedulers, run, what, reports_before, notes, config.get("default_scope")
+            )
     own = _hooks.scheduler_hook(config)
     group_lr: Mapping[str, Curve] = {}
     if own is not None:
@@ -263,6 +271,19 @@ def mmengine(
         group_lr=group_lr,
         scales_decay=constructor in YOLO,
     )
+
+
+_OWN_OF_DEEPSPEED = ("gradient_clipping", "gradient_accumulation_steps", "optimizer", "scheduler", "config")
+
+
+def _check_deepspeed(strategy: Any, notes: list[str]) -> None:
+    """That DeepSpeed only shards and rounds: its own clipping or schedule would be left out."""
+    found = [
+        name for name in _OWN_OF_DEEPSPEED if isinstance(strategy, Mapping) and strategy.get(name) not in (None, 1)
+    ]
+    if found:
+        raise ValueError(f"strategy: {found[0]} of DeepSpeed is not read: take it out, and add what it does")
+    notes.append("optim_wrapper: DeepSpeed's sharding and mixed precision are not part of a recipe")
 
 
 def _hyperparameters_of(optimizer: Settings) -> list[str]:

@@ -58,6 +58,12 @@ def _length(value: Any) -> int:
     return len(value)
 
 
+def _get(target: Any, name: str, *default: Any) -> Any:
+    if not isinstance(target, Inherited) or not isinstance(name, str) or not (default or name in target):
+        raise CannotTell("getattr is known of inherited settings only")
+    return target.get(name, *default)
+
+
 def _has(target: Any, name: str) -> bool:
     if not isinstance(target, Inherited) or not isinstance(name, str):
         raise CannotTell("hasattr is known of inherited settings only")
@@ -76,6 +82,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "dict": _dict,
     "enumerate": lambda values, start=0: [(start + i, value) for i, value in enumerate(elements(values))],
     "float": lambda value=0.0: float(scalar(value)),
+    "getattr": _get,
     "hasattr": lambda target, name: _has(target, name),
     "int": lambda value=0: int(scalar(value)),
     "len": _length,

@@ -36,6 +36,18 @@ def constant_factor(settings: Settings, window: Window) -> Scheduler:
     factor = settings.number("factor", 1 / 3)
     if not 0 < factor <= 1:
         raise ValueError(f"{settings.where}: factor must be in (0, 1], got {factor!r}")
+    return _constant(factor, window)
+
+
+def constant_factor_of_mmpose(settings: Settings, window: Window) -> Scheduler:
+    """MMPose 1.3.2's ConstantLR, which takes any factor, such as 2.5."""
+    factor = settings.number("factor", 1 / 3)
+    if factor <= 0:
+        raise ValueError(f"{settings.where}: factor must be positive, got {factor!r}")
+    return _constant(factor, window)
+
+
+def _constant(factor: float, window: Window) -> Scheduler:
     last = window.length - 1
     if factor == 1:
         return _factor(window, [], ClosedForm(constant(1.0), lambda t: 1.0, constant_after=True))

@@ -4,6 +4,7 @@ QuadraticWarmup."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
@@ -55,22 +56,35 @@ def _whole(number: float) -> Any:
 
 def poly_interpolation(settings: Settings, window: Window) -> Scheduler:
     """A power of the remaining fraction; reaches ``eta_min`` at ``t = length - 1``."""
-    power, least = settings.number("power", 1.0), settings.number("eta_min", 0.0)
-    last = window.length - 1
+    least = settings.number("eta_min", 0.0)
+    return _poly(settings, window, lambda base: least)
+
+
+def poly_ratio_interpolation(settings: Settings, window: Window) -> Scheduler:
+    """MMSegmentation 1.2.2's PolyLRRatio: ``eta_min_ratio`` of the base value, where it is set, in place of
+    ``eta_min``."""
+    least, ratio = settings.number("eta_min", 0.0), settings.number("eta_min_ratio", None)
+    return _poly(settings, window, lambda base: least if ratio is None else base * ratio)
+
+
+def _poly(settings: Settings, window: Window, floor: Callable[[float], float]) -> Scheduler:
+    power, last = settings.number("power", 1.0), window.length - 1
 
     def share(t: int) -> float:
         return (1 - t / last) ** power
 
     def rule(value: float, t: int, base: float) -> float:
-        del base
+        least = floor(base)
         return (value - least) * (1 - 1 / (last - t + 1)) ** power + least if t else value
 
     def interpolation(entry: float, base: float) -> ClosedForm:
-        del base
+        least = floor(base)
         schedule = polynomial(entry, least, last, power)
         return ClosedForm(schedule, lambda t: least + (entry - least) * share(t), constant_after=True)
 
-    factor = ClosedForm(polynomial(1.0, 0.0, last, power), share, constant_after=True) if last and not least else None
+    factor = (
+        ClosedForm(polynomial(1.0, 0.0, last, power), share, constant_after=True) if last and not floor(1.0) else None
+    )
     acts = range(1, window.length)
     return Scheduler(*window[:3], acts, rule, factor=factor, interpolation=interpolation if factor is None else None)
 

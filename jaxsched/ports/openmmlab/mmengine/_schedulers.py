@@ -23,6 +23,7 @@ def curve(
     what: str = "lr",
     reports_before: Callable[[int], int] | None = None,
     notes: list[str] | None = None,
+    scope: str | None = None,
 ) -> Curve:
     """The schedule that ``param_scheduler`` gives each base value of ``what``.
 
@@ -31,6 +32,7 @@ def curve(
         run: The run.
         what: Whose schedulers to take.
         reports_before: How many metrics are reported before the end of an epoch (from 1); one an epoch if left out.
+        scope: The package whose schedulers are meant, ``default_scope``.
         notes: Where to say what the user has to do for a scheduler that follows a metric.
 
     Raises:
@@ -44,7 +46,7 @@ def curve(
     for i, entry in enumerate(entries):
         where = f"param_scheduler[{i}]" if isinstance(config, list | tuple) else "param_scheduler"
         settings = Settings(where, entry)
-        kind, of = _kind(settings)
+        kind, of = _kind(settings, scope)
         if kind == "ReduceOnPlateau":
             metric = settings.values.get("monitor", "loss")
             follower = _reduce_on_plateau(settings, run, reports_before)
@@ -101,21 +103,34 @@ def _keeps_zero(entry: Any) -> bool:
 _MOVED = ("lr", "momentum", "weight_decay")
 
 
-def _kind(settings: Settings) -> tuple[str, str]:
+_OF_PACKAGES = {("mmpose", "ConstantLR"): "ConstantOfMMPose", ("mmseg", "PolyLRRatio"): "PolyRatio"}
+"""Schedulers of lr of packages that have their own, or one by a name of mmengine's."""
+
+
+def _kind(settings: Settings, scope: str | None) -> tuple[str, str]:
     """The kind of a scheduler, and what it moves: ``MultiStepLR``, ``MultiStepParamScheduler`` of ``param_name``."""
-    name = bare(settings.take("type"))
+    given = settings.take("type")
+    name = bare(given)
     if not isinstance(name, str):
         raise TypeError(f"{settings.where}: type must be a name, got {name!r}")
+    package = given.partition(".")[0] if "." in given else settings.values.get("_scope_", scope)
+    if (package, name) in _OF_PACKAGES:
+        return _OF_PACKAGES[package, name], "lr"
     if name == "CosineAnnealingWeightDecay":  # of MMPretrain
         if settings.take("eta_min_ratio", None) is not None:
             raise ValueError(f"{settings.where}: CosineAnnealingWeightDecay is read with eta_min only")
         return "CosineAnnealing", "weight_decay"
     for ending, what in (("LR", "lr"), ("Momentum", "momentum"), ("ParamScheduler", None)):
         kind = name.removesuffix(ending)
-        if kind == name or not (kind in _KINDS or kind == "ReduceOnPlateau") or (kind == "OneCycle" and what != "lr"):
+        if (
+            kind == name
+            or kind in _OF_PACKAGES.values()
+            or not (kind in _KINDS or kind == "ReduceOnPlateau")
+            or (kind == "OneCycle" and what != "lr")
+        ):
             continue
         return kind, what if what is not None else settings.choice("param_name", _MOVED)
-    known = ", ".join(f"{kind}LR" for kind in sorted(_KINDS))
+    known = ", ".join(f"{kind}LR" for kind in sorted(set(_KINDS) - set(_OF_PACKAGES.values())))
     raise ValueError(
         f"{settings.where}: type {name!r} is not known; known are {known}, "
         "their Momentum twins, and ParamScheduler with param_name"
@@ -196,6 +211,7 @@ def _reduce_on_plateau(settings: Settings, run: Run, reports_before: Callable[[i
 
 _KINDS: Mapping[str, Callable[[Settings, Window], Scheduler]] = {
     "Constant": factors.constant_factor,
+    "ConstantOfMMPose": factors.constant_factor_of_mmpose,
     "CosineAnnealing": interpolations.cosine_interpolation,
     "CosineRestart": interpolations.cosine_restart_interpolation,
     "Exponential": factors.exponential_factor,
@@ -203,6 +219,7 @@ _KINDS: Mapping[str, Callable[[Settings, Window], Scheduler]] = {
     "MultiStep": factors.multi_step_factor,
     "OneCycle": interpolations.one_cycle_interpolation,
     "Poly": interpolations.poly_interpolation,
+    "PolyRatio": interpolations.poly_ratio_interpolation,
     "QuadraticWarmup": interpolations.quadratic_warmup_interpolation,
     "Step": factors.step_factor,
 }
