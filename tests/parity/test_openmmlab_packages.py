@@ -1,4 +1,4 @@
-"""The configs of ten more OpenMMLab packages: which are read, and that their learning rates are those of the originals."""
+"""The configs of ten more OpenMMLab packages: which are read, and that their lr is that of the originals."""
 
 import collections
 import importlib.util
@@ -109,9 +109,8 @@ def schedulers(config):
     found = config.get("param_scheduler") or []
     found = found if isinstance(found, list) else [found]
     hook = (config.get("default_hooks") or {}).get("param_scheduler") or {}
-    if re.search("PPYOLOE|YOLOv5", str(hook.get("type"))) or any(
-        re.search("QuadraticWarmup|LRRatio", one["type"]) for one in found
-    ):
+    others = "|".join([str(hook.get("type")), *(one["type"] for one in found)])
+    if re.search("PPYOLOE|YOLOv5|QuadraticWarmup|LRRatio", others):
         return None
     return [one for one in found if one["type"].endswith("LR")]
 

@@ -114,8 +114,9 @@ def _kind(settings: Settings, scope: str | None) -> tuple[str, str]:
     if not isinstance(name, str):
         raise TypeError(f"{settings.where}: type must be a name, got {name!r}")
     package = given.partition(".")[0] if "." in given else settings.values.get("_scope_", scope)
-    if (package, name) in _OF_PACKAGES:
-        return _OF_PACKAGES[package, name], "lr"
+    own = _OF_PACKAGES.get((str(package), name))
+    if own is not None:
+        return own, "lr"
     if name == "CosineAnnealingWeightDecay":  # of MMPretrain
         if settings.take("eta_min_ratio", None) is not None:
             raise ValueError(f"{settings.where}: CosineAnnealingWeightDecay is read with eta_min only")
