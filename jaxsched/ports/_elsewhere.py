@@ -24,8 +24,8 @@ def _is_pycls(file: File) -> bool:
 
 
 def _is_other_solver(file: File) -> bool:
-    by_epoch = ("MAX_EPOCH", "MAX_EPOCHS", "LR_POLICY", "OPTIMIZING_METHOD", "SCHED", "OPTIMIZER_NAME")
-    return _section(file, "SOLVER", *by_epoch)
+    names = ("MAX_EPOCH", "MAX_EPOCHS", "LR_POLICY", "OPTIMIZING_METHOD", "OPT", "SCHED", "OPTIMIZER_NAME")
+    return _section(file, "SOLVER", *names)
 
 
 def _is_maskrcnn_benchmark(file: File) -> bool:
@@ -43,6 +43,10 @@ def _is_lightning(file: File) -> bool:
 
 def _is_model_garden(file: File) -> bool:
     return _section(file, "trainer", "optimizer_config")
+
+
+def _is_llama_factory_v1(file: File) -> bool:
+    return "micro_batch_size" in file.names and bool({"model_class", "batching_strategy"} & file.names)
 
 
 def _is_tuned(file: File) -> bool:
@@ -66,8 +70,8 @@ KINDS = (
     Kind("swin", "a config of Swin-Transformer", _is_swin, refusal=f"{_BY_HAND} js.ports.timm, which Swin uses"),
     Kind("pycls", "a config of pycls", _is_pycls, refusal=f"{_BY_HAND} jaxsched.schedules"),
     Kind(
-        "solver-by-epochs",
-        "a config whose SOLVER counts epochs (fast-reid, SlowFast), and not Detectron2's",
+        "other-solver",
+        "a config with another SOLVER than Detectron2's (fast-reid's, SlowFast's)",
         _is_other_solver,
         refusal=f"{_BY_HAND} jaxsched.schedules",
     ),
@@ -77,6 +81,12 @@ KINDS = (
         _is_maskrcnn_benchmark,
         refusal="set what SOLVER leaves out (BIAS_LR_FACTOR is 2 there), and give it as a dict to "
         "js.ports.detectron2.recipe",
+    ),
+    Kind(
+        "llama-factory-v1",
+        "a config of LLaMA-Factory's v1 trainer, which is not the Trainer of Hugging Face",
+        _is_llama_factory_v1,
+        refusal=f"{_BY_HAND} js.ports.huggingface",
     ),
     Kind(
         "lightning",

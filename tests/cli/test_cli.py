@@ -235,6 +235,11 @@ lr_multiplier = L(WarmupParamScheduler)(warmup_length=0.1)
 OTHERS = {
     "lazy.py": (LAZY, "is a LazyConfig of Detectron2"),
     "reid.yaml": ("MODEL: {META_ARCHITECTURE: Baseline}\nSOLVER: {OPT: Adam, MAX_EPOCH: 60}", "fast-reid"),
+    "short.yaml": ("MODEL: {META_ARCHITECTURE: Baseline}\nSOLVER: {OPT: Adam}", "fast-reid"),
+    "llama.yaml": (
+        "model_class: llm\nmicro_batch_size: 2\nlearning_rate: 1e-4\nmax_steps: 10\nnum_train_epochs: 1\n",
+        "LLaMA-Factory's v1 trainer, which is not the Trainer",
+    ),
     "fair.yaml": ("MODEL: {META_ARCHITECTURE: GeneralizedRCNN, WEIGHT: catalog://a}\nSOLVER: {}", "maskrcnn-benchmark"),
 }
 

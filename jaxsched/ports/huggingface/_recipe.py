@@ -179,7 +179,8 @@ def _read(args: Any) -> tuple[str, dict[str, Any]]:
         return type(args).__name__, {name: value for name, value in fields.items() if name in known}
     where, given = shared.read(args, "args")
     if "micro_batch_size" in given:
-        given = {_AXOLOTL.get(name, name): value for name, value in {"lr_scheduler": "cosine", **given}.items()}
+        written = {name: value for name, value in given.items() if value is not None}
+        given = {_AXOLOTL.get(name, name): value for name, value in {"lr_scheduler": "cosine", **written}.items()}
         if not given.keys() & {"warmup_steps", "warmup_ratio"}:
             raise ValueError(f"{where}: axolotl chooses the warm-up where it is left out; set warmup_steps")
     if given.get(_OLD_BATCH_SIZE) is not None and given.get("per_device_train_batch_size") is None:

@@ -12,6 +12,8 @@ MOST_VALUES = 200_000
 """Most values, with aliases expanded: ten lines of aliases can expand to 10**10 values."""
 DEEPEST = 100
 """Most levels of nesting."""
+OTHER_SECTIONS = frozenset({"MODEL", "INPUT", "DATASETS", "DATALOADER", "TEST"})
+"""Sections of yacs files in which no setting changes an optimizer or a schedule."""
 MOST_DIGITS = 400
 """A number with more characters is read as infinity: converting one of 900 KB takes minutes."""
 
@@ -27,7 +29,10 @@ class Opaque:
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse a YAML string. A duplicate key is an error; a value with an unknown tag becomes an `Opaque`.
+    """Parse a YAML string. A value with an unknown tag becomes an `Opaque`.
+
+    A key that is there twice is an error if the values differ, except in a section of `OTHER_SECTIONS`: PyYAML takes
+    the last one without a word, and files that people train with have such keys.
 
     Raises:
         ImportError: If PyYAML is not installed.
@@ -38,7 +43,7 @@ def parse_yaml(text: str) -> Any:
         loader = _loader()(text)
         try:
             node = loader.get_single_node()
-            _weigh(node, {}, 0)
+            _weigh(node, {}, ())
             return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
@@ -48,7 +53,7 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(one_line(" ".join(str(error).split()), 200)) from None
 
 
-def _weigh(node: Any, weights: dict[int, tuple[int, int] | None], depth: int) -> tuple[int, int]:
+def _weigh(node: Any, weights: dict[int, tuple[int, int] | None], path: tuple[str, ...]) -> tuple[int, int]:
     """The number of values in a node with aliases expanded, and their depth; each node is visited once."""
     if node is None or isinstance(node.value, str):
         return 1, 1
@@ -59,16 +64,18 @@ def _weigh(node: Any, weights: dict[int, tuple[int, int] | None], depth: int) ->
         return known
     weights[id(node)] = None
     count, height = 1, 0
-    keys: set[tuple[str, str]] = set()
+    keys: dict[tuple[str, str], Any] = {}
     for item in node.value:
+        at = (*path, "")
         if isinstance(item, tuple):
-            key = item[0]
+            key, value = item
+            at = (*path, key.value if isinstance(key.value, str) else "")
             if isinstance(key.value, str) and key.tag != "tag:yaml.org,2002:merge":
-                if (key.tag, key.value) in keys:
+                first = keys.setdefault((key.tag, key.value), value)
+                if first is not value and at[0] not in OTHER_SECTIONS and not _same(first, value):
                     raise ValueError(f"line {key.start_mark.line + 1}: the key {one_line(key.value)!r} is there twice")
-                keys.add((key.tag, key.value))
         for part in item if isinstance(item, tuple) else (item,):
-            more, deep = _weigh(part, weights, depth + 1) if depth < DEEPEST else (1, DEEPEST)
+            more, deep = _weigh(part, weights, at) if len(path) < DEEPEST else (1, DEEPEST)
             count, height = count + more, max(height, deep)
     if height >= DEEPEST:
         raise ValueError("it is nested too deeply")
@@ -76,6 +83,14 @@ def _weigh(node: Any, weights: dict[int, tuple[int, int] | None], depth: int) ->
         raise ValueError(f"it stands for more than {MOST_VALUES:,} values")
     weights[id(node)] = count, height + 1
     return count, height + 1
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are the same scalar, or lists of the same scalars."""
+    if isinstance(a.value, str) or isinstance(b.value, str):
+        return bool((a.tag, a.value) == (b.tag, b.value))
+    lists = a.tag == b.tag == "tag:yaml.org,2002:seq" and len(a.value) == len(b.value)
+    return lists and all(isinstance(x.value, str) and _same(x, y) for x, y in zip(a.value, b.value, strict=True))
 
 
 @functools.cache

@@ -21,6 +21,9 @@ MERGE_BOMB = "a0: &a0 {x: 1}\n" + "".join(
         ("a.yaml", "a: " + "[" * 5000, "a.yaml is no YAML of settings"),
         ("a.yaml", "a: " + "[" * 200 + "]" * 200, "nested too deeply"),
         ("a.yaml", "lr: 1\nlr: 2", "line 2: the key 'lr' is there twice"),
+        ("a.yaml", "lr: 1\nlr: '1'", "line 2: the key 'lr' is there twice"),
+        ("a.yaml", "SOLVER: {STEPS: [1, 2], STEPS: [1, 3]}", "the key 'STEPS' is there twice"),
+        ("a.yaml", "SOLVER: {MODEL: {lr: 1, lr: 2}}", "the key 'lr' is there twice"),
         ("a.yaml", "lr: 2024-99-99", "a.yaml is no YAML of settings"),
         ("a.yaml", "a: 1\n---\nb: 2", "a.yaml is no YAML of settings"),
         ("a.yaml", "a: !!binary x", "a.yaml is no YAML of settings"),
@@ -40,6 +43,13 @@ def test_what_is_refused(tmp_path, name, text, message):
         shared.read(tmp_path / name)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 500
+
+
+def test_a_key_that_is_there_twice_and_decides_nothing(tmp_path):
+    """As in public configs of Mask2Former, OneFormer and AdelaiDet: the last one counts, as for PyYAML."""
+    path = tmp_path / "a.yaml"
+    path.write_text("lr: 1\nSOLVER: {STEPS: [1, 2], STEPS: [1, 2]}\nMODEL: {A: 1, B: {C: 1, C: [2]}, A: 2}\nlr: 1\n")
+    assert shared.read(path)[1] == {"lr": 1, "SOLVER": {"STEPS": [1, 2]}, "MODEL": {"A": 2, "B": {"C": [2]}}}
 
 
 def test_only_regular_files_are_opened(tmp_path):
