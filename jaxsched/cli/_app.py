@@ -300,7 +300,7 @@ def _print_curve(seen: Sample) -> None:
     group = max(rated, key=lambda name: (name == "weight", -rated.index(name)))
     steps = np.linspace(0, seen.length - 1, min(seen.length, 4096)).astype(np.int64)
     padded = np.concatenate([steps, np.full(4096 - len(steps), steps[-1])])
-    (lr,) = values_at([(seen.groups[group] or {})["lr"]], padded)
+    (lr,) = values_at([seen.shown[group]["lr"]], padded)
     plain = "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower()
     per_epoch = seen.recipe.steps_per_epoch
     last = f"step {seen.length - 1}" + (f" (epoch {seen.length / per_epoch:.4g})" if per_epoch else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,16 +11,15 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxsched import groups as grouping
-from jaxsched.checks import short
 from jaxsched.metric import internal as plateaus
 from jaxsched.numerics import as_step, is_host_number, takes_shapes
 from jaxsched.optimizers._driver import assignment_of, check_state
-from jaxsched.optimizers._hyperparameters import Argument, Definition, Groups, Values
+from jaxsched.optimizers._hyperparameters import Groups, Values
+from jaxsched.optimizers._optax import definition_of_factory
 from jaxsched.optimizers._override import overridden
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._values import evaluate
 from jaxsched.schedules import Schedule
-from jaxsched.schedules.internal import check_value
 
 
 def grouped(
@@ -48,8 +46,9 @@ def grouped(
         the state of each group's optimizer in ``slots``.
 
     Raises:
-        ValueError: If ``factory`` has no such argument, or the rules make no such group.
-        TypeError: If a schedule is given for an argument that is no number.
+        ValueError: If ``factory`` has no such argument, an argument that it needs is missing, or the rules make no such
+            group.
+        TypeError: If an argument is of the wrong type.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js, optax
@@ -60,7 +59,7 @@ def grouped(
         >>> round(float(updates["bias"][0]), 2), float(js.hyperparams(state)["weight"]["learning_rate"])
         (-0.5, 1.0)
     """
-    definition = _definition(factory)
+    definition = definition_of_factory(factory)
     ruled, assignment = assignment_of(rules, groups)
     names = tuple(dict.fromkeys(rule.group for rule in ruled))
     by_group = definition.by_group(hyperparameters, groups, names)
@@ -75,13 +74,16 @@ def grouped(
         return evaluate(present, numeric, step, jnp.dtype(jnp.result_type(float)))
 
     def made(group: str, i: int, numbers: Values, changed: Mapping[str, Any]) -> Any:
-        """The optimizer of a group: what does not change is a number of Python, so that ``factory`` may look at it."""
-        values = {name: value for name, value in active[group].items() if value is not inspect.Parameter.empty}
-        for name in numeric:
-            row = numbers[name]
-            if values[name] is not None and (name in changed or not is_host_number(values[name])):
-                values[name] = row if row.ndim == 0 else row[i]
-        return optax.with_extra_args_support(factory(**values))
+        """The optimizer of a group, with the numbers in force."""
+        values = {
+            name: _in_force(value, numbers[name], i, name in changed) if name in numeric else value
+            for name, value in active[group].items()
+        }
+        try:
+            return optax.with_extra_args_support(factory(**values))
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{definition.name}: {error}") from error
 
     def only(tree: Any, structure: Any, of: list[str], group: str) -> Any:
         leaves = structure.flatten_up_to(tree)
@@ -96,6 +98,8 @@ def grouped(
         numbers = evaluated(0, plateau)
         slots = {
             group: made(group, i, numbers, {}).init(only(params, structure, of, group) if of else params)
+            if group in of or not of
+            else ()  # many optimizers cannot do without parameters
             for i, group in enumerate(active)
         }
         zeros = (jnp.zeros((), jnp.int32) for _ in range(2))
@@ -118,6 +122,9 @@ def grouped(
         new = [jnp.zeros_like(leaf) for leaf in leaves]
         slots = {}
         for i, group in enumerate(active):
+            if group not in of:
+                slots[group] = state.slots[group]
+                continue
             tx = made(group, i, numbers, state.overrides)
             mine = None if params is None else only(params, structure, of, group)
             own, slots[group] = tx.update(only(updates, structure, of, group), state.slots[group], mine, **extra)
@@ -128,28 +135,28 @@ def grouped(
         after = state._replace(count=count, hyperparams=report(numbers), slots=slots, plateau=plateau)
         return structure.unflatten(new), after
 
-    return optax.GradientTransformationExtraArgs(takes_shapes(init), update)
+    made_init = takes_shapes(init)
+    arguments = {"factory": factory, "hyperparameters": hyperparameters, "groups": groups, "rules": rules}
+    made_init.made_by = (grouped, arguments)  # type: ignore[attr-defined]  # for reports on a chain of them
+    return optax.GradientTransformationExtraArgs(made_init, update)
 
 
 def _is_numeric(values: Sequence[Any]) -> bool:
-    """Whether an argument is a number or a schedule in one group, and that or None in all."""
-    found = [is_host_number(value) or isinstance(value, Schedule) or hasattr(value, "dtype") for value in values]
+    """Whether an argument is a number or a schedule, or a tuple of them, in one group, and that or None in all."""
+    found = list(map(_is_value, values))
     return any(found) and all(own or value is None for own, value in zip(found, values, strict=True))
 
 
-def _definition(factory: Callable[..., Any]) -> Definition:
-    """The arguments of a factory. Nothing is known of their ranges: the factory checks them."""
-    name = f"grouped({getattr(factory, '__name__', short(factory))})"
-    arguments = {
-        parameter.name: Argument(parameter.default, _as_given, False)
-        for parameter in inspect.signature(factory).parameters.values()
-        if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    }
-    return Definition(name, arguments)
+def _is_value(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return bool(value) and all(map(_is_value, value))
+    return is_host_number(value) or isinstance(value, Schedule) or hasattr(value, "dtype")
 
 
-def _as_given(name: str, value: Any) -> Any:
-    """A function of the step as a schedule where a learning rate is meant: a mask is a function too."""
-    if value is inspect.Parameter.empty or name != "learning_rate" or not callable(value):
+def _in_force(value: Any, row: Any, i: int, is_set: bool) -> Any:
+    """What the factory gets: a number of Python where it does not change, so that the factory may look at it."""
+    if isinstance(value, tuple):
+        return tuple(_in_force(*each, i, is_set) for each in zip(value, row, strict=True))
+    if value is None or (is_host_number(value) and not is_set):
         return value
-    return check_value(name, value)
+    return row if row.ndim == 0 else row[i]

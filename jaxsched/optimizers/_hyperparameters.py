@@ -143,6 +143,10 @@ class Definition:
                 if overrides and name in overrides:
                     raise ValueError(f"{self.name}: groups[{group!r}] sets {name!r}, which is the same for all groups")
             found[group] = None if overrides is None else {**base, **self.checked(overrides, f"groups[{group!r}]: ")}
+        for values in filter(None, found.values()):
+            for name, value in values.items():
+                if value is inspect.Parameter.empty:
+                    raise ValueError(f"{self.name}: {name!r} is needed")
         return found
 
     def checked(self, values: Mapping[str, Any], where: str) -> Values:
@@ -154,6 +158,9 @@ class Definition:
                     f"{self.name}: {where}{name!r} is not known; the hyperparameters are {', '.join(self.arguments)}"
                     f"{self.meant(name)}"
                 )
+            if value is inspect.Parameter.empty:  # `by_group` reports it, unless each group has its own
+                found[name] = value
+                continue
             try:
                 found[name] = self.arguments[name].check(name, value)
             except (TypeError, ValueError) as error:
@@ -179,8 +186,13 @@ class Definition:
 
     @functools.cached_property
     def other_words(self) -> dict[str, str]:
-        """What optax calls its arguments, and what they are called here."""
-        return {theirs: ours for theirs, words in _OPTAX_WORDS.items() for ours in words if ours in self.arguments}
+        """What optax calls its arguments, and what they are called here; in an optimizer of optax the reverse."""
+        words = [(theirs, ours) for theirs, several in _OPTAX_WORDS.items() for ours in several]
+        found: dict[str, str] = {}
+        for said, meant in (*words, *((ours, theirs) for theirs, ours in words)):
+            if meant in self.arguments and said not in self.arguments:
+                found.setdefault(said, meant)
+        return found
 
 
 _OPTAX_WORDS: Mapping[str, tuple[str, ...]] = {

@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 import optax
 
-from jaxsched import transforms
+from jaxsched import optimizers, transforms
 from jaxsched.checks import short
 from jaxsched.groups import as_rules
-from jaxsched.optimizers.internal import definition_of
+from jaxsched.optimizers.internal import definition_of, optax_name
 from jaxsched.recipe._recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule
 
@@ -43,7 +43,7 @@ def of_parts(transformation: Any) -> Recipe:
         ValueError: If it does not contain exactly one optimizer of jaxsched.
     """
     fields: dict[str, Any] = {"notes": (NOTE,)}
-    optimizers = []
+    found = []
     for maker, arguments in _made(transformation, set()):
         definition = definition_of(maker)
         if definition is not None:
@@ -53,7 +53,15 @@ def of_parts(transformation: Any) -> Recipe:
             fields |= {"optimizer": definition.name, "hyperparameters": given, "groups": arguments["groups"] or {}}
             if arguments["rules"] is not None:
                 fields["rules"] = arguments["rules"]
-            optimizers.append(definition.name)
+            found.append(definition.name)
+        elif maker is optimizers.grouped:
+            name = optax_name(arguments["factory"])
+            if name is None:
+                raise ValueError(f"{short(arguments['factory'])} is no optimizer of optax: a recipe cannot name it")
+            fields |= {"optimizer": name, **{key: arguments[key] or {} for key in ("hyperparameters", "groups")}}
+            if arguments["rules"] is not None:
+                fields["rules"] = arguments["rules"]
+            found.append(name)
         elif maker is transforms.clip_norm:
             fields["clip_norm"] = arguments["max_norm"]
         elif maker is transforms.ema:
@@ -63,9 +71,9 @@ def of_parts(transformation: Any) -> Recipe:
             own = {name: arguments[name] for name in ("every", "mean", "at_multiples")}
             fields["accumulate"] = Accumulation(**own, drop_at_epoch_end=per_epoch is not None)
             fields["steps_per_epoch"] = per_epoch
-    if len(optimizers) != 1:
+    if len(found) != 1:
         raise ValueError(
-            f"a transformation with one optimizer of jaxsched is needed, this one has {', '.join(optimizers) or 'none'}"
+            f"a transformation with one optimizer of jaxsched is needed, this one has {', '.join(found) or 'none'}"
         )
     return Recipe(**fields)
 

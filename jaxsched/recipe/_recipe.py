@@ -15,7 +15,7 @@ from jaxsched import groups as grouping
 from jaxsched import optimizers, transforms
 from jaxsched.checks import did_you_mean, positive, short
 from jaxsched.numerics import MAX_STEP, FieldKey
-from jaxsched.optimizers.internal import Definition, definition_of
+from jaxsched.optimizers.internal import Argument, Definition, definition_of, definition_of_factory, optax_factory
 from jaxsched.recipe._html import recipe_html
 from jaxsched.recipe._json import from_json, to_json
 from jaxsched.schedules import Value
@@ -56,7 +56,9 @@ class Recipe:
     and those of its schedules are pytree leaves; its strings and bools are static.
 
     Attributes:
-        optimizer: The name of an optimizer in ``jaxsched.optimizers``; not ``lbfgs``, which has no groups.
+        optimizer: The name of an optimizer in ``jaxsched.optimizers``; not ``lbfgs``, which has no groups. Or of one of
+            optax, such as ``"optax.lion"`` or ``"optax.contrib.prodigy"``, whose hyperparameters have optax's names;
+            `grouped` builds it.
         hyperparameters: Arguments of the optimizer, for all groups.
         groups: The hyperparameters that each group overrides; None freezes a group.
         rules: Rules that assign parameters to groups.
@@ -109,8 +111,9 @@ class Recipe:
                 raise ValueError(f"Recipe: {name} must be below 2**31 (steps are int32), got {short(value)}")
         if self.accumulate is not None and not isinstance(self.accumulate, Accumulation):
             raise TypeError(f"Recipe: accumulate must be js.Accumulation(every=...) or None, got {self.accumulate!r}")
-        groups = {name: values if values is None else _as_values(values) for name, values in self.groups.items()}
-        object.__setattr__(self, "hyperparameters", _as_values(self.hyperparameters))
+        options = _options(self.optimizer)
+        groups = {name: own if own is None else _as_values(own, options) for name, own in self.groups.items()}
+        object.__setattr__(self, "hyperparameters", _as_values(self.hyperparameters, options))
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "rules", grouping.as_rules(self.rules))
         object.__setattr__(self, "notes", tuple(self.notes))
@@ -136,7 +139,8 @@ class Recipe:
         frozen = [group for group, overrides in self.groups.items() if overrides is None]
         if frozen:  # frozen parameters do not count in the norm that is clipped, as without a gradient
             before = [optax.masked(optax.set_to_zero(), grouping.mask(*frozen, rules=self.rules)), *before]
-        make = getattr(optimizers, self.optimizer)
+        factory = optax_factory(self.optimizer)
+        make = functools.partial(optimizers.grouped, factory) if factory else getattr(optimizers, self.optimizer)
         tx = optax.chain(*before, make(**self.hyperparameters, groups=self.groups, rules=self.rules), *after)
         return accumulate(transforms.flatten_groups(tx, self.rules) if flatten else tx)
 
@@ -244,9 +248,7 @@ class _Options(NamedTuple):
 
     @classmethod
     def of(cls, recipe: Recipe) -> _Options:
-        definition = _definition(recipe.optimizer)
-        arguments = definition.arguments if definition else {}
-        names = {name for name, argument in arguments.items() if argument.is_option}
+        names = _options(recipe.optimizer)
 
         def options(values: Any) -> Any:
             found = values.items() if isinstance(values, Mapping) else ()
@@ -274,13 +276,31 @@ def _each(change: Callable[[Any, Any], Any], groups: Any, options: Any) -> Any:
     return {n: change(v, own.get(n, ())) for n, v in groups.items()} if isinstance(groups, Mapping) else groups
 
 
-def _as_values(values: Any) -> Any:
+def _as_values(values: Any, options: Mapping[str, Argument]) -> Any:
     """Convert pairs such as betas to tuples, so that they compare, and functions of the step to schedules.
 
     Anything but a mapping is left to `by_group`, which reports it."""
     if not isinstance(values, Mapping):
         return values
-    return {name: _as_value(name, value) for name, value in values.items()}
+    return {
+        name: _as_option(name, value, options[name]) if name in options else _as_value(name, value)
+        for name, value in values.items()
+    }
+
+
+def _as_option(name: str, value: Any, argument: Argument) -> Any:
+    """An option in its canonical form: a part of the recipe's tree structure, which compares and hashes."""
+    value = tuple(value) if isinstance(value, list) else value
+    try:
+        hash(value)
+    except TypeError:
+        remedy = "; leave it out and give each group its own weight_decay" if "mask" in name else ""
+        kind = type(value).__name__
+        raise TypeError(f"Recipe: the option {name} cannot be a {kind}, got {short(value)}{remedy}") from None
+    try:
+        return argument.check(name, value)
+    except (TypeError, ValueError):  # which by_group reports
+        return value
 
 
 def _as_value(name: str, value: Any) -> Any:
@@ -295,12 +315,23 @@ def _is_function(value: Any) -> bool:
 
 def _definition(name: Any) -> Definition | None:
     """The definition of the optimizer of this name, or None if no optimizer with groups has it."""
-    return definition_of(getattr(optimizers, name, None)) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return None
+    factory = optax_factory(name)
+    return definition_of_factory(factory) if factory else definition_of(getattr(optimizers, name, None))
+
+
+def _options(name: str) -> dict[str, Argument]:
+    """Those arguments of the optimizer that are options."""
+    definition = _definition(name)
+    return {own: argument for own, argument in definition.arguments.items() if argument.is_option} if definition else {}
 
 
 def _refusal(name: Any) -> str:
     known = tuple(filter(_definition, dir(optimizers)))
-    text = f"Recipe: optimizer must be one of {', '.join(known)}, got {short(name)}"
+    text = (
+        f"Recipe: optimizer must be one of {', '.join(known)}, or one of optax such as 'optax.lion', got {short(name)}"
+    )
     if not isinstance(name, str):
         return text
     if callable(getattr(optimizers, name, None)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ def curves(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = None) 
     Returns:
         ``{group: {"lr": array, "momentum": array, "weight_decay": array}}``, each with one value for each step, in
         float32. ``momentum`` is the first beta for optimizers that have betas, and is absent where there is neither.
+        ``lr`` is the ``learning_rate`` of optimizers of optax, and ``momentum`` their ``b1``.
         Frozen groups are absent.
 
     Raises:
@@ -50,13 +51,18 @@ def curves(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = None) 
 
 def shown_of(values: dict[str, Any]) -> dict[str, Any]:
     """Those hyperparameters of a group that curves show."""
-    shown = {"lr": values.get("lr"), "momentum": momentum_of(values), "weight_decay": values.get("weight_decay")}
+    shown = {"lr": lr_of(values), "momentum": momentum_of(values), "weight_decay": values.get("weight_decay")}
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def momentum_of(values: dict[str, Any]) -> Any:
+def lr_of(values: Mapping[str, Any]) -> Any:
+    """The learning rate among hyperparameters, or None."""
+    return values.get("lr", values.get("learning_rate"))
+
+
+def momentum_of(values: Mapping[str, Any]) -> Any:
     """The momentum among hyperparameters, or the first of the betas, or None."""
-    return values.get("momentum", values.get("betas", (None,))[0])
+    return values.get("momentum", values.get("betas", (values.get("b1"),))[0])
 
 
 _evaluated = jax.jit(values_together, static_argnums=2)

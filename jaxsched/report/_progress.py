@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from jaxsched.optimizers import hyperparams
+from jaxsched.report._curves import lr_of, momentum_of
 
 
 def progress_fields(opt_state: Any, most: int = 3) -> dict[str, str]:
@@ -28,8 +29,8 @@ def progress_fields(opt_state: Any, most: int = 3) -> dict[str, str]:
     used = jax.device_get(hyperparams(opt_state))
     rates: dict[str, list[str]] = {}
     for group, values in used.items():
-        if values.get("lr") is not None:
-            rates.setdefault(f"{float(values['lr']):.3g}", []).append(group)
+        if (lr := lr_of(values)) is not None:
+            rates.setdefault(f"{float(lr):.3g}", []).append(group)
     fields: dict[str, str] = {}
     if len(rates) > most:
         ordered = sorted(rates, key=float)
@@ -38,12 +39,7 @@ def progress_fields(opt_state: Any, most: int = 3) -> dict[str, str]:
         most_groups = max(rates, key=lambda rate: (len(rates[rate]), "weight" in rates[rate]))
         fields["lr"] = most_groups
         fields |= {f"lr {','.join(groups)}": rate for rate, groups in rates.items() if rate != most_groups}
-    momenta = {f"{float(m):.3g}" for m in map(_momentum, used.values()) if m is not None}
+    momenta = {f"{float(m):.3g}" for m in map(momentum_of, used.values()) if m is not None}
     if len(momenta) == 1 and momenta != {"0"}:
         fields["momentum"] = momenta.pop()
     return fields
-
-
-def _momentum(values: dict[str, Any]) -> Any:
-    betas = values.get("betas")
-    return values.get("momentum", betas[0] if betas else None)

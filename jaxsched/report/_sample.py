@@ -25,7 +25,8 @@ class Sample:
         length: Steps of the run; where the recipe has no length, enough for all of its moments.
         steps: Int64 [n], ascending, each once; the first is 0, the last is the run's last.
         groups: For each group its hyperparameters as defined; None where frozen.
-        values: For each group ``lr``, ``momentum``, ``weight_decay`` at ``steps``, as `curves` gives them.
+        shown: For each group that is not frozen its ``lr``, ``momentum``, ``weight_decay`` as defined.
+        values: For each group these at ``steps``, as `curves` gives them.
         every: Batches to an update at ``steps``.
         moments: For each group and each of these names its moments.
     """
@@ -34,6 +35,7 @@ class Sample:
     length: int
     steps: np.ndarray
     groups: dict[str, dict[str, Any] | None]
+    shown: dict[str, dict[str, Any]]
     values: dict[str, dict[str, np.ndarray]]
     every: np.ndarray
     moments: dict[str, dict[str, list[Moment]]]
@@ -66,7 +68,7 @@ def sample(recipe: Reportable) -> Sample:
     result: dict[str, dict[str, np.ndarray]] = {group: {} for group in shown}
     for (group, name, _), array in zip(cells, arrays, strict=True):
         result[group][name] = array[: len(steps)]
-    return Sample(recipe, length, steps, groups, result, gathered[: len(steps)], found)
+    return Sample(recipe, length, steps, groups, shown, result, gathered[: len(steps)], found)
 
 
 def _steps(length: int, marks: np.ndarray) -> np.ndarray:

@@ -89,13 +89,13 @@ def test_half_precision_keeps_its_dtype():
     [
         (
             lambda: grouped(optax.lion, learning_rat=0.1),
-            r"grouped\(lion\): 'learning_rat' .*did you mean 'learning_rate'",
+            r"optax.lion: 'learning_rat' .*did you mean 'learning_rate'",
         ),
         (lambda: grouped(optax.lion, learning_rate=0.1, groups={"bia": {}}), r"'bia'.*did you mean 'bias'"),
         (lambda: grouped(optax.lion, learning_rate=jnp.ones(2)), r"learning_rate must be one number, got an array"),
         (
             lambda: grouped(optax.lion, learning_rate=0.1).update(PARAMS, js.adam().init(PARAMS), PARAMS),
-            r"grouped\(lion\): the state is of another optimizer",
+            r"optax.lion: the state is of another optimizer",
         ),
     ],
 )

@@ -207,8 +207,8 @@ def restart_cut(seen: Sample) -> Iterator[Finding]:
 
 
 def floor_above_lr(seen: Sample) -> Iterator[Finding]:
-    for group, values in seen.groups.items():
-        for part, clock in parts((values or {}).get("lr")):
+    for group, values in seen.shown.items():
+        for part, clock in parts(values.get("lr")):
             if clock.end < seen.length:
                 continue  # as the rise of one cycle, which is half a cosine too
             if _upside_down(part):
@@ -223,8 +223,8 @@ def floor_above_lr(seen: Sample) -> Iterator[Finding]:
 
 
 def plateau_floor(seen: Sample) -> Iterator[Finding]:
-    for group, values in seen.groups.items():
-        for part in definitions({"lr": (values or {}).get("lr")}).values():
+    for group, values in seen.shown.items():
+        for part in definitions({"lr": values.get("lr")}).values():
             base, floor = _with_role(part, Role.PEAK), _with_role(part, Role.FLOOR)
             last = float(seen.values[group]["lr"][-1])
             if base and floor and abs(last - base) > 1e-5 * base:

@@ -134,7 +134,7 @@ def never_decays(seen: Sample) -> Iterator[Finding]:
     if seen.recipe.steps is None:
         return
     for group, lr in _rates(seen):
-        schedule = (seen.groups[group] or {})["lr"]
+        schedule = seen.shown[group]["lr"]
         found = seen.moments[group]["lr"]
         steady = not found and (lr == lr[0]).all()
         if not isinstance(schedule, Schedule) or steady or definitions({"lr": schedule}):
