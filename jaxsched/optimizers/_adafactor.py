@@ -34,7 +34,7 @@ def _full(param: jax.Array, values: Values) -> jax.Array:
 
 def _per_step(h: Hypers) -> Mapping[str, jax.Array]:
     count = h.count.astype(h.lr.dtype)
-    return {"new_weight": count**h.beta2_decay, "relative_lr": jnp.minimum(h.lr, jax.lax.rsqrt(count))}
+    return {"new_weight": count**h.beta2_decay, "limited_lr": jnp.minimum(h.lr, jax.lax.rsqrt(count))}
 
 
 def _rms(x: jax.Array) -> jax.Array:
@@ -45,17 +45,22 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     eps1, eps2 = h.eps
     smallest = jnp.finfo(h.dtype).eps
     eps1 = smallest if eps1 is None else jnp.where(jnp.isnan(eps1), smallest, eps1)  # NaN: None in this group alone
-    square = jnp.square(gradient)
+    added = eps1 if h.eps_in_square else 0.0
+    square = jnp.square(gradient) + added
     if gradient.ndim < 2:
         variance = slots["variance"] + h.new_weight * (square - slots["variance"])
         new = {**slots, "variance": variance}
     else:
         row = slots["row_var"] + h.new_weight * (square.mean(-1, keepdims=True) - slots["row_var"])
         col = slots["col_var"] + h.new_weight * (square.mean(-2, keepdims=True) - slots["col_var"])
-        variance = row * col / jnp.maximum(row.mean(-2, keepdims=True), eps1)
+        mean = row.mean(-2, keepdims=True)
+        # With eps1 = 1e-30 the product of row and col underflows: the quotient comes first.
+        variance = row / mean * col if h.eps_in_square else row * col / jnp.maximum(mean, eps1)
         new = {**slots, "row_var": row, "col_var": col}
-    direction = gradient / jnp.sqrt(jnp.maximum(variance, eps1 * eps1))
-    size = jnp.maximum(eps2, _rms(param)) * h.relative_lr
+    floor = 0.0 if h.eps_in_square else eps1 * eps1
+    direction = gradient / jnp.sqrt(jnp.maximum(variance, floor))
+    size = h.limited_lr if h.relative_step else h.lr
+    size = jnp.maximum(eps2, _rms(param)) * size if h.scale_parameter else size
     update = -size / jnp.maximum(1, _rms(direction) / h.d) * direction
     return update if h.decay == "none" else update - h.lr * h.weight_decay * param, new
 
@@ -79,6 +84,9 @@ def adafactor(
     weight_decay: NonNegative = 0.0,
     *,
     maximize: bool = False,
+    scale_parameter: bool = True,
+    relative_step: bool = True,
+    eps_in_square: bool = False,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -96,6 +104,11 @@ def adafactor(
     average of the squared gradient itself. The last two axes of a kernel are inputs and outputs in Flax, and of a
     convolution its window in torch.
 
+    With ``scale_parameter=False`` the step is not multiplied by the parameter's rms, and with ``relative_step=False``
+    it is lr, not limited by ``1 / sqrt(t)``. With ``eps_in_square`` ``eps[0]`` is added to the squared gradients, and v
+    and mean(R) have no other least value. transformers' Trainer steps as ``adafactor(eps=(1e-30, 1e-3),
+    scale_parameter=False, relative_step=False, eps_in_square=True)``.
+
     Args:
         lr: Largest relative step, >= 0.
         beta2_decay: Power of t in beta, <= 0.
@@ -104,6 +117,9 @@ def adafactor(
         d: The largest rms of u, >= 1.
         weight_decay: Decoupled, >= 0.
         maximize: Climb instead.
+        scale_parameter: Multiply the step by the rms of the parameter.
+        relative_step: Limit lr by ``1 / sqrt(t)``.
+        eps_in_square: Add ``eps[0]`` to the squared gradients instead of limiting v.
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 
@@ -115,7 +131,8 @@ def adafactor(
         ValueError: If a number is out of its range, or there is no such group or hyperparameter.
         TypeError: If an argument is not known or of the wrong type.
 
-    Source: ``torch/optim/_adafactor.py``, torch 2.13.0. Complex parameters are refused, as there.
+    Source: ``torch/optim/_adafactor.py``, torch 2.13.0; ``Adafactor`` of transformers 5.23.0. Complex parameters are
+    refused, as there.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js

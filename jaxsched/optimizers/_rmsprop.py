@@ -17,8 +17,12 @@ from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 from jaxsched.optimizers._values import is_zero
 
 
+def _full(param: jax.Array, values: Values) -> jax.Array:
+    return jnp.full_like(param, values["initial_scale"])
+
+
 def _slots(values: Values) -> Mapping[str, SlotInit]:
-    slots = {"square_avg": zeros}
+    slots: dict[str, SlotInit] = {"square_avg": _full}
     if values["centered"]:
         slots["grad_avg"] = zeros
     return slots if is_zero(values["momentum"]) else {**slots, "momentum": zeros}
@@ -33,10 +37,12 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
         square = square - jnp.square(mean)
     root = jnp.sqrt(square + h.eps_root) if h.eps_root else jnp.sqrt(square)
     direction = gradient / (root + h.eps)
+    outside, inside = (1.0, h.lr) if h.lr_in_momentum else (h.lr, 1.0)
+    direction = inside * direction
     if "momentum" in slots:
         direction = h.momentum * slots["momentum"] + direction
         new["momentum"] = jnp.where(h.momentum == 0, slots["momentum"], direction)
-    return -h.lr * direction, new
+    return -outside * direction, new
 
 
 _RMSPROP = UpdateRule(_update, _slots, averages=("alpha",))
@@ -53,12 +59,14 @@ def rmsprop(
     *,
     maximize: bool = False,
     eps_root: FixedNonNegative = 0.0,
+    initial_scale: FixedNonNegative = 0.0,
+    lr_in_momentum: bool = False,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """RMSprop, as ``torch.optim.RMSprop``.
 
-    With v and b starting at 0::
+    With v and b starting at 0 (v at ``initial_scale``)::
 
         g = gradient + weight_decay * p
         v = alpha * v + (1 - alpha) * g**2
@@ -66,8 +74,10 @@ def rmsprop(
         p = p - lr * b
 
     If ``centered``, ``v - mean(g)**2`` is under the root, where ``mean(g) = alpha * mean(g) + (1 - alpha) * g``. The
-    averages are not corrected for their start at 0. The learning rate stays outside the momentum. Where the momentum is
-    0, b is not changed.
+    averages are not corrected for their start. The learning rate stays outside the momentum unless ``lr_in_momentum``,
+    with which ``b = momentum * b + lr * g / (sqrt(v) + eps)`` and ``p = p - b``. Where the momentum is 0, b is not
+    changed. TensorFlow's RMSprop, which timm has as ``rmsproptf``, is ``rmsprop(alpha=0.9, eps=0.0, eps_root=1e-10,
+    initial_scale=1.0, lr_in_momentum=True)``.
 
     Args:
         lr: Learning rate, >= 0.
@@ -79,18 +89,21 @@ def rmsprop(
         maximize: Climb instead.
         eps_root: Added to v inside the root, >= 0. Without it the derivative of an update is NaN where the
             gradient is 0, which meta-gradients meet.
+        initial_scale: Where v starts, >= 0.
+        lr_in_momentum: Keep the learning rate in the momentum, as TensorFlow does, so that a step in the learning rate
+            takes effect gradually.
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 
     Returns:
-        An optax transformation. Equal to ``optax.rmsprop(lr, decay=0.99, eps_in_sqrt=False)`` without momentum (its
-        momentum has the learning rate inside; its defaults differ).
+        An optax transformation. Equal to ``optax.rmsprop(lr, decay=0.99, eps_in_sqrt=False)`` without momentum, and
+        with ``lr_in_momentum`` to its momentum too; its defaults differ.
 
     Raises:
         ValueError: If a number is out of its range, or there is no such group or hyperparameter.
         TypeError: If an argument is not known or of the wrong type.
 
-    Source: ``torch/optim/rmsprop.py``, torch 2.13.0.
+    Source: ``torch/optim/rmsprop.py``, torch 2.13.0; ``timm/optim/rmsprop_tf.py``, timm 1.0.31.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js

@@ -118,7 +118,7 @@ def _of_fields(a: Recipe, b: Recipe, steps: np.ndarray, rtol: float) -> Iterator
         x, y = getattr(a, name), getattr(b, name)
         if x != y:
             yield Difference(name, None, x, y)
-    for name in ("clip_norm", "clip_value", "ema"):
+    for name in ("clip_norm", "clip_value", "clip_each_norm", "ema"):
         yield from _of_values(name, None, getattr(a, name), getattr(b, name), steps, rtol)
     fields = [field.name for field in dataclasses.fields(Accumulation)]
     for name in fields:

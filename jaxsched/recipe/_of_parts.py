@@ -64,6 +64,8 @@ def of_parts(transformation: Any) -> Recipe:
             found.append(name)
         elif maker is transforms.clip_norm:
             fields["clip_norm"] = arguments["max_norm"]
+        elif maker is transforms.clip_each_norm:
+            fields["clip_each_norm"] = arguments["max_norm"]
         elif maker is transforms.ema:
             fields["ema"] = arguments["decay"]
         elif maker is transforms.accumulate:

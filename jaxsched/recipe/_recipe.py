@@ -64,6 +64,8 @@ class Recipe:
         rules: Rules that assign parameters to groups.
         clip_norm: Largest global norm of the gradients, or None.
         clip_value: Largest absolute value of an entry of a gradient, or None.
+        clip_each_norm: Largest norm of the gradient of a single parameter, or None. By value is clipped first, then
+            each gradient, then all together.
         accumulate: Gradient accumulation; None for one batch per update.
         ema: Decay of the EMA of the parameters, per update; None for no EMA.
         steps: Length of the run in steps (batches).
@@ -88,6 +90,7 @@ class Recipe:
     rules: tuple[grouping.Rule, ...] = grouping.BY_ROLE
     clip_norm: Value | None = None
     clip_value: float | None = None
+    clip_each_norm: Value | None = None
     accumulate: Accumulation | None = None
     ema: Value | None = None
     steps: int | None = None
@@ -117,7 +120,7 @@ class Recipe:
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "rules", grouping.as_rules(self.rules))
         object.__setattr__(self, "notes", tuple(self.notes))
-        for name in ("clip_norm", "ema"):
+        for name in ("clip_norm", "clip_each_norm", "ema"):
             object.__setattr__(self, name, _as_value(name, getattr(self, name)))
         self.by_group()  # which checks the hyperparameters
         object.__setattr__(self, "_options", _Options.of(self))
@@ -130,7 +133,7 @@ class Recipe:
 
         Args:
             flatten: Keep and update the parameters of each group as one vector, which can be faster where there are
-                many small arrays; see `flatten_groups`.
+                many small arrays; see `flatten_groups`. Not with ``clip_each_norm``.
 
         Raises:
             ValueError: If a hyperparameter is not known or out of its range.
@@ -148,6 +151,7 @@ class Recipe:
         """The transformations before, after and around the optimizer; constructing them checks their arguments."""
         try:
             before: list[Any] = [] if self.clip_value is None else [optax.clip(positive("clip_value", self.clip_value))]
+            before += [] if self.clip_each_norm is None else [transforms.clip_each_norm(self.clip_each_norm)]
             before += [] if self.clip_norm is None else [transforms.clip_norm(self.clip_norm)]
             after = [] if self.ema is None else [transforms.ema(self.ema)]
             own = self.accumulate
@@ -352,7 +356,7 @@ class _Remarks:
         return hash(_Remarks)
 
 
-_NUMBERS = ("hyperparameters", "groups", "clip_norm", "clip_value", "accumulate", "ema")
+_NUMBERS = ("hyperparameters", "groups", "clip_norm", "clip_value", "clip_each_norm", "accumulate", "ema")
 
 RECORDS = {"$recipe": Recipe, "$accumulation": Accumulation}
 """The records that a file may hold; the first is the outermost."""

@@ -238,6 +238,8 @@ def _clipping(recipe: Recipe) -> str:
     texts = []
     if recipe.clip_value is not None:
         texts.append(f"each entry of a gradient at {short(recipe.clip_value)}")
+    if recipe.clip_each_norm is not None:
+        texts.append(f"the gradient of each parameter at norm {format_schedule(recipe.clip_each_norm)}")
     if recipe.clip_norm is not None:
         texts.append(f"all gradients together at norm {format_schedule(recipe.clip_norm)}")
     return ", then ".join(texts)

@@ -282,6 +282,8 @@ def _title(seen: Sample) -> str:
         texts.append(f"{least}..{most} batches to an update" if least != most else f"{most} batches to an update")
     if recipe.clip_norm is not None and not callable(recipe.clip_norm):
         texts.append(f"clipped at norm {short(recipe.clip_norm)}")
+    if recipe.clip_each_norm is not None and not callable(recipe.clip_each_norm):
+        texts.append(f"each gradient clipped at norm {short(recipe.clip_each_norm)}")
     if recipe.ema is not None:
         texts.append("averaged")
     return ", ".join(texts)

@@ -3,6 +3,7 @@
 from jaxsched.transforms._accumulate import AccumulateState as AccumulateState
 from jaxsched.transforms._accumulate import accumulate as accumulate
 from jaxsched.transforms._accumulate import did_update as did_update
+from jaxsched.transforms._clip import clip_each_norm as clip_each_norm
 from jaxsched.transforms._clip import clip_norm as clip_norm
 from jaxsched.transforms._ema import EmaState as EmaState
 from jaxsched.transforms._ema import ema as ema

@@ -44,7 +44,7 @@ DETECTRON = """\
 MODEL: {META_ARCHITECTURE: RetinaNet}
 SOLVER: {BASE_LR: 0.02, MAX_ITER: 90000, STEPS: "(60000, 80000)", IMS_PER_BATCH: 16}
 """
-ARGS = "task: detect\nmode: train\nepochs: 100\nbatch: 16\noptimizer: SGD\nlr0: 0.01\nlrf: 0.01\n"
+ARGS = "task: detect\nmode: train\nepochs: 100\nbatch: 16\noptimizer: SGD\nlr0: 0.01\nlrf: 0.01\nwarmup_bias_lr: 0.1\n"
 LENGTH = ["--epochs", "300", "--steps-per-epoch", "7393", "--batch-size", "16"]
 TIMM = "opt: adamw\nsched: cosine\nlr: 1e-3\nepochs: 10\nwarmup_epochs: 2\nmodel: vit\n"
 HUGGING_FACE = '{"learning_rate": 1e-4, "lr_scheduler_type": "cosine", "warmup_steps": 10, "num_train_epochs": 3}'

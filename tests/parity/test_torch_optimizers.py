@@ -62,6 +62,17 @@ def lars(params, **kwargs):
     return zoo.of_package("mmpretrain", "engine/optimizers/lars.py").LARS(params, **kwargs)
 
 
+def rmsprop_tf(params, *, eps, eps_root, initial_scale, **kwargs):
+    assert (eps, initial_scale) == (0.0, 1.0)
+    return module_of("timm", "optim", "rmsprop_tf").RMSpropTF(params, eps=eps_root, **kwargs)
+
+
+def trainers_adafactor(params, *, beta2_decay=-0.8, d=1.0, eps_in_square, **kwargs):
+    assert eps_in_square
+    adafactor = pytest.importorskip("transformers.optimization").Adafactor
+    return adafactor(params, decay_rate=beta2_decay, clip_threshold=d, **kwargs)
+
+
 class Row(NamedTuple):
     name: str
     """Ours."""
@@ -106,6 +117,8 @@ def case(
 
 o = torch.optim
 DECAY = dict(weight_decay=0.05)
+TENSORFLOW = dict(alpha=0.9, eps=0.0, eps_root=1e-10, initial_scale=1.0, lr_in_momentum=True)
+TRAINER = dict(eps=(1e-30, 1e-3), scale_parameter=False, relative_step=False, eps_in_square=True)
 CASES = [
     case("sgd", o.SGD),
     case("sgd", o.SGD, momentum=0.9),
@@ -123,6 +136,10 @@ CASES = [
     case("rmsprop", o.RMSprop, lr=0.01, change="momentum", momentum=0.9, maximize=True, **DECAY),
     case("rmsprop", o.RMSprop, lr=0.01, centered=True, momentum=0.5, eps=1e-4),
     case("rmsprop", o.RMSprop, lr=0.01, momentum=0.9, change="momentum", curve=RESTING),
+    case("rmsprop", rmsprop_tf, lr=0.01, **TENSORFLOW),
+    case("rmsprop", rmsprop_tf, lr=0.01, momentum=0.9, **TENSORFLOW, **DECAY),
+    case("rmsprop", rmsprop_tf, lr=0.01, momentum=0.9, change="momentum", **TENSORFLOW),
+    case("rmsprop", rmsprop_tf, lr=0.01, momentum=0.9, **{**TENSORFLOW, "lr_in_momentum": False}),
     case("adadelta", o.Adadelta, lr=1.0),
     case("adadelta", o.Adadelta, lr=1.0, rho=0.0),
     case("adadelta", o.Adadelta, lr=1.0, rho=0.8, eps=1e-3, maximize=True, **DECAY),
@@ -152,6 +169,9 @@ CASES = [
     case(
         "adafactor", o.Adafactor, lr=0.05, start=0.1, eps=(1e-4, 1e-2), d=2.0, beta2_decay=-0.5, maximize=True, **DECAY
     ),
+    case("adafactor", trainers_adafactor, lr=0.05, start=0.1, **TRAINER),
+    case("adafactor", trainers_adafactor, lr=0.05, start=0.1, d=2.0, beta2_decay=-0.5, **TRAINER, **DECAY),
+    case("adafactor", trainers_adafactor, lr=0.05, start=0.1, **{**TRAINER, "scale_parameter": True}),
     case("muon", o.Muon, lr=0.02, shapes=MATRICES),
     case("muon", o.Muon, lr=0.02, shapes=MATRICES, nesterov=False, adjust_lr_fn="match_rms_adamw", ns_steps=3, **DECAY),
     case("muon", o.Muon, lr=0.02, shapes=MATRICES, change="momentum", ns_coefficients=(2.0, -1.5, 0.5), eps=1e-3),

@@ -39,7 +39,7 @@ RECIPES = {
     "metric": with_lr(js.warmup(js.plateau(0.1, patience=3, maximize=True), 10)),
     "metric, up too": with_lr(js.metric.greedy(0.1, patience=3, window=5)),
     "frozen": with_lr(0.1, groups={"norm": None, "bias": {"lr": 0.2}}),
-    "limits": with_lr(0.1, clip_norm=1e30, clip_value=2.0),
+    "limits": with_lr(0.1, clip_norm=1e30, clip_value=2.0, clip_each_norm=js.linear(2.0, 1.0, 5)),
     "accumulate": with_lr(0.1, accumulate=js.Accumulation(js.piecewise([1, 2], at=[5]), mean=True), ema=0.99),
     "rules": with_lr(
         0.1,

@@ -14,6 +14,7 @@ LR = dict(lr=0.1)
         (dict(clip_norm=-1.0), "clip_norm: max_norm must be > 0, got -1.0"),
         (dict(clip_norm=float("nan")), "max_norm must be"),
         (dict(clip_norm="10"), "max_norm must be a number"),
+        (dict(clip_each_norm=0.0), "clip_each_norm: max_norm must be > 0, got 0.0"),
         (dict(clip_value=-1.0), "clip_value must be positive, got -1.0"),
         (dict(clip_value=float("inf")), "clip_value must be finite"),
         (dict(ema=1.5), r"ema: decay must be in \[0, 1\], got 1.5"),

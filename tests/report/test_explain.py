@@ -37,6 +37,7 @@ FROZEN = js.Recipe(
     rules=[("body/**", "body"), (js.role("bias") & js.groups.contains("head"), "bias"), ("**", "rest")],
     clip_norm=35.0,
     clip_value=1.0,
+    clip_each_norm=5.0,
     ema=0.999,
     steps=12 * 7330,
     steps_per_epoch=7330,

@@ -1,8 +1,9 @@
 """The optimizers of projects that build on Detectron2 and bring their own: which it is, and its groups.
 
 Two habits are found. Mask2Former's (also MaskFormer, MaskDINO) decays norms by WEIGHT_DECAY_NORM and embeddings by
-WEIGHT_DECAY_EMBED; Sparse R-CNN's (also DiffusionDet, and Detic's with USE_CUSTOM_SOLVER) decays all parameters alike.
-Both multiply the lr of what has "backbone" in its name by BACKBONE_MULTIPLIER, and neither treats biases apart.
+WEIGHT_DECAY_EMBED; Sparse R-CNN's (also DiffusionDet, DiffusionInst, and Detic's with USE_CUSTOM_SOLVER) decays all
+parameters alike. Both multiply the lr of what has "backbone" in its name by BACKBONE_MULTIPLIER, and neither treats
+biases apart. Panoptic-DeepLab has Detectron2's groups, and Adam.
 """
 
 from __future__ import annotations
@@ -16,11 +17,19 @@ from jaxsched.schedules import Schedule
 
 
 class Project(NamedTuple):
-    """What a project does where its config says nothing, and whether its decay is the same for all parameters."""
+    """What a project does.
+
+    Attributes:
+        optimizer: The optimizer where its config says nothing.
+        backbone_multiplier: BACKBONE_MULTIPLIER where its config says nothing.
+        decays_alike: Whether all parameters have the same decay.
+        nesterov: Whether SGD obeys NESTEROV.
+    """
 
     optimizer: str
     backbone_multiplier: float
     decays_alike: bool
+    nesterov: bool = False
 
 
 _BY_ARCHITECTURE = {
@@ -28,10 +37,12 @@ _BY_ARCHITECTURE = {
     "MaskDINO": Project("ADAMW", 0.1, False),
     "SparseRCNN": Project("ADAMW", 1.0, True),
     "DiffusionDet": Project("ADAMW", 1.0, True),
+    "DiffusionInst": Project("ADAMW", 1.0, True),
+    "PanopticDeepLab": Project("ADAM", 1.0, False, nesterov=True),
 }
-_CUSTOM = Project("SGD", 1.0, True)
+_CUSTOM = Project("SGD", 1.0, True, nesterov=True)
 _UNKNOWN = Project("SGD", 1.0, False)
-OPTIMIZERS = {"SGD": "sgd", "ADAMW": "adamw"}
+OPTIMIZERS = {"SGD": "sgd", "ADAM": "adam", "ADAMW": "adamw"}
 
 
 def project_of(solver: Mapping[str, Any]) -> Project | None:

@@ -106,7 +106,7 @@ def build_lr_scheduler(cfg: shared.File | str | os.PathLike[str] | Config) -> Ca
         cfg: A config with SOLVER, the SOLVER dict itself, or the path to a YAML file, as for `recipe`.
 
     Raises:
-        ValueError: If a setting is not known or out of its range: STEPS that do not ascend, or end at MAX_ITER.
+        ValueError: If a setting is not known or out of its range, such as STEPS that do not ascend.
 
     Examples:
         >>> from jaxsched.ports import detectron2
@@ -139,12 +139,9 @@ def _lr_scheduler(where: str, solver: Config) -> Callable[[float], Schedule]:
 
 def _multi_step(where: str, solver: Config) -> ParamScheduler:
     max_iter = solver["MAX_ITER"]
-    steps = [step for step in solver["STEPS"] if step <= max_iter]
+    steps = [step for step in solver["STEPS"] if step < max_iter]
     if any(a >= b for a, b in zip([0, *steps], [*steps, max_iter], strict=True)):
-        raise ValueError(
-            f"{where}: STEPS must ascend between 0 and MAX_ITER ({max_iter}), both excluded, "
-            f"got {short(solver['STEPS'])}"
-        )
+        raise ValueError(f"{where}: STEPS must ascend from above 0, got {short(solver['STEPS'])}")
     if len(steps) > MOST_STAIRS:
         raise ValueError(f"{where}: STEPS must be at most {MOST_STAIRS}, got {len(steps)}")
     return MultiStepParamScheduler([solver["GAMMA"] ** k for k in range(len(steps) + 1)], max_iter, steps)
@@ -204,8 +201,7 @@ def recipe(
 
     Raises:
         TypeError: If a value is of the wrong type.
-        ValueError: If a setting is not known or out of its range, gradients are to be clipped by the norm of each
-            parameter, or files inherit in a circle.
+        ValueError: If a setting is not known or out of its range, or files inherit in a circle.
 
     Examples:
         >>> import jaxsched as js
@@ -220,11 +216,11 @@ def recipe(
     project = projects.project_of(solver)
     optimizer, hyperparameters = _optimizer(solver, project)
     rules, groups = projects.groups_of(project, solver, lr) if project else _groups(solver, lr)
-    dropped = [step for step in solver["STEPS"] if step > solver["MAX_ITER"]]
+    dropped = [step for step in solver["STEPS"] if step >= solver["MAX_ITER"]]
     aside = [name for name in _ASIDE if solver[name] != DEFAULTS[name]]
     notes = [
         *scaled,
-        *([f"STEPS after MAX_ITER are never reached: {dropped}"] if dropped else []),
+        *([f"STEPS from MAX_ITER on are never reached: {dropped}"] if dropped else []),
         *([f"not part of a recipe: {', '.join(aside)}"] if aside else []),
         *(projects.cautions_of(where, project) if project else []),
     ]
@@ -249,9 +245,9 @@ def recipe(
 
 def _optimizer(solver: Config, project: projects.Project | None) -> tuple[str, dict[str, Any]]:
     name = (solver["OPTIMIZER"] or project.optimizer) if project else "SGD"
-    if name == "ADAMW":
+    if name != "SGD":
         return projects.OPTIMIZERS[name], {"weight_decay": solver["WEIGHT_DECAY"]}
-    nesterov = solver["NESTEROV"] and (project is None or bool(solver["USE_CUSTOM_SOLVER"]))
+    nesterov = solver["NESTEROV"] and (project is None or project.nesterov)
     values = {"momentum": solver["MOMENTUM"], "nesterov": nesterov, "weight_decay": solver["WEIGHT_DECAY"]}
     return projects.OPTIMIZERS[name], values
 
@@ -289,14 +285,11 @@ def _clip(where: str, solver: Config) -> dict[str, Any]:
     clip = solver["CLIP_GRADIENTS"]
     if not clip["ENABLED"]:
         return {}
-    kind = settings.choice(f"{where}: CLIP_GRADIENTS", clip, "CLIP_TYPE", dict(_CLIPS))
-    if kind is None:
-        raise ValueError(
-            f"{where}: CLIP_GRADIENTS.CLIP_TYPE 'norm' clips each parameter by a norm of its own, which a Recipe does "
-            "not have; set ENABLED to False, and CLIP_VALUE as recipe.replace(clip_norm=...) to clip all together"
-        )
+    kind = settings.choice(f"{where}: CLIP_GRADIENTS", clip, "CLIP_TYPE", _CLIPS)
+    if kind == "clip_each_norm" and clip["NORM_TYPE"] != 2.0:
+        raise ValueError(f"{where}: CLIP_GRADIENTS.NORM_TYPE must be 2.0, got {short(clip['NORM_TYPE'])}")
     return {kind: clip["CLIP_VALUE"]}
 
 
-_CLIPS = {"value": "clip_value", "norm": None, "full_model": "clip_norm"}
-"""By CLIP_TYPE what a recipe clips by; ``full_model`` is of projects such as Mask2Former."""
+_CLIPS = {"value": "clip_value", "norm": "clip_each_norm", "full_model": "clip_norm"}
+"""By CLIP_TYPE what a recipe clips by; ``full_model`` is of projects such as Mask2Former, and has norm 2."""

@@ -148,13 +148,22 @@ def _checked(solver: Solver) -> dict[str, Any]:
         "POLY_LR_CONSTANT_ENDING": solver.number("POLY_LR_CONSTANT_ENDING", low=0.0, high=1.0),
         "CUSTOM_MULTIPLIER_NAME": _texts(solver, "CUSTOM_MULTIPLIER_NAME"),
         **{name: solver.number(name, low=0.0) for name in ("BACKBONE_MULTIPLIER", "WEIGHT_DECAY_EMBED")},
-        "OPTIMIZER": solver.choice("OPTIMIZER", (None, *OPTIMIZERS)),
+        "OPTIMIZER": _optimizer(solver),
         "USE_CUSTOM_SOLVER": solver.choice("USE_CUSTOM_SOLVER", (None, True, False)),
         "CUSTOM_MULTIPLIER": solver.number("CUSTOM_MULTIPLIER", low=0.0),
     }
     for section in (clip, amp, solver):
         section.finish()
     return checked
+
+
+def _optimizer(solver: Solver) -> str | None:
+    """The name in capitals: forks write ``AdamW``."""
+    value = solver.take("OPTIMIZER")
+    name = value.upper() if isinstance(value, str) else value
+    if name is not None and name not in OPTIMIZERS:
+        raise ValueError(f"{solver.at('OPTIMIZER')} must be one of {', '.join(OPTIMIZERS)}, got {short(value)}")
+    return name
 
 
 def _texts(solver: Solver, name: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from jaxsched.groups import Rule, contains, role
 from jaxsched.ports import shared
 from jaxsched.ports.huggingface._schedules import get_scheduler
 from jaxsched.ports.shared import batches_to_an_update, by_update
-from jaxsched.recipe import Accumulation, Recipe, caution
+from jaxsched.recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule
 
 DEFAULTS: Mapping[str, Any] = {
@@ -93,6 +93,8 @@ _PLAIN = {
 }
 """Optimizers that are another's plain self but for rounding: ours, and the note."""
 _OPTIMIZERS = {**_EXACT, **{name: ours for name, (ours, _) in _PLAIN.items()}, "adafactor": "adafactor"}
+_ADAFACTOR = {"eps": (1e-30, 1e-3), "scale_parameter": False, "relative_step": False, "eps_in_square": True}
+"""Of Adafactor what the Trainer sets."""
 
 _AXOLOTL = {
     "micro_batch_size": "per_device_train_batch_size",
@@ -235,9 +237,5 @@ def _optimizer(a: shared.Settings) -> tuple[str, dict[str, Any], list[str]]:
     ours = _OPTIMIZERS[name]
     notes = [_PLAIN[name][1]] if name in _PLAIN else []
     if ours == "adafactor":
-        text = (
-            "the Trainer's adafactor steps by lr itself; here it is torch's, which steps by lr times the parameter's "
-            "root mean square, and by at most 1 / sqrt(updates)"
-        )
-        notes.append(caution("other-optimizer", f"{a.at('optim')}: {text}"))
+        return ours, dict(_ADAFACTOR), notes
     return ours, {"betas": betas, "eps": eps} if ours == "adamw" else {}, notes

@@ -11,7 +11,7 @@ from jaxsched.checks import short
 from jaxsched.groups import Rule
 from jaxsched.ports import shared
 from jaxsched.ports.keras import _schedules as schedules
-from jaxsched.recipe import Accumulation, Recipe, caution
+from jaxsched.recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule, per_epoch, piecewise
 
 SCHEDULES = (
@@ -58,8 +58,8 @@ def recipe(
     ``p -= lr * weight_decay * p``. With ``gradient_accumulation_steps`` gradients are averaged, and the schedule counts
     updates. The average of the parameters is a copy after the first update.
 
-    Not kept: Adam adds ``epsilon`` before the bias correction there, after it here. A ``clipnorm`` clips each gradient
-    by its own norm, which a recipe does not have: it is left out, with a caution in ``notes``.
+    Not kept: Adam adds ``epsilon`` before the bias correction there, after it here. Norms are clipped
+    with torch's formula, whose 1e-6 Keras has not.
 
     Args:
         config: A dict, or the path to a JSON file of it.
@@ -151,13 +151,11 @@ def _optimizer(name: str, a: shared.Settings) -> tuple[str, dict[str, Any], list
     average, momentum = a.flag("use_ema"), a.number("ema_momentum", low=0.0, high=1.0)
     if a.take("ema_overwrite_frequency") is not None and average:
         raise ValueError(f"{a.at('ema_overwrite_frequency')} overwrites the parameters, which is not ported; set null")
-    if (each := a.number("clipnorm", low=0.0)) is not None:
-        text = f"{a.at('clipnorm')}: {each} clips each gradient by its own norm, which a recipe does not have; left out"
-        notes.append(caution("left-out", text))
     return (
         ours,
         {
             "hyperparameters": values,
+            "clip_each_norm": a.number("clipnorm", low=0.0),
             "clip_norm": a.number("global_clipnorm", low=0.0),
             "clip_value": a.number("clipvalue", low=0.0),
             "accumulate": Accumulation(every, mean=True) if every is not None and every > 1 else None,

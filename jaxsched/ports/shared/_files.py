@@ -243,4 +243,7 @@ def _bounded_int(digits: str) -> float:
 def _mapping(name: str, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{name} must hold names and values, got {short(content)}")
+    if content.keys() & {"wandb_version", "_wandb"}:  # the config.yaml of Weights & Biases
+        values = {key: item.get("value") for key, item in content.items() if isinstance(item, dict)}
+        return {key: value for key, value in values.items() if key != "_wandb"}
     return content

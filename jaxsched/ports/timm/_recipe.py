@@ -12,7 +12,7 @@ from jaxsched.ports import shared
 from jaxsched.ports.shared import batches_to_an_update, by_update
 from jaxsched.ports.timm._factory import create_scheduler_v2
 from jaxsched.ports.timm._schedulers import Scheduler
-from jaxsched.recipe import Accumulation, Recipe, caution
+from jaxsched.recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule, constant, inverse_power, minimum, per_epoch, piecewise
 
 DEFAULTS: Mapping[str, Any] = {
@@ -77,7 +77,7 @@ _OTHERS_TEXT = """
 _OTHERS = tuple(_OTHERS_TEXT.split())
 """Arguments of data, model, augmentation, loss and logging."""
 
-_HAS_MOMENTUM, _HAS_BETAS, _HAS_EPS = "momentum", "betas", "eps"
+_HAS_MOMENTUM, _HAS_BETAS, _HAS_EPS, _HAS_EPS_ROOT = "momentum", "betas", "eps", "eps_root"
 _OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "sgd": ("sgd", {"nesterov": True}, (_HAS_MOMENTUM,)),
     "nesterov": ("sgd", {"nesterov": True}, (_HAS_MOMENTUM,)),
@@ -91,17 +91,17 @@ _OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "adagrad": ("adagrad", {"eps": 1e-8}, (_HAS_EPS,)),
     "adadelta": ("adadelta", {}, (_HAS_EPS,)),
     "rmsprop": ("rmsprop", {"alpha": 0.9}, (_HAS_MOMENTUM, _HAS_EPS)),
-    "rmsproptf": ("rmsprop", {"alpha": 0.9}, (_HAS_MOMENTUM, _HAS_EPS)),
+    "rmsproptf": (
+        "rmsprop",
+        {"alpha": 0.9, "eps": 0.0, "eps_root": 1e-10, "initial_scale": 1.0, "lr_in_momentum": True},
+        (_HAS_MOMENTUM, _HAS_EPS_ROOT),
+    ),
     "lamb": ("lamb", {}, (_HAS_BETAS, _HAS_EPS)),
     "lambc": ("lamb", {"trust_clip": True}, (_HAS_BETAS, _HAS_EPS)),
 }
 """By timm's name: ours, the options it sets, and which of the arguments it takes."""
 _FUSED = {f"fused{name}": name for name in ("sgd", "momentum", "adam", "adamw", "lamb")}
 """Optimizers of apex that are another's plain self but for rounding."""
-_RMSPROP_TF = (
-    "rmsproptf starts its average of squares at 1, adds opt_eps under the root and keeps lr inside the momentum; "
-    "js.rmsprop, which stands in for it, does as torch's, so updates differ"
-)
 
 
 def recipe(
@@ -163,7 +163,6 @@ def recipe(
     nb = shared.epoch_length(where, steps_per_epoch, images, batch_size, drop_last=True)
     opt = _name(a, "opt")
     notes = [f"opt={opt} is apex's; here it is {_FUSED[opt]}"] if opt in _FUSED else []
-    notes += [caution("other-optimizer", f"{a.at('opt')}: {_RMSPROP_TF}")] if opt == "rmsproptf" else []
     opt = _FUSED.get(opt, opt)
     optimizer, hyperparameters = _optimizer(a, opt)
     peak, how = _peak(a, opt, batch_size * every)
@@ -209,8 +208,8 @@ def _optimizer(a: shared.Settings, name: str) -> tuple[str, dict[str, Any]]:
     momentum, eps, betas = a.number("momentum", low=0.0), a.number("opt_eps", low=0.0), a.take("opt_betas")
     if _HAS_MOMENTUM in takes:
         hyperparameters["momentum"] = momentum
-    if _HAS_EPS in takes and eps is not None:
-        hyperparameters["eps"] = eps
+    for ours_eps in {_HAS_EPS, _HAS_EPS_ROOT} & set(takes):
+        hyperparameters |= {} if eps is None else {ours_eps: eps}
     if _HAS_BETAS in takes and betas is not None:
         if not isinstance(betas, list | tuple) or len(betas) != 2:
             raise ValueError(f"{a.at('opt_betas')} must be two numbers, got {short(betas)}")

@@ -8,7 +8,9 @@ from jaxsched.ports.yolov5._solve import solve
 
 
 def _is_hyp(file: shared.File) -> bool:
-    return "lr0" in file.names and bool({"warmup_bias_lr", "obj", "obj_pw", "anchor_t", "giou"} & file.names)
+    """An args.yaml of Ultralytics has ``lr0`` and ``warmup_bias_lr`` too, beside the length of the run."""
+    own = {"warmup_bias_lr", "obj", "obj_pw", "anchor_t", "giou"} & file.names
+    return "lr0" in file.names and bool(own) and not {"task", "mode", "nbs", "batch"} & file.names
 
 
 def _is_opt(file: shared.File) -> bool:

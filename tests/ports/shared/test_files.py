@@ -52,6 +52,13 @@ def test_a_key_that_is_there_twice_and_decides_nothing(tmp_path):
     assert shared.read(path)[1] == {"lr": 1, "SOLVER": {"STEPS": [1, 2]}, "MODEL": {"A": 2, "B": {"C": [2]}}}
 
 
+def test_the_config_of_weights_and_biases(tmp_path):
+    own = "wandb_version: 1\n_wandb: {value: {cli_version: 1}}\n"
+    text = own + "lr0: {desc: null, value: 0.01}\nhyp: {value: {lrf: 0.1}}\n"
+    (tmp_path / "config.yaml").write_text(text)
+    assert shared.read(tmp_path / "config.yaml")[1] == {"lr0": 0.01, "hyp": {"lrf": 0.1}}
+
+
 def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / "fifo.yaml")
     for path in (tmp_path / "fifo.yaml", "/dev/zero"):

@@ -84,7 +84,7 @@ def test_no_schedule_by_its_names(name):
     [
         ("nesterov", "sgd", None),
         ("fusedadamw", "adamw", "opt=fusedadamw is apex's; here it is adamw"),
-        ("rmsproptf", "rmsprop", "caution other-optimizer: args: opt: rmsproptf starts its average of squares at 1"),
+        ("rmsproptf", "rmsprop", None),
     ],
 )
 def test_optimizers_by_their_other_names(opt, ours, says):
@@ -92,6 +92,12 @@ def test_optimizers_by_their_other_names(opt, ours, says):
     assert recipe.optimizer == ours
     assert recipe.notes[0].startswith(says) if says else recipe.notes == ()
     recipe.build()
+
+
+def test_rmsproptf_is_tensorflows():
+    group = timm.recipe({**ADAMW, "opt": "rmsproptf", "opt_eps": 1e-3, "momentum": 0.8}, steps_per_epoch=4).by_group()
+    expected = dict(alpha=0.9, eps=0.0, eps_root=1e-3, initial_scale=1.0, lr_in_momentum=True, momentum=0.8)
+    assert {name: group["decay"][name] for name in expected} == expected
 
 
 def test_layers():

@@ -156,9 +156,6 @@ CASES = {
     "unknown-project": (
         run(notes=[caution("unknown-project", "OPTIMIZER is of a project")]), "warning", "a project", run(),
     ),
-    "other-optimizer": (
-        run(notes=[caution("other-optimizer", "here it is torch's adafactor")]), "warning", "adafactor", run(),
-    ),
     "never-acts": (
         run(notes=[caution("never-acts", "lr_config: lr stays at 0.1")]), "warning", "stays at 0.1", run(),
     ),
@@ -169,9 +166,6 @@ CASES = {
             ("no-lr", "remark"),
         )
     },
-    "left-out": (
-        run(notes=[caution("left-out", "clipnorm clips each gradient")]), "warning", "clipnorm", run(),
-    ),
     "unknown-key": (
         run(notes=[caution("unknown-key", "not known, and left out: paste_in")]), "remark", "paste_in",
         run(notes=["not part of a recipe: paste_in"]),
