@@ -87,9 +87,7 @@ class Detector:
         bf16: bool = False,
     ):
         self.description: Description = weights.description
-        self.size = image_size or weights.description.image_size
-        if self.size < 32 or self.size % 32:
-            raise ValueError(f"--image-size is {self.size}; it must be a multiple of 32, the largest stride.")
+        self.size = check_size(image_size or weights.description.image_size)
         for name, value in {"confidence": confidence, "overlap": overlap}.items():
             if not 0 <= value < 1:
                 raise ValueError(f"--{name} is {value:g}; it must be from 0 to below 1.")
@@ -126,6 +124,13 @@ class Detector:
             if score > 0:
                 at = ((row - np.tile(place[2:], 2)) / np.tile(place[:2], 2)).clip(0, limits)
                 yield Box(self.description.names[c], float(score), tuple(at.tolist()), int(c))
+
+
+def check_size(size: int) -> int:
+    """The width and height of a network's input, if it can be one."""
+    if size < 32 or size % 32:
+        raise ValueError(f"--image-size is {size}; it must be a multiple of 32, the largest stride.")
+    return size
 
 
 def placed(pixels: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
-"""Export a network as StableHLO: ``python -m examples.detector export --weights runs/detector``.
+"""Export a network: ``python -m examples.detector export --weights runs/detector``.
 
-The file holds everything from uint8 images to suppressed boxes, for any number of images and any multiple of 32 as
+``--format onnx`` is in `onnx_export.py`. The default is StableHLO: the file holds everything from uint8 images to suppressed boxes, for any number of images and any multiple of 32 as
 their height and width, and runs on a CPU, a GPU or a TPU with jax alone::
 
     from jax import export
@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from jax import export as jax_export
 
 from examples.detector import weights
 from examples.detector.detector import found_by
+from examples.detector.onnx_export import write_onnx
 from examples.detector.suppress import SHOWN_OVERLAP
 from examples.detector.weights import Weights
 
@@ -30,15 +31,20 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Write a network as StableHLO, with its weights and suppression inside, and check the file by running it."""
+    """Write a network as a file that other programs run, and check the file by running it."""
 
     weights: Path
     """A run's folder, an .npz, or a .pt of YOLOv5."""
+    format: Literal["stablehlo", "onnx"] = "stablehlo"
+    """StableHLO: from uint8 images of any number and size to suppressed boxes, for jax. ONNX: the input and the output
+    of YOLOv5's ONNX files, for any number of images of one size."""
     out: Path | None = None
-    """The file; by default model.stablehlo in the run's folder, or beside the weights. A .json beside it has the class
-    names and the image size of training."""
+    """The file; by default model.stablehlo or model.onnx in the run's folder, or beside the weights. A .json beside it
+    has the class names and the image size of training."""
+    image_size: int | None = None
+    """With ONNX, width and height of the images; by default those of training."""
     bf16: bool = False
-    """Compute in bfloat16."""
+    """With StableHLO, compute in bfloat16."""
 
 
 def exported(found: Weights, dtype: Any = jnp.float32) -> jax_export.Exported:
@@ -51,15 +57,22 @@ def exported(found: Weights, dtype: Any = jnp.float32) -> jax_export.Exported:
 
 def export(options: Export) -> Path:
     """Export as `options` say; the file."""
+    if options.format == "onnx" and options.bf16:
+        raise ValueError("--bf16: an ONNX file computes in float32. Leave it out.")
+    if options.format == "stablehlo" and options.image_size:
+        raise ValueError("--image-size: a StableHLO file takes images of any size. Leave it out.")
     found = weights.load(options.weights)
-    dtype = jnp.bfloat16 if options.bf16 else jnp.float32
     place = options.weights if options.weights.is_dir() else options.weights.parent
-    path = options.out or place / "model.stablehlo"
-    path.write_bytes(exported(found, dtype).serialize())
+    path = options.out or place / f"model.{options.format}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if options.format == "onnx":
+        differ = f"values differ by at most {write_onnx(path, found, options.image_size):.2g} of their size"
+    else:
+        dtype = jnp.bfloat16 if options.bf16 else jnp.float32
+        path.write_bytes(exported(found, dtype).serialize())
+        differ = f"boxes differ by at most {check(path, found, dtype):.2g} pixels"
     path.with_suffix(".json").write_text(json.dumps(found.description.to_json(), indent=1))
-    difference = check(path, found, dtype)
-    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB for {', '.join(PLATFORMS)}; run here, its boxes differ by at "
-          f"most {difference:.2g} pixels from the network's")  # fmt: skip
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB; run here, its {differ} from the network's")
     return path
 
 

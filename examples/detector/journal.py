@@ -18,7 +18,7 @@ from examples.detector.evaluate import Evaluation
 LATE = 2  # metrics are read this many steps after they were computed, so that the devices never wait
 PARTS = ("box_loss", "obj_loss", "cls_loss")
 METRICS = ("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")
-ORDER = ("bias", "weight", "norm")  # YOLOv5's parameter groups: x/lr0, x/lr1, x/lr2
+ORDER = ("bias", "weight", "norm")  # YOLOv5's parameter groups: x/lr0, x/lr1, x/lr2; others are in log.csv alone
 
 
 class Journal:
@@ -52,6 +52,7 @@ class Journal:
         self.rows = kept_rows(self.path, "step", start)
         self.epochs = kept_rows(self.results, "epoch", start // steps_per_epoch)
         self.waiting: deque[tuple[int, Any, float]] = deque()
+        self.diverged: str | None = None
         self.board = None
         if tensorboard and not quiet:
             from tensorboardX import SummaryWriter
@@ -67,9 +68,10 @@ class Journal:
         self.waiting.append((step, metrics, waited))
         if len(self.waiting) > LATE:
             self.read()
+            self.check()
 
     def read(self) -> None:
-        """Read the oldest metrics that wait."""
+        """Read the oldest metrics that wait, into a row."""
         step, metrics, waited = self.waiting.popleft()
         metrics = jax.device_get(metrics)
         loss = float(metrics["loss"])
@@ -84,12 +86,22 @@ class Journal:
         self.rows.append(row)
         self.to_board(row, step)
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss:g} at step {step} (epoch {row['epoch'] + 1})")
+            self.diverged = self.diverged or f"the loss is {loss:g} at step {step} (epoch {row['epoch'] + 1})"
+
+    def check(self) -> None:
+        """Raise FloatingPointError if a loss that was read is not finite."""
+        if self.diverged:
+            raise FloatingPointError(self.diverged)
 
     def flush(self) -> None:
-        """Read all metrics that wait."""
+        """Read all metrics that wait.
+
+        Raises:
+            FloatingPointError: If a loss is not finite.
+        """
         while self.waiting:
             self.read()
+        self.check()
 
     def epoch(self, evaluation: Evaluation | None) -> dict[str, Any]:
         """End an epoch: a row of results.csv, with the evaluation where there was one."""
@@ -102,7 +114,7 @@ class Journal:
         row = {"epoch": last["epoch"]}
         row |= {f"train/{name}": float(np.mean([float(r[f"train/{name}"]) for r in of_epoch])) for name in PARTS}
         row |= {name: last.get(name, "") for name in (*METRICS, *(f"val/{name}" for name in PARTS))}
-        groups = sorted(self.rates, key=lambda group: (*[group != name for name in ORDER], group))
+        groups = [group for group in ORDER if group in self.rates]
         row |= {f"x/lr{k}": float(self.rates[group][int(last["step"])]) for k, group in enumerate(groups)}
         self.epochs.append(row)
         return row
@@ -114,8 +126,9 @@ class Journal:
                     self.board.add_scalar(name, value, step)
 
     def write(self) -> None:
-        """Bring the files up to date, each whole or not at all."""
-        self.flush()
+        """Bring the files up to date, each whole or not at all; also with losses that are not finite."""
+        while self.waiting:
+            self.read()
         if not self.quiet:
             write_rows(self.path, self.rows)
             write_rows(self.results, self.epochs)

@@ -160,7 +160,8 @@ def losses(log: Path, path: Path) -> None:
         smooth = np.convolve(values, np.ones(window) / window, "valid")
         axis.plot(columns["step"][window - 1 :], smooth, lw=1.8, color="tab:blue", label="training")
         val = columns[f"val/{key}"]
-        axis.plot(columns["step"][np.isfinite(val)], val[np.isfinite(val)], marker="o", ms=3, label="validation")
+        axis.plot(columns["step"][np.isfinite(val)], val[np.isfinite(val)], marker="o", ms=3, color="tab:orange",
+                  label="validation")  # fmt: skip
         axis.set(title=title, xlabel="step", ylim=(0, None))
     axes[0].legend()
     measured = np.isfinite(columns["metrics/mAP_0.5"])

@@ -109,11 +109,7 @@ def set_up(options: Options) -> Run:
     if not any(map(len, val.classes)):
         notes.append("no validation image has a box: every mAP will be 0, and no checkpoint better than another")
 
-    recipe = js.ports.yolov5.recipe(
-        options.hyp, epochs=options.epochs, steps_per_epoch=steps_per_epoch, batch_size=options.batch_size,
-        optimizer=options.optimizer, cos_lr=options.cos_lr, version="7.0",
-    )  # fmt: skip
-    recipe = frozen(head_and_body(recipe, options.body_rate), options.freeze)
+    recipe = run_recipe(options, steps_per_epoch)
     gains = Gains.from_hyp(hyp, classes=len(train.names), image_size=options.image_size)
 
     checkpoints = Checkpoints(options.out / "checkpoints", keep_every=options.save_period * steps_per_epoch)
@@ -155,6 +151,15 @@ def set_up(options: Options) -> Run:
     if options.resume:
         restore(run)
     return run
+
+
+def run_recipe(options: Options, steps_per_epoch: int) -> js.Recipe:
+    """What the optimizer does: YOLOv5's recipe, with the body at another rate or frozen where the options say so."""
+    recipe = js.ports.yolov5.recipe(
+        options.hyp, epochs=options.epochs, steps_per_epoch=steps_per_epoch, batch_size=options.batch_size,
+        optimizer=options.optimizer, cos_lr=options.cos_lr, version="7.0",
+    )  # fmt: skip
+    return frozen(head_and_body(recipe, options.body_rate), options.freeze)
 
 
 def restore(run: Run) -> None:

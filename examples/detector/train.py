@@ -85,9 +85,10 @@ def loop(run: Run, journal: Journal, console: Console) -> Evaluation | None:
 
             done, stop, evaluation = number + 1, termination.reached(number + 1), None
             ends_epoch = done % run.steps_per_epoch == 0
+            if ends_epoch or stop:
+                journal.flush()
             if ends_epoch:
                 epoch = number // run.steps_per_epoch
-                journal.flush()
                 if done == run.steps or (epoch + 1) % options.evaluate_every == 0:
                     evaluation = run.validator(*run.averaged_on_host())
                     stop |= run.stopping(epoch, evaluation.fitness)
@@ -98,6 +99,7 @@ def loop(run: Run, journal: Journal, console: Console) -> Evaluation | None:
             if stop:
                 break
     except FloatingPointError as error:
+        journal.close()
         run.checkpoints.close()
         raise FloatingPointError(f"{error}. {remedy(run)}") from None
     journal.close()

@@ -13,6 +13,7 @@ from flax import nnx
 
 from examples.detector import coco, pictures, weights
 from examples.detector.data import write_skipped
+from examples.detector.detector import check_size
 from examples.detector.evaluate import Evaluation
 from examples.detector.loader import validation_batches
 from examples.detector.setup import check_names, read_split
@@ -55,7 +56,7 @@ def validate(options: Validate) -> Evaluation:
         print(f"note: {note}")
     write_skipped(options.out, dataset)
     check_names(found.description.names, dataset.names)
-    size = options.image_size or found.description.image_size
+    size = check_size(options.image_size or found.description.image_size)
     batch_size = min(options.batch_size, len(dataset))
     batches = validation_batches(dataset, size=size, batch_size=batch_size, rectangular=options.rectangular)
     graph, params, stats = nnx.split(found.model(), nnx.Param, nnx.BatchStat)
@@ -70,6 +71,5 @@ def validate(options: Validate) -> Evaluation:
     (options.out / "predictions.json").write_text(json.dumps(coco.results(evaluation.found)))
     (options.out / "ground_truth.json").write_text(json.dumps(coco.ground_truth(dataset)))
     print(evaluation.table())
-    speed = f"{statistics.median(validator.seconds) * 1e3:.1f} ms an image; " if validator.seconds else ""
-    print(f"{speed}files are in {options.out}")
+    print(f"{statistics.median(validator.seconds) * 1e3:.1f} ms an image; files are in {options.out}")
     return evaluation

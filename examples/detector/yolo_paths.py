@@ -53,8 +53,13 @@ def class_names(file: Path, content: dict[str, Any]) -> list[str]:
     for c, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"{file}: class {c} has the name {shown(name)}; it must be a word. Give it one.")
-    if content.get("nc", str(len(names))) != str(len(names)):
-        raise ValueError(f"{file}: nc is {shortened(content['nc'])}, but names has {len(names)} entries. Correct one.")
+    count = content.get("nc", len(names))
+    try:
+        same = float(count) == len(names)
+    except (TypeError, ValueError):
+        raise ValueError(f"{file}: nc is {shown(count)}; it must be the number of classes.") from None
+    if not same:
+        raise ValueError(f"{file}: nc is {shortened(count)}, but names has {len(names)} entries. Correct one.")
     return names
 
 

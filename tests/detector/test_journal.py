@@ -6,8 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxsched as js
 from examples.detector.journal import Journal
+from examples.detector.options import SCENES_HYP, Options
 from examples.detector.pictures import read_log
+from examples.detector.setup import rates, run_recipe
 
 
 def metrics(loss=1.0, **more):
@@ -49,6 +52,8 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):
     written.step(1, metrics(float("nan")), 0.0)
     with pytest.raises(FloatingPointError, match=r"the loss is nan at step 1 \(epoch 1\)"):
         written.flush()
+    written.close()
+    np.testing.assert_array_equal(read_log(tmp_path / "log.csv")["train/loss"], [1, np.nan])
 
 
 @pytest.mark.parametrize(
@@ -69,3 +74,28 @@ def test_a_damaged_log_is_one_line(tmp_path, damage):
     with pytest.raises(ValueError, match=r"log.csv is damaged .*Move it away") as caught:
         journal(tmp_path, start=10 if file.read_text().endswith("9\n") else 4)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {}, {"epochs": 5, "hyp": SCENES_HYP}, {"optimizer": "AdamW"}, {"cos_lr": True}, {"batch_size": 128},
+        {"freeze": ("backbone/**",)}, {"body_rate": 0.1}, {"multi_scale": True},
+    ],
+)  # fmt: skip
+def test_results_pass_jaxsched_verify_whatever_the_options(tmp_path, chosen):
+    """Also with groups that YOLOv5 does not have, whose rates are in log.csv alone."""
+    options = Options(data=tmp_path, out=tmp_path, **({"epochs": 40} | chosen))
+    steps_per_epoch = 7
+    recipe = run_recipe(options, steps_per_epoch)
+    written = Journal(tmp_path, start=0, steps_per_epoch=steps_per_epoch, rates=rates(recipe))
+    for step in range(options.epochs * steps_per_epoch):
+        written.step(step, metrics(), 0.0)
+        if (step + 1) % steps_per_epoch == 0:
+            written.epoch(None)
+    written.close()
+    (tmp_path / "opt.yaml").write_text(options.as_opt_yaml())
+    recipe = js.ports.yolov5.recipe(tmp_path / "opt.yaml", steps_per_epoch=steps_per_epoch)
+    assert js.verify(recipe, tmp_path / "results.csv").ok
+    wrong = js.ports.yolov5.recipe(tmp_path / "opt.yaml", steps_per_epoch=steps_per_epoch + 1)
+    assert not js.verify(wrong, tmp_path / "results.csv").ok

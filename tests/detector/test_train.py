@@ -27,6 +27,7 @@ from examples.detector.options import SCENES_HYP
 from examples.detector.scenes import scenes
 from examples.detector.setup import open_data
 from examples.detector.validate import Validate, validate
+from jaxsched.cli import main as jaxsched_command
 
 from .tiny import STEPS_PER_EPOCH, command, final_state, log, options, weights
 
@@ -97,11 +98,12 @@ def test_results_are_in_yolov5s_columns(whole):
         np.testing.assert_allclose([float(row[f"x/lr{k}"]) for row in rows], want, rtol=1e-6)
 
 
-def test_the_options_are_written_as_yolov5_writes_them(whole):
-    recipe = js.ports.yolov5.recipe(whole[1] / "opt.yaml", steps_per_epoch=4)
-    with (whole[1] / "results.csv").open(newline="") as file:
-        rates = [float(row["x/lr1"]) for row in csv.DictReader(file)]
-    np.testing.assert_allclose(js.curves(recipe)["weight"]["lr"][[3, 7, 11]], rates, rtol=1e-6)
+def test_the_run_passes_jaxsched_verify(whole, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["jaxsched", "verify", str(whole[1])])
+    with pytest.raises(SystemExit) as ended:
+        jaxsched_command()
+    assert ended.value.code in (0, None)
+    assert "3 of 3 epochs reproduced to the last printed digit" in capsys.readouterr().out
 
 
 def events(out):
@@ -213,6 +215,9 @@ def test_a_run_that_diverges_stops_and_keeps_the_good_checkpoint(folder, whole, 
         out = tmp_path / diverged
         with pytest.raises(FloatingPointError, match=f"{said}.* lower lr0 .*; the checkpoint of step 4 is good"):
             train.train(options(folder, out, log_ratios=True))
+        # All steps that were taken are in the log, with the one that was not finite.
+        assert log(out)["step"].tolist() == list(range(8))
+        assert np.isfinite(log(out)["train/loss"][:6]).all()
         (path,) = (out / "checkpoints").glob("*.npz")
         with np.load(path) as file:
             assert all(np.isfinite(file[name]).all() for name in file.files if name.startswith("state/"))
@@ -237,6 +242,8 @@ def test_the_last_good_checkpoint_is_used(folder, whole, tmp_path):
     (step, got), (want_step, want) = final_state(chosen.out), final_state(whole[1])
     assert step == want_step
     assert [name for name in want if not np.array_equal(got[name], want[name])] == []
+    recipe = js.ports.yolov5.recipe(chosen.out / "opt.yaml", steps_per_epoch=4)
+    assert js.verify(recipe, chosen.out / "results.csv").ok
 
 
 def killed(folder, out, number, wait=0.0, **changes):
@@ -374,7 +381,9 @@ def test_validate_gives_the_numbers_of_the_training(folder, whole, tmp_path, cap
     fitness = 0.1 * columns["metrics/mAP_0.5"] + 0.9 * columns["metrics/mAP_0.5:0.95"]
     assert evaluation.fitness == pytest.approx(np.nanmax(fitness), rel=1e-5)
     assert {p.name for p in out.iterdir()} >= {"predictions.json", "ground_truth.json", "PR_curve.png"}
-    assert "mAP50-95" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "mAP50-95" in printed
+    assert re.search(r"^\d+\.\d ms an image; files are in", printed, re.M)
 
 
 def test_the_exported_file_finds_what_the_detector_finds(folder, whole, capsys):

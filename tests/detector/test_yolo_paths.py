@@ -158,6 +158,7 @@ def names(folder, text):
     [
         ("names: [cat, dog]", ["cat", "dog"]),
         ("names:\n  1: dog\n  0: cat\nnc: 2", ["cat", "dog"]),
+        ("names: [cat, dog]\nnc: 2.0", ["cat", "dog"]),
         ("names: [yes, 007, 1.0, null]", ["yes", "007", "1.0", "null"]),  # as written
     ],
 )
@@ -176,6 +177,8 @@ def test_names_are_a_list_or_a_dict(tmp_path, text, expected):
         ("names: []", r"names is \[\]"),
         ("names: cat", "names is 'cat'"),
         ("names: [cat, dog]\nnc: 3", "nc is 3, but names has 2 entries"),
+        ("names: [cat, dog]\nnc: two", "nc is 'two'; it must be the number of classes"),
+        ("names: [cat, dog]\nnc: [2]", r"nc is \['2'\]; it must be the number of classes"),
         ("- names", "must hold lines such as"),
         ("names: [cat", "is no valid YAML .*line"),
         ("names: [cat]\n\tval: x", "is no valid YAML"),

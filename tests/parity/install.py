@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ORIGINALS = (
     "fvcore==0.1.5.post20221221",
+    "jax2onnx==0.17.1",
     "mmengine==0.10.7",
     "timm==1.0.31",
     "torchvision==0.28.0",
@@ -21,9 +22,13 @@ ORIGINALS = (
 )
 WHAT_THEY_NEED = (
     "addict==2.4.0",
+    "dm-pix",
     "filelock",
     "huggingface_hub",
     "iopath==0.1.10",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
     "opencv-python-headless",
     "packaging",
     "platformdirs",
