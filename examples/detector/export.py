@@ -1,11 +1,13 @@
 """Export a network: ``python -m examples.detector export --weights runs/detector``.
 
-``--format onnx`` is in `onnx_export.py`. The default is StableHLO: the file holds everything from uint8 images to suppressed boxes, for any number of images and any multiple of 32 as
-their height and width, and runs on a CPU, a GPU or a TPU with jax alone::
+The default is StableHLO: the file holds everything from uint8 images to suppressed boxes, for any number of images and
+any multiple of 32 as their height and width, and runs on a CPU, a GPU or a TPU with jax alone::
 
     from jax import export
     detect = export.deserialize(open("runs/detector/model.stablehlo", "rb").read()).call
     corners, scores, classes = detect(images, 0.25, 0.45)  # uint8 [n, 32 h, 32 w, 3]; confidence; overlap
+
+For ``--format onnx`` see `onnx_export.py`.
 """
 
 from __future__ import annotations
