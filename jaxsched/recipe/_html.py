@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from jaxsched.checks import short
 LONGEST_VALUE = 400
 """Characters of a value that are shown."""
 MOST_ROWS = 200
+_ELSEWHERE = ("optimizer", "hyperparameters", "groups", "rules", "notes", "origin")
+"""Fields of a recipe that have a place of their own."""
 
 
 def escaped(text: Any) -> str:
@@ -65,11 +68,9 @@ def _hyperparameters(recipe: Any) -> Iterator[list[str]]:
 
 
 def _fields(recipe: Any) -> Iterator[list[str]]:
-    for name in ("steps", "steps_per_epoch", "batch_size", "nominal_batch_size"):
-        if (value := getattr(recipe, name)) is not None:
-            yield [name, f"{value:,}"]
-    for name in ("accumulate", "clip_norm", "clip_value", "ema"):
-        if (value := getattr(recipe, name)) is not None:
-            yield [name, short(value, LONGEST_VALUE)]
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        if value is not None and field.name not in _ELSEWHERE:
+            yield [field.name, f"{value:,}" if isinstance(value, int) else short(value, LONGEST_VALUE)]
     rules = [f"{short(rule.match)}: {rule.group}" for rule in recipe.rules[:MOST_ROWS]]
     yield ["rules", "\n".join(rules)]

@@ -30,9 +30,10 @@ def as_recipe(value: Reportable) -> Recipe:
         return Recipe("sgd", dict(lr=value), rules=as_rules([("**", "all")]), notes=(OF_SCHEDULE,))
     if isinstance(value, optax.GradientTransformation):
         return of_parts(value)
+    hint = "; a function of the step becomes a schedule with js.from_function" if callable(value) else ""
     raise TypeError(
         'a Recipe is needed, such as js.Recipe("sgd", dict(lr=0.1)), or a schedule, or a transformation made of '
-        f"jaxsched's; got {short(value)}"
+        f"jaxsched's; got {short(value)}{hint}"
     )
 
 
@@ -73,9 +74,15 @@ def of_parts(transformation: Any) -> Recipe:
             own = {name: arguments[name] for name in ("every", "mean", "at_multiples")}
             fields["accumulate"] = Accumulation(**own, drop_at_epoch_end=per_epoch is not None)
             fields["steps_per_epoch"] = per_epoch
-    if len(found) != 1:
+    if not found:
         raise ValueError(
-            f"a transformation with one optimizer of jaxsched is needed, this one has {', '.join(found) or 'none'}"
+            "a transformation with one optimizer of jaxsched is needed, this one has none; "
+            "optimizers.grouped(optax.lion, ...) makes one of any optimizer of optax"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"a transformation with one optimizer of jaxsched is needed, this one has {', '.join(found)}; "
+            "report on each by itself"
         )
     return Recipe(**fields)
 

@@ -41,12 +41,14 @@ def test_it_is_found_within_other_transformations():
     assert (found.optimizer, dict(found.hyperparameters)) == ("adamw", {"lr": LR})
     assert list(found.by_group()) == ["all"]
     two = optax.partition({"a": js.sgd(lr=0.1), "b": js.adam(lr=0.1)}, {"w": "a"})
-    with pytest.raises(ValueError, match="this one has sgd, adam"):
+    with pytest.raises(ValueError, match="this one has sgd, adam; report on each by itself"):
         js.explain(two)
     with pytest.raises(ValueError, match="this one has none"):
         js.lint(optax.adam(0.1))
     with pytest.raises(TypeError, match=r"a Recipe is needed.*got 0\.1"):
         js.explain(0.1)
+    with pytest.raises(TypeError, match=r"a function of the step becomes a schedule with js\.from_function"):
+        js.plot(optax.cosine_decay_schedule(0.1, 100))
 
 
 def test_reports_take_a_chain_and_a_schedule_alone():
@@ -58,6 +60,22 @@ def test_reports_take_a_chain_and_a_schedule_alone():
     assert js.diff(chain(), chain()) == ()
     (axis,) = js.plot(LR).axes
     assert axis.get_label() == "lr"
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda tx: optax.chain(optax.clip_by_global_norm(1.0), tx),
+        lambda tx: optax.named_chain(("clip", js.clip_norm(1.0)), ("optimizer", tx)),
+        lambda tx: optax.masked(tx, True),
+        lambda tx: optax.apply_if_finite(tx, 3),
+        lambda tx: optax.partition({"a": tx, "b": optax.set_to_zero()}, "a"),
+        js.flatten_groups,
+    ],
+)
+def test_an_optimizer_is_found_inside_transformations_of_optax(around):
+    found = as_recipe(around(js.sgd(lr=LR, momentum=0.9)))
+    assert (found.optimizer, dict(found.hyperparameters)) == ("sgd", {"lr": LR, "momentum": 0.9})
 
 
 def test_the_transformation_works_as_before():

@@ -5,6 +5,7 @@ import shutil
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxsched as js
@@ -53,6 +54,12 @@ def test_many_groups_and_a_long_run_stay_small():
     rules = [*((f"block{i}/**", f"block{i}") for i in range(200)), ("**", "rest")]
     recipe = js.Recipe("adamw", dict(lr=js.cosine(1e-3, 2_000_000)), groups=groups, rules=rules, steps=2_000_000)
     assert len(js.report.page(recipe)) < 3_000_000
+
+
+def test_a_schedule_alone_and_a_chain_have_pages():
+    text = js.report.page({"schedule": LR, "chain": optax.chain(js.clip_norm(1.0), js.sgd(lr=LR, momentum=0.9))})
+    assert "all gradients together at norm 1" in text
+    assert "From schedule to chain" in text
 
 
 def test_the_points_of_a_log_are_steps_and_values():
