@@ -36,7 +36,7 @@ Examples:
 
   jaxsched show --as timm -s 2502 -- --opt adamw --lr 1e-3 --epochs 300
 
-  jaxsched plot config.yaml -o lr.png
+  jaxsched report hyp.yaml -e 300 -s 7393 -b 16 -o recipe.html
 
   jaxsched verify runs/train/exp
 
@@ -95,7 +95,7 @@ def _main(
 @app.command()
 @options_for_given
 def show(file: File, *, given: Given, as_json: Json = False) -> None:
-    """What a recipe will do: hyperparameters, values at the moments that matter, a small curve, what looks wrong."""
+    """Show what a recipe will do: hyperparameters, values at the steps that matter, a small curve, findings of lint."""
     with _errors():
         seen = sample(read(file, given))
         explanation, findings = explain_sample(seen), lint_sample(seen)
@@ -110,7 +110,7 @@ def show(file: File, *, given: Given, as_json: Json = False) -> None:
 @app.command()
 @options_for_given
 def lint(file: File, *, given: Given, as_json: Json = False) -> None:
-    """What looks wrong with a recipe. Exit status 1 if there is an error."""
+    """List what looks wrong with a recipe. Exit status 1 if there is an error."""
     with _errors():
         findings = lint_sample(sample(read(file, given)))
         if as_json:
@@ -161,7 +161,7 @@ def report(
         typer.Option("--log", help="The log of a run (see verify): its points are drawn over the first file's curves."),
     ] = None,
 ) -> None:
-    """Write a page that opens offline: curves to zoom into, findings, and what show prints."""
+    """Write an HTML page that opens offline: interactive curves, findings, and what show prints."""
     with _errors():
         from jaxsched.report import page  # here: Bokeh takes a second to import
 
@@ -188,7 +188,7 @@ def diff(
     rtol: Annotated[float, typer.Option(help="Numbers differ if further apart than this, relatively.")] = 1e-6,
     as_json: Json = False,
 ) -> None:
-    """What differs between two recipes, at which steps, by how much. Exit status 1 if anything does."""
+    """Compare two recipes: what differs, at which steps, by how much. Exit status 1 if anything does."""
     given = dataclasses.replace(given, lenient=True)
     with _errors():
         from jaxsched.recipe import diff as compare
@@ -212,7 +212,7 @@ def convert(
     *,
     given: Given,
 ) -> None:
-    """Write a recipe as JSON, to be read by js.Recipe.from_json without its original."""
+    """Write a recipe as JSON, which js.Recipe.from_json reads without the original file."""
     with _errors():
         text = read(file, given).to_json()
         if out is None:
@@ -239,7 +239,7 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Whether a recipe does what a run did, by the run's log. Exit status 0 if so, 1 if it differs, 2 if unreadable."""
+    """Compare a recipe with the log of its run. Exit status 0 if all is reproduced, 1 if not, 2 if unreadable."""
     with _errors():
         from jaxsched import verification
 
@@ -269,7 +269,7 @@ def _errors() -> Iterator[None]:
     except Exception as error:
         said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
         if not isinstance(error, OSError | ImportError | TypeError | ValueError):
-            said = f"{type(error).__name__}: {said}; this is a mistake of jaxsched: please report it with the file"
+            said = f"{type(error).__name__}: {said}; this is a bug in jaxsched: please report it with the file"
         line = one_line(re.sub(r"\s*\n\s*", "; ", said), LONGEST_ERROR)
         typer.echo(f"error: {line}", err=True)
         raise typer.Exit(2) from None

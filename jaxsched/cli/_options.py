@@ -27,7 +27,7 @@ def options() -> dict[str, Any]:
         whose = "" if len(having) == len(readable) else f" ({', '.join(kind.name for kind in having)})"
         extra: dict[str, Any] = {"min": 1} if option.type is int else {}
         declared = (flag(name), *([_SHORT[name]] if name in _SHORT else []))
-        help_ = re.sub(r"``(\w+)``", lambda match: flag(match[1]) if match[1] in names else match[1], text) + whose
+        help_ = re.sub(r"``(.+?)``", lambda match: flag(match[1]) if match[1] in names else match[1], text) + whose
         found[name] = Annotated[option.type | None, typer.Option(*declared, help=help_, show_default=False, **extra)]
     return found
 

@@ -149,14 +149,6 @@ def test_pictures(file, tmp_path):
     assert "retinanet" in drawn
 
 
-def test_a_page_with_the_points_of_a_log(file, tmp_path):
-    pytest.importorskip("bokeh")
-    path, options = file("yolov5")
-    (tmp_path / "log.csv").write_text("step,lr\n0,0.0\n1,0.001\n", encoding="utf-8")
-    run("report", path, *options, "--log", tmp_path / "log.csv", "-o", tmp_path / "one.html")
-    assert "lr (log)" in (tmp_path / "one.html").read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -305,6 +297,8 @@ def test_help_names_every_command():
     text = run("--help")
     assert all(command in text for command in ("show", "lint", "plot", "diff", "convert", "--install-completion"))
     assert run("--version").strip() == js.__version__
+    assert run() == text  # with its examples
+    assert "``" not in run("show", "--help")
 
 
 def process(*arguments, **options):
@@ -361,7 +355,12 @@ def test_an_argument_is_of_one_type_in_all_ports_and_documented():
             assert option.help.endswith("."), (kind.name, name)
 
 
-def test_a_page_is_written(file, tmp_path):
+def test_a_page_is_written_with_the_points_of_a_log(file, tmp_path):
+    pytest.importorskip("bokeh")
     path, options = file("yolov5")
-    assert run("report", path, *options, "-o", tmp_path / "page.html").strip() == str(tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    (tmp_path / "log.csv").write_text("step,lr\n0,0.0\n1,0.001\n", encoding="utf-8")
+    out = tmp_path / "page.html"
+    assert run("report", path, *options, "--log", tmp_path / "log.csv", "-o", out).strip() == str(out)
+    text = out.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "lr (log)" in text

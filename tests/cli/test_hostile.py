@@ -122,4 +122,4 @@ def test_what_nobody_thought_of_is_one_line_too(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxsched.cli._app.read", broken)
     result = CliRunner().invoke(app, ["show", "a.yaml"])
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: ZeroDivisionError: division by zero; this is a mistake of jaxsched")
+    assert result.stderr.startswith("error: ZeroDivisionError: division by zero; this is a bug in jaxsched")

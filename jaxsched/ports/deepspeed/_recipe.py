@@ -80,7 +80,7 @@ def recipe(
         steps_per_epoch: Batches in an epoch, of all devices together.
         images: Images (or other examples) of the training set, in place of ``steps_per_epoch``.
         world_size: How many processes train; found from the batch sizes where all three are there, 1 otherwise.
-        version: The release of DeepSpeed, such as ``"0.15.2"``; 0.19.8 where left out.
+        version: The release that trained, such as ``"0.15.2"``; 0.19.8 where left out.
 
     Returns:
         A recipe; ``notes`` lists the settings that are not part of it, and where the release matters.

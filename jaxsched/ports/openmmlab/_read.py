@@ -53,7 +53,7 @@ def read(
         root: The folder that bases must be in, if not in one of ``packages``. Default: the outermost folder around
             ``path`` that holds a folder ``_base_``, else the folder of ``path``.
         environment: Values for ``{{$NAME:default}}``; the process's own environment is not looked at.
-        optimizer: Which of several optimizers, such as ``"generator"``.
+        optimizer: The optimizer, or which of several, such as ``"generator"``.
         options: Changes to the config, as of ``--cfg-options``: ``{"optim_wrapper.optimizer.lr": 0.01}``.
 
     Returns:
@@ -121,7 +121,7 @@ def recipe(
             ``recipe.replace(batch_size=...)``.
         depthwise: Which parameters belong to depthwise convolutions, such as ``"**/depthwise/**"``; needed for
             ``dwconv_decay_mult``.
-        optimizer: Which of several optimizers, such as ``"generator"``.
+        optimizer: The optimizer, or which of several, such as ``"generator"``.
 
     Returns:
         A recipe; what the config holds beside it is listed in ``notes``.
