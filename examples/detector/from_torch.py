@@ -9,6 +9,7 @@ and nothing in the file is run. Batch norm that was fused into the convolutions 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from flax import nnx
 
 from examples.detector import torch_file, weights
-from examples.detector.model import ANCHORS, EPSILON, SIZES, STRIDES, Anchors
+from examples.detector.model import ANCHORS, EPSILON, SIZES, STRIDES, Anchors, bottlenecks
 from examples.detector.weights import Description, Weights, flat_state, load_arrays
 
 NECK = {
@@ -39,6 +40,7 @@ LEAF = {
     ("bn", "running_mean"): ("bn", "mean"),
     ("bn", "running_var"): ("bn", "var"),
 }
+HOLDERS = ("ema", "model", "state_dict", "model_state_dict")  # entries of a checkpoint that may hold the weights
 UNUSED = ("num_batches_tracked", "anchors", "anchor_grid")  # a counter that nothing reads; anchors are read apart
 
 
@@ -72,8 +74,8 @@ def torch_array(value: np.ndarray) -> np.ndarray:
 
 def flax_arrays(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A ``state_dict`` (as numpy arrays) by Flax path. Fused batch norm becomes one that changes nothing."""
-    prefix = "model.model." if any(name.startswith("model.model.") for name in state_dict) else "model."
-    named = {f"model.{name.removeprefix(prefix)}": np.asarray(value) for name, value in state_dict.items()}
+    # What precedes the number of the layer depends on what was saved: "", "model.", "module.model.", ...
+    named = {f"model.{re.sub('^[^0-9]*', '', name)}": np.asarray(value) for name, value in state_dict.items()}
     arrays = {flax_path(k): flax_array(v) for k, v in named.items() if not k.endswith(UNUSED)}
     for path in [p for p in arrays if p.endswith("bn/bias")]:
         bn, channels = path.removesuffix("bias"), arrays[path].shape
@@ -101,9 +103,10 @@ def describe(
         widest = arrays["backbone/9/cv2/conv/kernel"].shape[-1]
     except KeyError as error:
         raise ValueError(f"there is no {error} in these weights; they are not of YOLOv5 v6.") from None
-    longest = len({path.split("/")[3] for path in arrays if path.startswith("backbone/6/m/")})
-    known = [(d, w) for d, w in SIZES.values() if w * 1024 == widest and max(round(9 * d), 1) == longest]
-    depth, width = known[0] if known else (longest / 9, widest / 1024)
+    counts = tuple(len({p.split("/")[3] for p in arrays if p.startswith(f"backbone/{i}/m/")}) for i in (2, 4, 6))
+    depths = (*(depth for depth, _ in SIZES.values()), *(k / 100 for k in range(1, 500)))
+    depth = next((depth for depth in depths if bottlenecks(depth) == counts), 1.0)
+    width = widest / 1024
     if isinstance(names, Mapping):
         names = [names[c] for c in sorted(names)]
     names = tuple(map(str, names)) if names and len(names) == classes else tuple(map(str, range(classes)))
@@ -123,14 +126,12 @@ def load_pt(path: Path) -> Weights:
     """Weights from a ``.pt``: a checkpoint of YOLOv5, a saved model, or a ``state_dict``."""
     content = torch_file.read(path)
     names = size = None
-    if isinstance(content, dict) and isinstance(content.get("opt"), dict):
-        size = content["opt"].get("imgsz")
-    if isinstance(content, dict) and any(isinstance(content.get(k), torch_file.Record) for k in ("ema", "model")):
-        content = content["ema"] if isinstance(content.get("ema"), torch_file.Record) else content["model"]
+    if isinstance(content, dict):
+        names, options = content.get("names"), content.get("opt")
+        size = options.get("imgsz") if isinstance(options, dict) else None
+        content = next((content[k] for k in HOLDERS if isinstance(content.get(k), dict | torch_file.Record)), content)
     if isinstance(content, torch_file.Record):
         names, content = content.state.get("names"), torch_file.state_dict(content)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, np.ndarray) for v in content.values()):
         raise ValueError(f"{path} holds neither a checkpoint of YOLOv5 nor a state_dict.")
     try:

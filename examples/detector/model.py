@@ -36,6 +36,11 @@ BN_MOMENTUM = 0.97  # share of the old statistics that is kept (torch's momentum
 EPSILON = 1e-3  # of batch norm
 
 
+def bottlenecks(depth: float) -> tuple[int, ...]:
+    """Numbers of bottlenecks in short, middle and long blocks."""
+    return tuple(max(round(n * depth), 1) for n in (3, 6, 9))
+
+
 def convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     """NHWC convolution with an HWIO kernel."""
     return jax.lax.conv_general_dilated(
@@ -226,7 +231,7 @@ class YOLOv5(nnx.Module):
             raise ValueError(f"depth is {depth} and width is {width}; both multiples must be above 0.")
         self.anchors = anchors
         c1, c2, c3, c4, c5 = (math.ceil(c * width / 8) * 8 for c in (64, 128, 256, 512, 1024))
-        r3, r6, r9 = (max(round(n * depth), 1) for n in (3, 6, 9))
+        r3, r6, r9 = bottlenecks(depth)
         self.classes = classes
         self.backbone = nnx.List([
             Conv(3, c1, 6, 2, 2, rngs=rngs),

@@ -132,9 +132,21 @@ def load(path: str | Path) -> Weights:
     """Read a run's folder, an ``.npz`` or a ``.pt``.
 
     Raises:
-        ValueError: If there is nothing to read, or if it is damaged or of another kind.
+        ValueError: If there is nothing to read, if it is damaged or of another kind, or if it holds numbers that are
+            not finite.
     """
-    path = Path(path)
+    found = read(Path(path))
+    wrong = [name for name, value in found.arrays.items() if not np.isfinite(value).all()]
+    if wrong:
+        raise ValueError(
+            f"--weights {path}: {len(wrong)} arrays hold numbers that are not finite, first {wrong[0]}. They are of a "
+            "run that diverged; choose others."
+        )
+    return found
+
+
+def read(path: Path) -> Weights:
+    """What `load` reads, not checked."""
     if path.is_dir():
         from examples.detector.checkpoint import Checkpoints
 

@@ -81,15 +81,54 @@ def test_anchors_are_read_with_the_weights_and_not_dropped():
     with pytest.raises(ValueError, match=r"the state_dict has the anchors .* Give them to the model"):
         from_torch.load_torch(network(), given)
     found = from_torch.describe(from_torch.flax_arrays(given), from_torch.anchors_of(given))
-    assert (found.depth, found.width, len(found.names)) == (1 / 3, 0.125, 10)
+    assert (found.depth, found.width, len(found.names)) == (0.33, 0.125, 10)
     assert np.allclose(found.abstract().anchors, OTHER, rtol=1e-6)
 
 
 def test_the_sizes_are_recognised():
-    for depth, width in ((0.33, 0.5), (0.67, 0.75), (1.0, 1.0)):
+    for depth, width in ((0.33, 0.5), (0.67, 0.75), (1.0, 1.0), (0.5, 0.25), (0.33, 0.375)):
         model = nnx.eval_shape(lambda d=depth, w=width: YOLOv5(4, d, w, rngs=nnx.Rngs(0)))
         found = from_torch.describe(flat_state(model), ANCHORS)
         assert (found.depth, found.width, found.names) == (depth, width, ("0", "1", "2", "3"))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        lambda arrays: arrays,
+        lambda arrays: {name.removeprefix("model."): value for name, value in arrays.items()},
+        lambda arrays: {f"module.{name}": value for name, value in arrays.items()},
+        lambda arrays: {f"_orig_mod.model.{name}": value for name, value in arrays.items()},
+        lambda arrays: {"state_dict": arrays, "epoch": 3},
+        lambda arrays: {"model_state_dict": arrays, "optimizer_state_dict": {}},
+        lambda arrays: {"model": arrays, "ema": None, "opt": {"imgsz": 640}},
+    ],
+)
+def test_a_state_dict_is_found_wherever_a_file_holds_it(tmp_path, monkeypatch, held):
+    path = tmp_path / "w.pt"
+    path.touch()
+    monkeypatch.setattr(torch_file, "read", lambda _: held(state_dict() | {"model.24.anchors": CELLS}))
+    found = weights.load(path)
+    assert (found.description.depth, found.description.width, len(found.description.names)) == (0.33, 0.125, 10)
+    assert np.allclose(found.description.anchors, OTHER, rtol=1e-6)
+    assert set(found.arrays) == set(flat_state(network()))
+
+
+def test_names_beside_a_state_dict_are_the_classes(tmp_path, monkeypatch):
+    path = tmp_path / "w.pt"
+    path.touch()
+    names = [f"digit {k}" for k in range(10)]
+    monkeypatch.setattr(torch_file, "read", lambda _: {"model": state_dict(), "names": names})
+    assert weights.load(path).description.names == tuple(names)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "w.pt"
+    path.touch()
+    bad = state_dict() | {"model.24.m.0.bias": np.full(45, np.nan, np.float32)}
+    monkeypatch.setattr(torch_file, "read", lambda _: bad)
+    with pytest.raises(ValueError, match=r"w.pt: 1 arrays hold numbers that are not finite, first head/levels/0/bias"):
+        weights.load(path)
 
 
 def test_fused_batch_norm_is_read_as_one_that_changes_nothing():
