@@ -11,9 +11,10 @@ from typing import Any
 from jaxsched.checks import short
 from jaxsched.groups import Rule, contains, role
 from jaxsched.ports import shared
+from jaxsched.ports.huggingface import _axolotl as axolotl
 from jaxsched.ports.huggingface._schedules import get_scheduler
 from jaxsched.ports.shared import batches_to_an_update, by_update
-from jaxsched.recipe import Accumulation, Recipe
+from jaxsched.recipe import Accumulation, Recipe, caution
 from jaxsched.schedules import Schedule
 
 DEFAULTS: Mapping[str, Any] = {
@@ -60,7 +61,7 @@ _OTHERS_TEXT = """
     push_to_hub_model_id push_to_hub_organization push_to_hub_token dispatch_batches split_batches
     include_tokens_per_second torchdynamo per_gpu_train_batch_size per_gpu_eval_batch_size sharded_ddp xpu_backend
     eval_use_gather_object adafactor predict_with_generate sortish_sampler generation_config generation_max_length
-    generation_num_beams hub_always_push deepspeed_plugin distributed_state
+    generation_num_beams max_samples use_distributed_optimizer hub_always_push deepspeed_plugin distributed_state
 """
 _OTHERS = frozenset(_OTHERS_TEXT.split())
 """Arguments of data, precision, evaluation, saving and logging, of this version and of earlier ones."""
@@ -96,14 +97,13 @@ _OPTIMIZERS = {**_EXACT, **{name: ours for name, (ours, _) in _PLAIN.items()}, "
 _ADAFACTOR = {"eps": (1e-30, 1e-3), "scale_parameter": False, "relative_step": False, "eps_in_square": True}
 """Of Adafactor what the Trainer sets."""
 
-_AXOLOTL = {
-    "micro_batch_size": "per_device_train_batch_size",
-    "num_epochs": "num_train_epochs",
-    "optimizer": "optim",
-    "lr_scheduler": "lr_scheduler_type",
-    "adam_eps": "adam_epsilon",
+_CHANGE_UPDATES = ("use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon")
+"""Settings of LLaMA-Factory that bring another optimizer."""
+_OF_MODELS = {
+    *("base_model", "model_name_or_path", "model_name", "stage"),
+    *("dataset", "datasets", "dataset_name", "dataset_mixer", "dataset_mixture"),
 }
-"""axolotl's names for them, in its YAML files."""
+"""Settings of the scripts that mix those of model and data with TrainingArguments, in one file."""
 _OLD_BATCH_SIZE = "per_gpu_train_batch_size"
 
 
@@ -127,8 +127,7 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
 
     Raises:
         TypeError: If a value is of the wrong type.
-        ValueError: If a field, the schedule or the optimizer is not known, a number out of its range, or
-            ``warmup_steps`` and ``warmup_ratio`` are both set.
+        ValueError: If a field, the schedule or the optimizer is not known, or a number out of its range.
 
     Examples:
         >>> import jaxsched as js
@@ -137,21 +136,23 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
         >>> [round(float(lr), 6) for lr in js.curves(recipe, [0, 100, 550])["decay"]["lr"]]
         [0.0, 0.001, 0.0005]
     """
-    where, given = _read(args)
+    where, given, of_axolotl = _read(args, shared.as_count("world_size", world_size))
     a = shared.Settings(where, given, DEFAULTS)
-    batch_size = a.count("per_device_train_batch_size", least=1) * shared.as_count("world_size", world_size)
+    mixed = not _OF_MODELS.isdisjoint(given)
+    notes = _of_scripts(a) if mixed else []
+    batch_size = a.count("per_device_train_batch_size", least=1) * world_size
     drop_last = bool(given.get("dataloader_drop_last"))
     nb = shared.epoch_length(where, steps_per_epoch, images, batch_size, drop_last=drop_last)
     every = a.count("gradient_accumulation_steps", least=1)
     updates_per_epoch = -(-nb // every)
     updates = _updates(a, updates_per_epoch)
-    warmup = _warmup(a, updates)
+    warmup = axolotl.warmup(a, updates) if of_axolotl else _warmup(a, updates, notes)
     peak, decay = a.number("learning_rate", low=0.0), a.number("weight_decay", low=0.0)
     kind = _text(a.take("lr_scheduler_type"))
     schedule = _scheduler(a, kind, warmup, updates)(peak)
     lr: Schedule = by_update(schedule, every, nb) if every > 1 else schedule
     epochs, rest = divmod(updates, updates_per_epoch)
-    optimizer, options, notes = _optimizer(a)
+    optimizer, options = _optimizer(a, notes)
     norm = a.number("max_grad_norm", low=0.0, or_none=True)
     return Recipe(
         optimizer=optimizer,
@@ -166,7 +167,7 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
         steps=epochs * nb + min(rest * every, nb),
         steps_per_epoch=nb,
         batch_size=batch_size,
-        notes=(*notes, *a.rest(aside=_OTHERS)),
+        notes=(*notes, *a.rest(aside=_OTHERS, mixed=mixed)),
         origin={
             "lr": f"{where}: learning_rate, {kind}, warm-up {warmup} of {updates} updates",
             "decay.weight_decay": f"{where}: weight_decay",
@@ -174,20 +175,18 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
     )
 
 
-def _read(args: Any) -> tuple[str, dict[str, Any]]:
+def _read(args: Any, world_size: int) -> tuple[str, dict[str, Any], bool]:
     if dataclasses.is_dataclass(args) and not isinstance(args, type | shared.File):
         fields = {field.name: getattr(args, field.name) for field in dataclasses.fields(args) if field.init}
         known = {*DEFAULTS, *_OTHERS}
-        return type(args).__name__, {name: value for name, value in fields.items() if name in known}
+        return type(args).__name__, {name: value for name, value in fields.items() if name in known}, False
     where, given = shared.read(args, "args")
-    if "micro_batch_size" in given:
-        written = {name: value for name, value in given.items() if value is not None}
-        given = {_AXOLOTL.get(name, name): value for name, value in {"lr_scheduler": "cosine", **written}.items()}
-        if not given.keys() & {"warmup_steps", "warmup_ratio"}:
-            raise ValueError(f"{where}: axolotl chooses the warm-up where it is left out; set warmup_steps")
+    of_axolotl = axolotl.MARK in given
+    if of_axolotl:
+        given = axolotl.translated(where, given, world_size)
     if given.get(_OLD_BATCH_SIZE) is not None and given.get("per_device_train_batch_size") is None:
         given["per_device_train_batch_size"] = given.pop(_OLD_BATCH_SIZE)
-    return where, given
+    return where, given, of_axolotl
 
 
 def _text(value: Any) -> str:
@@ -202,13 +201,33 @@ def _updates(a: shared.Settings, updates_per_epoch: int) -> int:
     return shared.as_count(a.at("num_train_epochs"), math.ceil(epochs * updates_per_epoch))
 
 
-def _warmup(a: shared.Settings, updates: int) -> int:
+def _of_scripts(a: shared.Settings) -> list[str]:
+    """Cautions on settings of scripts: which parameters train, and an lr that is not theirs."""
+    for name in _CHANGE_UPDATES:
+        if value := a.take(name, None):
+            raise ValueError(f"{a.where}: {name}={short(value)} is not ported; leave it out and change the recipe")
+    notes = []
+    if "learning_rate" not in a.values:
+        text = (
+            f"{a.where}: learning_rate is missing; {DEFAULTS['learning_rate']:g}, that of TrainingArguments, is taken"
+        )
+        notes.append(caution("no-lr", f"{text}, and TRL's trainers have others"))
+    frozen = [f"{name}: {short(value)}" for name in _FREEZES if (value := a.take(name, None)) not in (None, False, [])]
+    if a.take("finetuning_type", None) == "freeze":
+        frozen.append("finetuning_type: freeze")
+    if frozen:
+        notes.append(caution("freeze", f"{a.where}: {', '.join(frozen)} freezes parameters there and nothing here"))
+    return notes
+
+
+_FREEZES = ("unfrozen_parameters", "use_llama_pro", "freeze_trainable_layers", "freeze_trainable_modules")
+
+
+def _warmup(a: shared.Settings, updates: int, notes: list[str]) -> int:
     steps, ratio = a.number("warmup_steps", low=0.0), a.number("warmup_ratio", low=0.0, high=1.0)
     if steps and ratio:
-        raise ValueError(
-            f"{a.where}: warmup_steps={steps!r} and warmup_ratio={ratio!r} contradict each other; set one to 0"
-        )
-    if ratio:
+        notes.append(f"warmup_steps {steps:g} takes the place of warmup_ratio {ratio:g}, as in transformers 4")
+    elif ratio:
         return math.ceil(updates * ratio)
     return int(steps) if steps >= 1 else math.ceil(updates * steps)
 
@@ -225,7 +244,7 @@ def _scheduler(a: shared.Settings, kind: str, warmup: int, updates: int) -> Any:
         raise type(error)(f"{a.at('lr_scheduler_type')}: {error}") from None
 
 
-def _optimizer(a: shared.Settings) -> tuple[str, dict[str, Any], list[str]]:
+def _optimizer(a: shared.Settings, notes: list[str]) -> tuple[str, dict[str, Any]]:
     name, more = _text(a.take("optim")), a.take("optim_args")
     betas, eps = tuple(a.beta(name) for name in ("adam_beta1", "adam_beta2")), a.number("adam_epsilon", low=0.0)
     if a.take("adafactor", False):  # how earlier versions asked for it
@@ -235,7 +254,7 @@ def _optimizer(a: shared.Settings) -> tuple[str, dict[str, Any], list[str]]:
     if more:
         raise ValueError(f"{a.where}: optim_args={short(more)} is not ported; leave it out and change the recipe")
     ours = _OPTIMIZERS[name]
-    notes = [_PLAIN[name][1]] if name in _PLAIN else []
+    notes += [_PLAIN[name][1]] if name in _PLAIN else []
     if ours == "adafactor":
-        return ours, dict(_ADAFACTOR), notes
-    return ours, {"betas": betas, "eps": eps} if ours == "adamw" else {}, notes
+        return ours, dict(_ADAFACTOR)
+    return ours, {"betas": betas, "eps": eps} if ours == "adamw" else {}

@@ -159,12 +159,17 @@ class Settings:
         if self.values:
             check_names(self.where, list(self.values), [*self.taken, *self.defaults, *known])
 
-    def rest(self, aside: Collection[str] = ()) -> list[str]:
+    def rest(self, aside: Collection[str] = (), mixed: bool = False) -> list[str]:
         """Notes on the settings that were not taken, where some do not affect the schedule.
 
         One note lists those of ``aside``, which are known not to affect it. An unknown setting is left out with a
         `caution`, which `lint` reports and which names a similar setting. Empty settings (None, False, ``""``, empty
         lists) are not mentioned.
+
+        Args:
+            aside: Names that are known not to affect the schedule.
+            mixed: Whether other settings of any name are to be expected, as in a file that has those of the model too:
+                unknown ones are then listed without a caution.
 
         Raises:
             ValueError: If an unknown setting has no similar one, and its name suggests that it changes the schedule, as
@@ -174,8 +179,7 @@ class Settings:
         touching = list(dict.fromkeys([*self.taken, *self.defaults]))
         unknown = [name for name in left if name not in aside]
         notes = []
-        if known := [name for name in left if name in aside]:
-            notes.append(f"not part of a recipe: {', '.join(known)}")
+        known = [name for name in left if name in aside]
         plain = []
         for name in unknown:
             if meant := _misspelt(name, touching):
@@ -191,10 +195,12 @@ class Settings:
                 )
             else:
                 plain.append(one_line(str(name)))
-        if plain:
+        if plain and mixed:
+            known = [*known, *plain]
+        elif plain:
             listed = ", ".join(plain[:_MOST_LISTED]) + (" and more" if len(plain) > _MOST_LISTED else "")
             notes.append(caution("unknown-key", f"{self.where}: not known, and left out: {listed}"))
-        return notes
+        return [f"not part of a recipe: {', '.join(map(str, known))}", *notes] if known else notes
 
 
 _MOST_LISTED = 40

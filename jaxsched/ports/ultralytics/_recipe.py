@@ -205,6 +205,7 @@ def read_args(
 ) -> tuple[str, dict[str, Any], list[str], list[str]]:
     """What to call a file in errors, its checked arguments, the releases it may be of (latest last), and notes."""
     where, given = shared.read(args, "args")
+    given = {name: None if str(value).lower() == "none" else value for name, value in given.items()}  # default.yaml's
     given |= {name: value for name, value in over.items() if value is not None}
     settings = shared.Settings(where, given, DEFAULTS)
     notes = _frozen(where, settings)

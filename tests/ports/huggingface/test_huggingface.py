@@ -87,9 +87,7 @@ def test_yaml_as_others_keep_it(tmp_path):
     recipe = huggingface.recipe({**axolotl, "base_model": "x"}, steps_per_epoch=100)
     assert (recipe.steps, recipe.batch_size) == (300, 2)
     assert "cosine" in recipe.origin["lr"]
-    assert recipe.notes[-1] == "caution unknown-key: args: not known, and left out: base_model"
-    with pytest.raises(ValueError, match="set warmup_steps"):
-        huggingface.recipe(dict(micro_batch_size=2, num_epochs=3), steps_per_epoch=4)
+    assert recipe.notes[-1] == "not part of a recipe: base_model"
 
 
 def test_schedule_arguments_as_a_command_line_gives_them():
@@ -110,7 +108,6 @@ def test_bad_files(tmp_path, text):
     [
         (dict(head_lr=1), {}, "'head_lr' is not known, and its name says that it changes the schedule"),
         (dict(learning_rate="fast"), {}, "learning_rate must be a number"),
-        (dict(warmup_ratio=0.1), {}, "contradict"),
         (dict(lr_scheduler_type="cosin"), {}, "name must be one of"),
         (dict(lr_scheduler_type="greedy", lr_scheduler_kwargs={"max_lr": [1.0, 2.0]}), {}, "max_lr must be one number"),
         (dict(lr_scheduler_type="greedy", lr_scheduler_kwargs={"mode": "up"}), {}, "mode must be one of min, max"),
@@ -133,3 +130,24 @@ def test_what_is_refused(args, more, message):
 def test_a_wave_rises_again_past_its_end_as_there():
     lr = huggingface.get_scheduler("cosine", 0, 10)(1.0)
     assert [round(float(lr(step)), 4) for step in (0, 10, 20)] == [1.0, 0.0, 1.0]
+
+
+def test_warmup_steps_win_over_a_ratio():
+    recipe = huggingface.recipe({**ARGS, "warmup_steps": 3, "warmup_ratio": 0.5}, steps_per_epoch=4)
+    assert "warm-up 3 of" in recipe.origin["lr"]
+    assert recipe.notes == ("warmup_steps 3 takes the place of warmup_ratio 0.5, as in transformers 4",)
+
+
+@pytest.mark.parametrize("name", ["use_galore", "use_badam", "use_muon"])
+def test_other_optimizers_of_llama_factory_are_refused(name):
+    script = {**ARGS, "model_name_or_path": "m", "stage": "sft"}
+    assert not huggingface.recipe({**script, name: False}, steps_per_epoch=4).notes[0].startswith("caution")
+    with pytest.raises(ValueError, match=f"{name}=True is not ported"):
+        huggingface.recipe({**script, name: True}, steps_per_epoch=4)
+
+
+def test_an_lr_that_a_script_may_have_of_its_own_is_said():
+    """TRL's trainers do not begin with the lr of TrainingArguments."""
+    script = {name: value for name, value in ARGS.items() if name != "learning_rate"}
+    recipe = huggingface.recipe({**script, "model_name_or_path": "m", "beta": 0.1}, steps_per_epoch=4)
+    assert recipe.notes[0].startswith("caution no-lr: args: learning_rate is missing; 5e-05, that of TrainingArguments")

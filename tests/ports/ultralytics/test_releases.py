@@ -164,7 +164,8 @@ def test_freeze_is_said():
     args = dict(optimizer="SGD", freeze=10)
     recipe = ultralytics.recipe(args, steps_per_epoch=5, version="8.4.190")
     assert [code for code, _ in cautions(recipe.notes)] == ["freeze"]
-    assert not cautions(ultralytics.recipe({**args, "freeze": None}, steps_per_epoch=5, version="8.4.190").notes)
+    for nothing in (None, "None"):  # Ultralytics' default.yaml has the latter
+        assert not cautions(ultralytics.recipe({**args, "freeze": nothing}, steps_per_epoch=5, version="8.4.190").notes)
 
 
 def test_recorded_cases():

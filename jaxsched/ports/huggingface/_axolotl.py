@@ -1,0 +1,57 @@
+"""axolotl's YAML files: its own names and defaults, in those of TrainingArguments (axolotl of 2026)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxsched.checks import short
+from jaxsched.ports import shared
+
+MARK = "micro_batch_size"
+"""The setting that every file of axolotl has, and no other."""
+NAMES: Mapping[str, str] = {
+    MARK: "per_device_train_batch_size",
+    "num_epochs": "num_train_epochs",
+    "optimizer": "optim",
+    "lr_scheduler": "lr_scheduler_type",
+    "adam_eps": "adam_epsilon",
+}
+_DEFAULTS: Mapping[str, Any] = {"lr_scheduler": "cosine", "num_epochs": 1.0}
+_DEFAULT_RATIO, _DEFAULT_MOST = 0.03, 100
+"""Warm-up where the file has none: this share of the run, and at most so many updates."""
+_REFUSED = ("cosine_constant_lr_ratio", "lr_quadratic_warmup", "relora", "relora_steps", "jagged_restart_steps")
+"""Settings that make another schedule of the named one."""
+
+
+def translated(where: str, given: Mapping[str, Any], world_size: int) -> dict[str, Any]:
+    """The settings by the names of TrainingArguments, with axolotl's defaults. One that is left empty is not set.
+
+    Raises:
+        ValueError: If a setting changes the schedule in a way that is not ported.
+    """
+    written = {**_DEFAULTS, **{name: value for name, value in given.items() if value is not None}}
+    for name in _REFUSED:
+        if value := written.pop(name, None):
+            raise ValueError(f"{where}: {name}={short(value)} is not ported; leave it out and change the recipe")
+    total = written.pop("batch_size", None)  # of an update; axolotl divides it
+    if total is not None and "gradient_accumulation_steps" not in written:
+        each = shared.as_count(f"{where}: {MARK}", written[MARK]) * world_size
+        written["gradient_accumulation_steps"] = max(shared.as_count(f"{where}: batch_size", total) // each, 1)
+    ratio = written.pop("cosine_min_lr_ratio", None)
+    if ratio and written["lr_scheduler"] == "cosine":
+        written |= {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": ratio}}
+    return {NAMES.get(name, name): value for name, value in written.items()}
+
+
+def warmup(a: shared.Settings, updates: int) -> int:
+    """Updates of warm-up: a ratio is rounded down, which the Trainer rounds up; 1 update is taken for 2."""
+    steps, ratio = a.number("warmup_steps", None, low=0.0), a.number("warmup_ratio", None, low=0.0, high=1.0)
+    if steps is None and ratio is None:
+        return min(int(_DEFAULT_RATIO * updates), _DEFAULT_MOST)
+    if steps is None:
+        steps = int(ratio * updates)
+    if 0 < steps < 1:
+        return math.ceil(updates * steps)
+    return 2 if steps == 1 else int(steps)
