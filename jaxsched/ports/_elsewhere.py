@@ -37,10 +37,6 @@ def _is_lazy_config(file: File) -> bool:
     return file.path.suffix in (".py", "") and re.search(imports, file.text, re.MULTILINE) is not None
 
 
-def _is_lightning(file: File) -> bool:
-    return _section(file, "optimizer", "class_path") or _section(file, "model", "class_path")
-
-
 def _is_model_garden(file: File) -> bool:
     return _section(file, "trainer", "optimizer_config")
 
@@ -87,12 +83,6 @@ KINDS = (
         "a config of LLaMA-Factory's v1 trainer, which is not the Trainer of Hugging Face",
         _is_llama_factory_v1,
         refusal=f"{_BY_HAND} js.ports.huggingface",
-    ),
-    Kind(
-        "lightning",
-        "a config of Lightning's command line",
-        _is_lightning,
-        refusal=f"{_BY_HAND} js.ports.torch, which have the names of its class_path",
     ),
     Kind(
         "model-garden", "a config of TensorFlow's model garden", _is_model_garden, refusal=f"{_BY_HAND} js.ports.keras"

@@ -52,7 +52,20 @@ DEEPSPEED = """\
 {"train_batch_size": 8, "gradient_clipping": 1.0, "optimizer": {"type": "AdamW", "params": {"lr": 1e-3}}, "scheduler":
 {"type": "WarmupDecayLR", "params": {"warmup_max_lr": 1e-3, "warmup_num_steps": 100, "total_num_steps": 1000}}}
 """
+LIGHTNING = """\
+trainer: {max_epochs: 100}
+model: {class_path: my.Model}
+optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.001}}
+lr_scheduler:
+  class_path: torch.optim.lr_scheduler.SequentialLR
+  init_args:
+    schedulers:
+    - {class_path: torch.optim.lr_scheduler.LinearLR, init_args: {total_iters: 5}}
+    - {class_path: torch.optim.lr_scheduler.CosineAnnealingLR, init_args: {T_max: 95}}
+    milestones: [5]
+"""
 FILES = {
+    "torch": ("config.yaml", LIGHTNING, ["-s", "100"]),
     "deepspeed": ("ds_config.json", DEEPSPEED, ["--version", "0.19.8"]),
     "timm": ("args.yaml", TIMM, ["-s", "100"]),
     "huggingface": ("training_args.json", HUGGING_FACE, ["-s", "100"]),
@@ -206,7 +219,6 @@ CASES = Path(__file__).parents[1] / "recorded" / "cases"
     [
         ("swin.yaml", "is a config of Swin-Transformer: no port reads it"),
         ("pycls.yaml", "is a config of pycls"),
-        ("lightning.yaml", "is a config of Lightning's command line"),
         ("tfmg.yaml", "is a config of TensorFlow's model garden"),
         ("tune_best.yaml", "is the result of an Ultralytics tune: it has no epochs"),
     ],

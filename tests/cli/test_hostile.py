@@ -28,6 +28,11 @@ STARTS = {
     "gradient_clipping: 1.0\noptimizer: {type: Adam, params: {lr: 1e-3, betas: [0.9, 0.99], weight_decay: 0.1}}\n"
     "scheduler: {type: OneCycle, params: {cycle_min_lr: 1e-4, cycle_max_lr: 1e-3, cycle_first_step_size: 10,\n"
     "  cycle_first_stair_count: 5, decay_step_size: 10, decay_lr_rate: 0.1, decay_mom_rate: 0.0}}\n",
+    "torch": "trainer: {max_epochs: 9, accumulate_grad_batches: 2, gradient_clip_val: 1.0, a: 7}\nmodel:\n"
+    "  optimizer: {_target_: torch.optim.SGD, lr: 1e-3, momentum: 0.9}\n  scheduler:\n    interval: epoch\n"
+    "    _target_: torch.optim.lr_scheduler.SequentialLR\n    frequency: 2\n    milestones: [3]\n    schedulers:\n"
+    "    - {_target_: torch.optim.lr_scheduler.LinearLR, total_iters: 3}\n"
+    "    - {_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: '${trainer.a}'}\n",
     "openmmlab": "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)\n"
     "optimizer_config = dict(grad_clip=dict(max_norm=35, norm_type=2))\n"
     "lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])\n"
@@ -68,6 +73,8 @@ def test_a_damaged_file_is_a_recipe_or_an_error_that_users_can_read(name):
     given = _source.Given({option: value for option, value in OPTIONS.items() if option in kind.options}, name)
     if name == "openmmlab":  # its batch size scales the rates, if the config says by what; it has one optimizer
         del given.values["batch_size"], given.values["optimizer"]
+    if name == "torch":  # it is the keys to the optimizer
+        del given.values["optimizer"]
     read = 0
     for _ in range(300):
         text = mutated(STARTS[name], random_).encode("utf-8", "surrogatepass").decode("utf-8", "replace")

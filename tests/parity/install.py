@@ -13,8 +13,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ORIGINALS = (
     "fvcore==0.1.5.post20221221",
+    "hydra-core==1.3.8",
     "jax2onnx==0.17.1",
     "mmengine==0.10.7",
+    "pytorch_lightning==2.6.6",
     "timm==1.0.31",
     "torchvision==0.28.0",
     "transformers==5.23.0",
@@ -22,10 +24,15 @@ ORIGINALS = (
 )
 WHAT_THEY_NEED = (
     "addict==2.4.0",
+    "antlr4-python3-runtime==4.9.3",
     "dm-pix",
+    "docstring-parser",
     "filelock",
     "huggingface_hub",
     "iopath==0.1.10",
+    "jsonargparse==4.53.0",
+    "lightning-utilities",
+    "omegaconf==2.3.0",
     "onnx",
     "onnx-ir",
     "onnxruntime",
@@ -40,6 +47,7 @@ WHAT_THEY_NEED = (
     "tabulate",
     "termcolor",
     "tokenizers",
+    "typeshed-client",
     "yacs",
     "yapf==0.43.0",
 )

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsched as js
-from jaxsched.ports import deepspeed, detectron2, huggingface, timm, ultralytics
+from jaxsched.ports import deepspeed, detectron2, huggingface, timm, torch, ultralytics
 
 PARAMS = {"conv": {"kernel": jnp.ones((1, 1, 2, 2)), "bias": jnp.ones(2)}, "bn": {"scale": jnp.ones(2)}}
 SECTIONS = ["train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"]
@@ -21,7 +21,24 @@ def deepspeed_config(args):
     return {"train_batch_size": 8, **parts[0], "optimizer": dict(type="Adam", params=parts[1]), "scheduler": scheduler}
 
 
+TRAINER = ["max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"]
+SCHEDULER = ["schedulers", "milestones", "interval", "frequency"]
+
+
+def lightning_config(args):
+    """The arguments, each in the section that it belongs to."""
+    parts = [{key: value for key, value in args.items() if key in names} for names in (TRAINER, PARAMS, SCHEDULER)]
+    warm = {"_target_": "torch.optim.lr_scheduler.LinearLR"}
+    scheduler = {"_target_": "torch.optim.lr_scheduler.SequentialLR", "schedulers": [warm], "milestones": []}
+    optimizer = {"_target_": "torch.optim.AdamW", **parts[1]}
+    return {"trainer": parts[0], "optimizer": optimizer, "lr_scheduler": {**scheduler, **parts[2]}}
+
+
 PORTS = {
+    "torch": (
+        TRAINER + PARAMS + SCHEDULER,
+        lambda args: torch.read(lightning_config(args), steps_per_epoch=7, epochs=3),
+    ),
     "deepspeed": (SECTIONS + PARAMS + CYCLE, lambda args: deepspeed.recipe(deepspeed_config(args), steps=70)),
     "detectron2": (detectron2.DEFAULTS, detectron2.recipe),
     "huggingface": (huggingface.DEFAULTS, lambda args: huggingface.recipe(args, steps_per_epoch=7)),

@@ -43,6 +43,8 @@ from jaxsched.ports.torch._state import linear as linear
 from jaxsched.ports.torch._state import load_parameters as load_parameters
 from jaxsched.ports.torch._state import load_state as load_state
 from jaxsched.ports.torch._state import norm as norm
+from jaxsched.ports.torch.config import KINDS as KINDS
+from jaxsched.ports.torch.config import read as read
 
 SCHEDULES = (_counted, _faster, _repeating)
 """The schedules that a saved recipe identifies by keys of this port."""
