@@ -24,6 +24,7 @@ from jaxsched.optimizers._report import metric_state as metric_state
 from jaxsched.optimizers._report import report_metric as report_metric
 from jaxsched.optimizers._rmsprop import rmsprop as rmsprop
 from jaxsched.optimizers._rprop import rprop as rprop
+from jaxsched.optimizers._scale_by import scale_by as scale_by
 from jaxsched.optimizers._sgd import sgd as sgd
 from jaxsched.optimizers._sparse_adam import sparse_adam as sparse_adam
 from jaxsched.optimizers._state import OptimizerState as OptimizerState

@@ -71,7 +71,13 @@ def _why_untrainable(shape: tuple[int, ...], dtype: jax.typing.DTypeLike, values
 
 
 _ADAFACTOR = UpdateRule(
-    _update, _slots, _per_step, weight_decay="own", elementwise=False, why_untrainable=_why_untrainable
+    _update,
+    _slots,
+    _per_step,
+    weight_decay="own",
+    elementwise=False,
+    why_inseparable=lambda values: "it takes the smaller of lr and 1 / sqrt(t)",
+    why_untrainable=_why_untrainable,
 )
 
 

@@ -35,7 +35,13 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return step, {"ax": jnp.where(h.share == 1, new, slots["ax"] + h.share * (new - slots["ax"]))}
 
 
-_ASGD = UpdateRule(_update, _slots, _per_step, shared={"eta": 0.0, "mu": 1.0})
+_ASGD = UpdateRule(
+    _update,
+    _slots,
+    _per_step,
+    shared={"eta": 0.0, "mu": 1.0},
+    why_inseparable=lambda values: "its step falls with lambd * lr",
+)
 
 
 @optimizer(_ASGD)

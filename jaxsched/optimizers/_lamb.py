@@ -62,6 +62,7 @@ _LAMB = UpdateRule(
     weight_decay="own",
     max_norm="max_grad_norm",
     elementwise=False,
+    why_inseparable=lambda values: "the norm of direction and weight decay together scales its step",
 )
 
 

@@ -54,7 +54,13 @@ def _ratio(gradient: jax.Array, param: jax.Array, h: Hypers) -> jax.Array:
 
 
 _LARS = UpdateRule(
-    _update, _slots, _per_step, averages=("momentum", "dampening"), weight_decay="own", elementwise=False
+    _update,
+    _slots,
+    _per_step,
+    averages=("momentum", "dampening"),
+    weight_decay="own",
+    elementwise=False,
+    why_inseparable=lambda values: "its buffer keeps the lr of each step",
 )
 
 

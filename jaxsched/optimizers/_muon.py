@@ -122,6 +122,7 @@ _MUSGD = UpdateRule(
     averages=("momentum",),
     weight_decay="own",
     elementwise=False,
+    why_inseparable=lambda values: "its weight decay sees what Muon's part has moved",
     why_untrainable=_no_kernel,
 )
 

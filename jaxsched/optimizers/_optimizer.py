@@ -51,6 +51,7 @@ def optimizer(
             groups, rules = arguments.pop("groups"), arguments.pop("rules")
             return as_transformation(definition, rule, arguments, groups, rules, check, fixed)
 
+        make.parts = (rule, check, fixed)  # type: ignore[attr-defined]  # for scale_by
         return make
 
     return decorate

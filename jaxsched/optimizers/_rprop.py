@@ -31,7 +31,7 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return -sign, {"prev": gradient, "step_size": size}
 
 
-_RPROP = UpdateRule(_update, _slots)
+_RPROP = UpdateRule(_update, _slots, why_inseparable=lambda values: "its lr is only the first length of its steps")
 
 
 @optimizer(_RPROP)

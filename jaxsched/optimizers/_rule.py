@@ -26,6 +26,11 @@ def zeros(param: jax.Array, values: Values) -> jax.Array:
     return jnp.zeros_like(param)
 
 
+def _always(values: Values) -> str | None:
+    del values
+    return None
+
+
 def _trains_all(shape: tuple[int, ...], dtype: Any, values: Values) -> str | None:
     del shape, dtype, values
     return None
@@ -50,6 +55,8 @@ class UpdateRule(NamedTuple):
         max_norm: The hyperparameter that limits the norm of all gradients together, if there is one. It is the same
             for all groups.
         elementwise: Whether each number is updated by itself, so that arrays may be joined, as `flatten_groups` does.
+        why_inseparable: From the hyperparameters of a group to why its update is not ``lr`` times a direction that
+            knows neither ``lr`` nor ``weight_decay``, or None: see `scale_by`.
         why_untrainable: From the shape, dtype and hyperparameters of a parameter to why the rule cannot train it, or
             None.
     """
@@ -62,4 +69,5 @@ class UpdateRule(NamedTuple):
     weight_decay: str = "coupled"
     max_norm: str | None = None
     elementwise: bool = True
+    why_inseparable: Callable[[Values], str | None] = _always
     why_untrainable: Callable[[tuple[int, ...], Any, Values], str | None] = _trains_all

@@ -65,7 +65,11 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return -(h.corrected_lr if h.bias_correction else h.lr) * direction, {"momentum": buffer}
 
 
-_SGD = UpdateRule(_update, _slots, _per_step, averages=("momentum", "dampening"))
+def _why_inseparable(values: Values) -> str | None:
+    return "the buffer of its classic form keeps the lr of each step" if values["form"] == "classic" else None
+
+
+_SGD = UpdateRule(_update, _slots, _per_step, averages=("momentum", "dampening"), why_inseparable=_why_inseparable)
 
 
 @optimizer(_SGD, check=_check)

@@ -57,7 +57,7 @@ def hyperparams(opt_state: Any) -> dict[str, dict[str, Any]]:
         ``{group: {name: float32 scalar}}``. Before the first update: what it will use.
 
     Raises:
-        ValueError: If there is none, or if two of them have a group of the same name.
+        ValueError: If there is none, or if two of them have the same hyperparameter in a group of the same name.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -76,17 +76,18 @@ def merged(what: str, by_group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What several optimizers say of their groups, as one dict.
 
     Raises:
-        ValueError: If two have a group of the same name.
+        ValueError: If two say something under the same name of a group of the same name.
     """
     found: dict[str, Any] = {}
     for own in by_group:
-        for group, value in own.items():
-            if group in found:
+        for group, values in own.items():
+            known = found.setdefault(group, {})
+            if twice := [name for name in values if name in known]:
                 raise ValueError(
-                    f"{what}: two optimizers have a group named {group!r}; ask for the state of one, such as "
-                    f"js.{what}(opt_state[0])"
+                    f"{what}: two optimizers have a {twice[0]!r} in a group named {group!r}; ask for the state of one, "
+                    f"such as js.{what}(opt_state[0])"
                 )
-            found[group] = value
+            known.update(values)
     return found
 
 

@@ -228,7 +228,7 @@ def test_two_optimizers_read_as_one_unless_their_groups_have_one_name():
     tx = optax.partition({g: js.sgd(lr=0.1, rules=rules[g]) for g in rules}, labels)
     assert set(js.hyperparams(tx.init(PARAMS))) == {"weight", "norm", "bias"}
     twice = optax.chain(js.sgd(lr=0.1), js.sgd(lr=0.1))
-    with pytest.raises(ValueError, match="two optimizers have a group"):
+    with pytest.raises(ValueError, match="two optimizers have a 'dampening' in a group named 'bias'"):
         js.hyperparams(twice.init(PARAMS))
 
 
