@@ -288,7 +288,7 @@ BAD = [
     (dict(type="StepsLR"), ValueError, "type 'StepsLR' is not known"),
     (dict(type="OneCycleMomentum"), ValueError, "type 'OneCycleMomentum' is not known"),
     (dict(type="ReduceOnPlateauLR", by_epoch=False), ValueError, "goes by epoch"),
-    (dict(type="ReduceOnPlateauLR", min_value=[0.1, 0.2]), TypeError, "min_value must be one number"),
+    (dict(type="ReduceOnPlateauLR", min_value=[0.1, 0.2]), ValueError, "min_value differs between torch's"),
     (
         [dict(type="ReduceOnPlateauLR"), dict(type="CosineAnnealingLR", eta_min=0.1)],
         ValueError,
@@ -307,7 +307,7 @@ BAD = [
     (dict(type="CosineAnnealingLR", eta_min=0.1, eta_min_ratio=0.1), ValueError, "exactly one of"),
     (dict(type="CosineRestartLR", periods=[3]), ValueError, "exactly one of"),
     (dict(type="CosineRestartLR", periods=[3, 4], eta_min=0), ValueError, "2 periods need as many"),
-    (dict(type="OneCycleLR", eta_max=[0.1, 0.2]), TypeError, "eta_max must be one number"),
+    (dict(type="OneCycleLR", eta_max=[0.1, 0.2]), ValueError, "eta_max differs between torch's"),
     (dict(type="ConstantLR", last_step=5), ValueError, "last_step=5 resumes a run"),
     (dict(type="ConstantLR", factor="1"), TypeError, "factor must be a number, got the string"),
     ("ConstantLR", TypeError, "must hold names and values"),

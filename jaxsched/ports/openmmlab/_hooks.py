@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from jaxsched.checks import short
 from jaxsched.ports.openmmlab._settings import Settings, bare
 from jaxsched.recipe import caution
 
@@ -14,9 +15,11 @@ Config = Mapping[str, Any]
 _MOVING = (
     {"lr", "lrs", "learning", "momentum", "decay", "wd", "ema", "swa", "average", "averaging", "teacher"}
     | {"warm", "warmup", "cooldown", "anneal", "annealing"}
-    | {"scheduler", "schedule", "scheduling", "optimizer", "optim"}
+    | {"scheduler", "schedule", "scheduling", "optimizer", "optim", "freeze", "unfreeze", "frozen"}
 )
 """Words in the name or an argument of a hook that probably changes a hyperparameter or an average."""
+_SETTINGS = {"lr", "lr_mult", "momentum", "weight_decay"}
+"""Names that mean a hyperparameter anywhere inside the arguments of a hook."""
 _STILL = {
     *("CheckpointHook", "LoggerHook", "TextLoggerHook", "TensorboardLoggerHook", "VisualizationHook", "IterTimerHook"),
     *("RuntimeInfoHook", "DistSamplerSeedHook", "DistEvalHook", "EvalHook", "ParamSchedulerHook"),
@@ -33,6 +36,8 @@ def custom_hooks(config: Config) -> list[Hook]:
     """The hooks beside those that every run has. Only those that average need be readable all through."""
     found = []
     listed = config.get("custom_hooks") or []
+    if isinstance(listed, Mapping):
+        raise TypeError(f"custom_hooks must be a list of hooks, got {short(listed)}")
     entries = [
         (f"custom_hooks[{i}]", hook) for i, hook in enumerate(listed if isinstance(listed, list | tuple) else [])
     ]
@@ -60,13 +65,21 @@ def left_out(hook: Hook) -> str:
     """The note on a hook that is not read: a `caution` where its name or an argument says that it moves something."""
     where = hook.settings.where.partition("[")[0]
     words = {word for text in (hook.name, *map(str, hook.settings.values)) for word in _words(text)}
-    if words & _MOVING or "EMA" in hook.name:
+    if words & _MOVING or "EMA" in hook.name or _SETTINGS & set(_names(hook.settings.values)):
         return caution(
             "unread-hook",
             f"{hook.settings.where}: {hook.name} may change a hyperparameter or an average of the weights, and is left "
             "out: add what it does to the recipe",
         )
     return f"{where}: {hook.name} is not part of a recipe"
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The names in a tree of dicts and lists."""
+    if isinstance(value, Mapping):
+        yield from map(str, value)
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from _names(inner)
 
 
 def _words(name: str) -> set[str]:

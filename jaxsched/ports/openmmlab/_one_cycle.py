@@ -29,9 +29,7 @@ def one_cycle(settings: Settings, peak: str, length: int, runs_for: int | None =
         length: ``total_steps``, if it is not set.
         runs_for: Steps that it runs for, if they are not ``length``.
     """
-    top = settings.take(peak)
-    if not isinstance(top, int | float) or isinstance(top, bool):
-        raise TypeError(f"{settings.where}: {peak} must be one number for all groups here, got {top!r}")
+    top = settings.for_all_groups(peak)
     total = settings.count("total_steps", None, least=1) or length
     if total < (runs_for := length if runs_for is None else runs_for):
         raise ValueError(f"{settings.where}: total_steps={total} is less than the {runs_for} steps that it runs for")

@@ -8,9 +8,12 @@ with ``/`` for its dots, a norm's parameters are those of role ``norm`` and ``no
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from jaxsched.checks import short
 from jaxsched.groups import Condition, Match, Rule, contains, glob, ndim, role
 from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.recipe import caution
@@ -100,6 +103,8 @@ def custom_keys(
     keys = settings.take("custom_keys", {})
     if not isinstance(keys, Mapping):
         raise TypeError(f"paramwise_cfg: custom_keys must be a dict, got {keys!r}")
+    if not all(isinstance(key, str) for key in keys):
+        raise TypeError(f"paramwise_cfg: custom_keys must be parts of names, got {short(list(keys))}")
     found: dict[str, Multipliers] = {}
     for key in sorted(sorted(keys), key=len, reverse=True):
         entry = Settings(f"paramwise_cfg: custom_keys[{key!r}]", keys[key])
@@ -132,10 +137,12 @@ def _name(key: str, multiple: Multipliers, found: Mapping[str, Multipliers]) -> 
 
 def _in_path(key: str) -> Condition:
     text = key.replace(".", "/")
-    if not text.startswith("/"):
-        return contains(text)
+    spellings = [text]
+    if text.rpartition("/")[2] == "weight":  # torch's word, for which Flax has three
+        spellings += [f"{text.removesuffix('weight')}{name}" for name in ("kernel", "scale", "embedding")]
     # the original writes a parameter of the root as ".name", but not one of a module of the root
-    return contains(text) | glob(f"{text[1:]}*")
+    ways = [contains(one) for one in spellings] + [glob(f"{one[1:]}*") for one in spellings if one.startswith("/")]
+    return functools.reduce(operator.or_, ways)
 
 
 def classes(

@@ -332,8 +332,11 @@ def _clipping(where: str, clip: Any) -> Settings:
 
 def _norm(settings: Settings) -> float:
     limit = settings.number("max_norm")
-    if settings.number("norm_type", 2) != 2:
-        raise ValueError(f"{settings.where}: norm_type must be 2, got {settings.values}")
+    kind = settings.take("norm_type", 2)
+    if kind != 2:
+        raise ValueError(
+            f"{settings.where}: norm_type must be 2, the only norm that a recipe clips by, got {short(kind)}"
+        )
     settings.take("error_if_nonfinite", None)
     settings.take("foreach", None)
     settings.finish()

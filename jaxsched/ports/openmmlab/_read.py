@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsched import optimizers
-from jaxsched.checks import one_line
+from jaxsched.checks import one_line, short
 from jaxsched.groups import Match
 from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
@@ -213,20 +213,27 @@ def _asks_for_more(schedulers: Any) -> bool:
     return any(kind.endswith("LR") or not kind[:1].isupper() for kind in kinds if kind.lower() not in ("fixed", "none"))
 
 
+_WITHOUT_USUAL_LR = ("lars",)
+"""Optimizers whose original has no default for lr."""
+
+
 def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any]]:
     """The optimizer by torch's name, and its arguments by torch's names."""
     kind = settings.take("type")
     name = bare(kind).lower() if isinstance(kind, str) else ""
     definition = definition_of(getattr(optimizers, name, None))
     if definition is None:
-        raise ValueError(f"{settings.where}: type {kind!r} is not an optimizer of jaxsched.optimizers")
+        raise ValueError(
+            f"{settings.where}: type {short(kind)} is not an optimizer of jaxsched.optimizers: read with one that is, "
+            f"options={{'{settings.where.replace(': ', '.')}.type': 'AdamW'}}, and build yours with "
+            "js.optimizers.grouped(optax...., groups=recipe.groups, rules=recipe.rules)"
+        )
     known = list(definition.arguments)
     set_aside(settings, ("foreach", "fused", "capturable", "differentiable"), notes)
     usual = definition.arguments["lr"].default
     given = "lr" in settings.values
-    arguments: dict[str, Any] = {
-        "lr": settings.number("lr", usual) if isinstance(usual, float) else settings.number("lr")
-    }
+    needed = name in _WITHOUT_USUAL_LR
+    arguments: dict[str, Any] = {"lr": settings.number("lr") if needed else settings.number("lr", usual)}
     if not given:
         notes.append(caution("no-lr", f"{settings.where}: lr is not set: it is torch's default, {usual!r}"))
     for argument in list(settings.values):

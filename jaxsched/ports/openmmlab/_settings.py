@@ -42,6 +42,18 @@ class Settings(shared.Settings):
     def flag(self, name: str, default: Any = False) -> bool:
         return super().flag(name, default)
 
+    def for_all_groups(self, name: str, default: Any = ...) -> float:
+        """A number, or a list with the same number for each of torch's groups, which are single parameters here."""
+        value = self.take(name) if default is ... else self.take(name, default)
+        if isinstance(value, list | tuple) and value:
+            if any(one != value[0] for one in value):
+                raise ValueError(
+                    f"{self.at(name)} differs between torch's groups, which a recipe does not have: write one number, "
+                    "and give the others with recipe.replace(groups=...)"
+                )
+            value = value[0]
+        return self.as_number(self.at(name), value)
+
     def name(self, name: str, default: Any) -> Any:
         """The name of a class, without its scope: ``"mmengine.OptimWrapper"`` is ``"OptimWrapper"``."""
         return bare(self.take(name, default))

@@ -191,9 +191,7 @@ def _reduce_on_plateau(settings: Settings, run: Run, reports_before: Callable[[i
     else:
         before = reports_before or (lambda epoch: max(epoch - 1, 0))
         since, until = before(begin), before(end)
-    floor = settings.take("min_value", 0.0)
-    if not isinstance(floor, int | float):
-        raise TypeError(f"{settings.where}: min_value must be one number for all groups here, got {floor!r}")
+    floor = settings.for_all_groups("min_value", 0.0)
     options = {
         "factor": settings.number("factor", 0.1),
         "patience": settings.count("patience", 10),
