@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import functools
 import inspect
 import re
@@ -10,8 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
+from jaxsched.checks import one_line
 from jaxsched.cli._source import Given, flag, kinds
 
+LONGEST_LITERAL = 10_000
+"""Characters of a value that is parsed as Python's literal."""
 _SHORT = {"steps_per_epoch": "-s", "epochs": "-e", "batch_size": "-b"}
 
 
@@ -27,9 +32,33 @@ def options() -> dict[str, Any]:
         whose = "" if len(having) == len(readable) else f" ({', '.join(kind.name for kind in having)})"
         extra: dict[str, Any] = {"min": 1} if option.type is int else {}
         declared = (flag(name), *([_SHORT[name]] if name in _SHORT else []))
+        annotation: Any = option.type
+        if option.type is dict:
+            annotation, extra = list[str], {"metavar": "NAME=VALUE"}
+            declared = (flag(name), *([flag(name[:-1])] if name.endswith("s") else []))
         help_ = re.sub(r"``(.+?)``", lambda match: flag(match[1]) if match[1] in names else match[1], text) + whose
-        found[name] = Annotated[option.type | None, typer.Option(*declared, help=help_, show_default=False, **extra)]
+        found[name] = Annotated[annotation | None, typer.Option(*declared, help=help_, show_default=False, **extra)]
     return found
+
+
+def _literals() -> dict[str, bool]:
+    """For each option that is a mapping whether its values are literals."""
+    found = (item for kind in kinds() for item in kind.options.items())
+    return {name: option.literals for name, option in found if option.type is dict}
+
+
+def _mapping(name: str, entries: list[str], literals: bool) -> dict[str, Any]:
+    """``["a=1", "b.c=x"]`` as ``{"a": 1, "b.c": "x"}``: a value that is no literal is a string."""
+    result: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"expected NAME=VALUE, got {one_line(repr(entry))}", param_hint=flag(name))
+        result[key] = value
+        if literals and len(value) < LONGEST_LITERAL:
+            with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+                result[key] = ast.literal_eval(value)
+    return result
 
 
 def _common() -> dict[str, Any]:
@@ -53,7 +82,7 @@ def _common() -> dict[str, Any]:
 def options_for_given(command: Callable[..., None]) -> Callable[..., None]:
     """A command with the options in the place of its argument ``given``."""
     signature = inspect.signature(command, eval_str=True)
-    ours, common = options(), _common()
+    ours, common, literals = options(), _common(), _literals()
     parameters: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
         if parameter.annotation is not Given:
@@ -65,7 +94,9 @@ def options_for_given(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_options(**arguments: Any) -> None:
-        values = {name: value for name in ours if (value := arguments.pop(name)) is not None}
+        values = {name: value for name in ours if (value := arguments.pop(name)) not in (None, [])}
+        for name in literals.keys() & values.keys():
+            values[name] = _mapping(name, values[name], literals[name])
         given = Given(values, arguments.pop("kind"), arguments.pop("strict"))
         command(**arguments, given=given)
 

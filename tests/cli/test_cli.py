@@ -367,6 +367,59 @@ def test_an_argument_is_of_one_type_in_all_ports_and_documented():
             assert option.help.endswith("."), (kind.name, name)
 
 
+OPTIONS = {
+    "packages": ("_base_ = 'mmdet::base.py'", ["--package", "mmdet={folder}"], "mmdet={folder}"),
+    "root": ("_base_ = '../base.py'", ["--root", "{folder}"], "--root"),
+    "environment": (MMDET_2.replace("lr=0.01", "lr={{$LR:0.01}}"), ["--environment", "LR=0.02"], None),
+    "options": (MMDET_2, ["--options", "optimizer.lr=0.02", "--option", "runner.max_epochs=12"], None),
+    "options of a type": (
+        MMDET_2.replace("SGD", "Lion"),
+        ["--option", "optimizer.type=SGD"],
+        "--option optimizer.type=",
+    ),
+    "options of a constructor": (
+        MMDET_2.replace("momentum=", "constructor='Own', momentum="),
+        ["--option", "optimizer.constructor=None"],
+        "--option optimizer.constructor=None",
+    ),
+    "depthwise": (
+        MMDET_2.replace("momentum=", "paramwise_cfg=dict(dwconv_decay_mult=0.0), momentum="),
+        ["--depthwise", "**/depthwise/**"],
+        "depthwise=",
+    ),
+    "optimizer": (
+        "optimizer = dict(a=dict(type='SGD', lr=0.01), b=dict(type='SGD', lr=0.02))\ntotal_epochs = 12",
+        ["--optimizer", "b"],
+        "--optimizer",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_argument_of_openmmlab_on_the_command_line(name, tmp_path):
+    text, words, remedy = OPTIONS[name]
+    (tmp_path / "base.py").write_text(MMDET_2)
+    (tmp_path / "inner").mkdir()
+    path = tmp_path / "inner" / "config.py"
+    path.write_text(text)
+    words = [word.format(folder=tmp_path) for word in words]
+    recipe = js.Recipe.from_json(run("convert", path, "-s", "100", *words))
+    doubled = any("0.02" in word for word in words) or name == "optimizer"
+    assert js.curves(recipe, [600])["weight"]["lr"][0] == pytest.approx(0.02 if doubled else 0.01)
+    if remedy:  # an error without it names it
+        said = CliRunner().invoke(app, ["convert", str(path), "-s", "100"])
+        assert remedy.format(folder="FOLDER") in said.stderr
+        assert said.exit_code == 2
+
+
+@pytest.mark.parametrize("entry", ["lr", "=3", ""])
+def test_an_entry_of_a_mapping_has_a_name_and_a_value(file, entry):
+    path, options = file("openmmlab")
+    said = CliRunner().invoke(app, ["show", str(path), *options, "--options", entry])
+    assert said.exit_code == 2
+    assert "expected NAME=VALUE" in said.stderr
+
+
 def test_a_page_is_written_with_the_points_of_a_log(file, tmp_path):
     pytest.importorskip("bokeh")
     path, options = file("yolov5")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from jaxsched.checks import short
 from jaxsched.groups import Condition, Match, Rule, contains, glob, role
 from jaxsched.ports import shared
 from jaxsched.ports.openmmlab import _layer_decay, _paramwise_options
@@ -61,8 +62,8 @@ def groups(
     if constructor not in _DEFAULT:
         where = "optim_wrapper" if generation == 2 else "optimizer"
         raise ValueError(
-            f"constructor {constructor!r} is not known: read with options={{'{where}.constructor': None}}, and write "
-            "its groups as rules of the recipe"
+            f"constructor {short(constructor)} is not known: read without it, options={{'{where}.constructor': None}} "
+            f"(--option {where}.constructor=None), and write its groups as rules of the recipe"
         )
     if options is not None:
         if config:

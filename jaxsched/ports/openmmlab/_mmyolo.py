@@ -30,7 +30,8 @@ def curves(
         result = lr, momentum, {"bias": bias_lr} if constructor in YOLO else {}
     else:
         raise ValueError(
-            f"{settings.where}: {name} is not known: read with options={{'default_hooks.param_scheduler': None}}, and "
+            f"{settings.where}: {name} is not known: read without it, "
+            "options={'default_hooks.param_scheduler': None} (--option default_hooks.param_scheduler=None), and "
             "give the recipe's lr yourself"
         )
     settings.finish()

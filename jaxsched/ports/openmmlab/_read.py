@@ -223,10 +223,11 @@ def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any
     name = bare(kind).lower() if isinstance(kind, str) else ""
     definition = definition_of(getattr(optimizers, name, None))
     if definition is None:
+        place = settings.where.replace(": ", ".")
         raise ValueError(
             f"{settings.where}: type {short(kind)} is not an optimizer of jaxsched.optimizers: read with one that is, "
-            f"options={{'{settings.where.replace(': ', '.')}.type': 'AdamW'}}, and build yours with "
-            "js.optimizers.grouped(optax...., groups=recipe.groups, rules=recipe.rules)"
+            f"options={{'{place}.type': 'AdamW'}} (--option {place}.type=AdamW), and build yours of optax's with "
+            "js.optimizers.grouped"
         )
     known = list(definition.arguments)
     set_aside(settings, ("foreach", "fused", "capturable", "differentiable"), notes)

@@ -44,14 +44,16 @@ class Option:
     """An argument of a port that the command line can give.
 
     Attributes:
-        type: `bool`, `int`, `float` or `str`.
+        type: `bool`, `int`, `float` or `str`; `dict` for a mapping, which is given entry by entry.
         help: Its description in the port's docstring.
         required: Whether it has no default.
+        literals: Whether the values of a mapping are Python's literals; else they are strings.
     """
 
     type: type
     help: str
     required: bool
+    literals: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Kind:
 
     @functools.cached_property
     def options(self) -> dict[str, Option]:
-        """The options: the keyword-only arguments of ``read`` that are a number, a string or a truth value."""
+        """The options: those keyword-only arguments of ``read`` that are a number, string, truth value or mapping."""
         if self.read is None:
             return {}
         hints, docs = typing.get_type_hints(self.read), _argument_docs(inspect.getdoc(self.read) or "")
@@ -90,9 +92,11 @@ class Kind:
                 continue
             allowed = _members(hints[parameter.name])
             kind = next((known for known in _TYPES if known in allowed), None)
-            if kind is not None:
-                required = parameter.default is inspect.Parameter.empty
-                options[parameter.name] = Option(kind, docs.get(parameter.name, ""), required)
+            mapping = next((one for one in allowed if typing.get_origin(one) is Mapping), None)
+            if kind is not None or mapping is not None:
+                required, text = parameter.default is inspect.Parameter.empty, docs.get(parameter.name, "")
+                literals = mapping is not None and Any in typing.get_args(mapping)
+                options[parameter.name] = Option(kind or dict, text, required, literals)
         return options
 
 

@@ -195,7 +195,8 @@ class Reading:
         if package in self.packages:
             return self.packages[package]
         raise ConfigError(
-            f"{name!r} lies in the package {package!r}: pass packages={{{package!r}: folder}} with its folder",
+            f"{name!r} lies in the package {package!r}: give its folder, packages={{{package!r}: folder}} "
+            f"(--package {package}=FOLDER)",
             str(path),
             line,
         )
@@ -208,7 +209,7 @@ class Reading:
             raise ConfigError(f"the base {name!r} is not a path", str(path), line) from None
         if not any(real.is_relative_to(folder) for folder in (self.root, *self.packages.values())):
             raise ConfigError(
-                f"the base {name!r} lies outside {self.root}: pass root= (or packages=) if that is meant",
+                f"the base {name!r} lies outside {self.root}: pass root= (--root) if that is meant",
                 str(path),
                 line,
             )
