@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxsched.checks import one_line
-from jaxsched.ports.shared import File, Kind, Observed, Solution, in_time
+from jaxsched.ports.shared import File, Kind, MissingError, Observed, Solution, in_time
 from jaxsched.recipe import Recipe
 from jaxsched.verification import _lengths
 from jaxsched.verification._log import Log, read_log
 from jaxsched.verification._verdict import Verdict
 from jaxsched.verification._verify import verify
 
+AUTO_BATCH = 16
+"""The batch size that stands for the one that AutoBatch chose: its own default where it cannot measure memory."""
 _NAMES = (
     "results.csv",
     "trainer_state.json",
@@ -78,8 +81,43 @@ def verify_run(
     assert kind.read is not None
     if kind.solve is None:
         return _lengths.solve(functools.partial(kind.read, file), log, dict(given))
+    try:
+        return _solved(kind, file, log, given)
+    except MissingError as error:
+        if error.names != ("batch_size",):
+            raise
+    recipe, verdict = _solved(kind, file, log, {**given, "batch_size": AUTO_BATCH})
+    text = f"AutoBatch chose the batch; {AUTO_BATCH} is assumed, which no learning rate depends on"
+    return recipe, verdict.having(text)
+
+
+def _solved(kind: Kind, file: File, log: Log, given: Mapping[str, Any]) -> tuple[Recipe | None, Verdict]:
+    """The best solution; where the log does not follow the file's number of epochs, with that of the log too."""
+    recipe, verdict = _best(kind, file, log, given)
+    if verdict.ok or "epochs" in given or "epochs" not in kind.options or log.epoch is None:
+        return recipe, verdict
+    epochs = int(log.epoch.max()) + int(log.epoch.min() < 1)
+    other, otherwise = _best(kind, file, log, {**given, "epochs": epochs})
+    if otherwise.reproduced > verdict.reproduced:
+        return other, otherwise.having(f"epochs {epochs}, as the log has and the file does not")
+    bad = np.flatnonzero(~np.array(verdict.fits, bool))
+    if len(verdict.fits) == log.rows and len(bad) > 2:
+        _, otherwise = _best(kind, file, log, {**given, "epochs": epochs}, (bad, bad[1:]))
+        more = [row for row in bad.tolist() if otherwise.fits and otherwise.fits[row]]
+        if len(more) > 2 and len(more) >= len(bad) - 2:
+            first, last = log.epoch[[more[0], more[-1]]]
+            text = f"epochs {first:.0f} to {last:.0f} are those of a run of {epochs} epochs: it was resumed so"
+            return recipe, dataclasses.replace(verdict, reason=text)
+    return recipe, verdict
+
+
+def _best(
+    kind: Kind, file: File, log: Log, given: Mapping[str, Any], parts: Iterable[np.ndarray] | None = None
+) -> tuple[Recipe | None, Verdict]:
+    """The solution that reproduces most rows, of those that reproduce one of the parts."""
+    assert kind.solve is not None
     best: tuple[Recipe | None, Verdict] | None = None
-    for some in _parts(log):  # all rows; and where no solution has them all, those before or after a break
+    for some in parts or _parts(log):  # all rows; and where no solution has them all, those before or after a break
         for observed in _observed(log, some):
             for solution in kind.solve(file, observed, **given):
                 recipe, verdict = _with(kind, file, log, given, solution)

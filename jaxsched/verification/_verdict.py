@@ -47,6 +47,7 @@ class Verdict:
         first: The first row that differs.
         reason: The likeliest reason for it.
         steps: The step of each row in the recipe's clock.
+        fits: Whether each row is reproduced.
     """
 
     log: str
@@ -58,6 +59,7 @@ class Verdict:
     first: Difference | None = None
     reason: str | None = None
     steps: tuple[int, ...] = dataclasses.field(default=(), repr=False)
+    fits: tuple[bool, ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def ok(self) -> bool:
@@ -82,5 +84,5 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """The verdict as plain data."""
         content = dataclasses.asdict(self)
-        del content["steps"]
+        del content["steps"], content["fits"]
         return {"ok": self.ok, **content}

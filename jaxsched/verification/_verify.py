@@ -93,6 +93,7 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         first=first,
         reason=_reason(np.asarray(good), ours[group], low, high) if first else None,
         steps=tuple(steps.tolist()),
+        fits=tuple(map(bool, np.asarray(good))),
     )
 
 
@@ -184,5 +185,5 @@ def _reason(good: np.ndarray, ours: np.ndarray, low: np.ndarray, high: np.ndarra
         return "from there on the run had another length or other settings: it was resumed with these"
     last = len(bad) - int(np.argmax(bad[::-1]))
     if good[last:].any() and bad[:last].mean() > 0.9:
-        return f"the first {last} rows are of an earlier run with other settings, whose log went on"
+        return f"the first {last} rows follow other settings: of an earlier run whose log went on, or another warm-up"
     return None

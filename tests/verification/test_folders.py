@@ -147,4 +147,60 @@ def test_rows_of_an_earlier_run_in_the_log(tmp_path):
     rows += [{"iteration": i, "lr": float(lr[i])} for i in range(5, 400, 10)]
     (tmp_path / "metrics.json").write_text("\n".join(map(json.dumps, rows)))
     verdict = js.verify(js.Recipe("sgd", dict(lr=js.linear(0.1, 0.0, 400)), steps=400), tmp_path / "metrics.json")
-    assert verdict.reason == "the first 9 rows are of an earlier run with other settings, whose log went on"
+    assert verdict.reason.startswith("the first 9 rows follow other settings: of an earlier run whose log went on")
+
+
+HYP = dict(
+    lr0=0.01, lrf=0.01, momentum=0.937, weight_decay=5e-4, warmup_epochs=3.0, warmup_momentum=0.8, warmup_bias_lr=0.1
+)
+
+
+def yolo_run(folder, epochs, rows, **options):
+    """Rows of a results.csv of YOLOv5 7.0 with 400 batches an epoch."""
+    said = {"hyp": HYP, "epochs": epochs, "batch_size": 16, "optimizer": "SGD", "cos_lr": False, **options}
+    recipe = js.ports.yolov5.recipe({**said, "batch_size": 16}, steps_per_epoch=400, version="7.0")
+    curves = js.curves(recipe, (np.asarray(rows) + 1) * 400 - 1)
+    (folder / "opt.yaml").write_text(json.dumps(said))
+    return [f"{e},{b:.5g},{w:.5g}" for e, b, w in zip(rows, curves["bias"]["lr"], curves["weight"]["lr"], strict=True)]
+
+
+def test_a_run_that_was_resumed_with_more_epochs(tmp_path):
+    later = yolo_run(tmp_path, 40, range(25, 40))
+    rows = yolo_run(tmp_path, 25, range(25)) + later
+    (tmp_path / "results.csv").write_text("\n".join(["epoch,x/lr0,x/lr1", *rows]))
+    result = call(tmp_path)
+    assert result.exit_code == 1
+    assert "25 of 40 epochs reproduced" in result.stdout
+    assert "epochs 25 to 39 are those of a run of 40 epochs: it was resumed so" in result.stdout
+
+
+def test_a_file_that_a_later_run_of_one_epoch_wrote(tmp_path):
+    rows = yolo_run(tmp_path, 12, range(12))
+    (tmp_path / "results.csv").write_text("\n".join(["epoch,x/lr0,x/lr1", *rows]))
+    yolo_run(tmp_path, 1, range(1))
+    result = call(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "epochs 12, as the log has and the file does not" in result.stdout
+    assert "steps per epoch 400" in result.stdout
+
+
+def test_the_batch_that_autobatch_of_yolov5_chose(tmp_path):
+    rows = yolo_run(tmp_path, 12, range(12), batch_size=-1)
+    (tmp_path / "results.csv").write_text("\n".join(["epoch,x/lr0,x/lr1", *rows]))
+    result = call(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "AutoBatch chose the batch; 16 is assumed" in result.stdout
+
+
+def test_groups_that_musgd_trains_at_three_times_the_lr(tmp_path):
+    args = dict(task="detect", mode="train", epochs=12, batch=16, optimizer="auto", lr0=0.01, lrf=0.01)
+    said = dict(steps_per_epoch=40, images=640, classes=1, outputs="last", boosted="cv3/**")
+    curves = js.curves(js.ports.ultralytics.recipe(args, version="8.4.3", **said), np.arange(39, 480, 40))
+    rates = [values["lr"] for values in curves.values()]
+    columns = ",".join(f"lr/pg{k}" for k in range(len(rates)))
+    rows = [",".join([str(e + 1), *(f"{rate[e]:.6g}" for rate in rates)]) for e in range(12)]
+    (tmp_path / "results.csv").write_text("\n".join([f"epoch,{columns}", *rows]))
+    (tmp_path / "args.yaml").write_text(json.dumps(args))
+    result = call(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "optimizer=auto came to MuSGD with lr 0.002" in result.stdout

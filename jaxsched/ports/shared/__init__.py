@@ -34,6 +34,7 @@ from jaxsched.ports.shared._shapes import quadratic_rise as quadratic_rise
 from jaxsched.ports.shared._shapes import shifted as shifted
 from jaxsched.ports.shared._solve import Observed as Observed
 from jaxsched.ports.shared._solve import Solution as Solution
+from jaxsched.ports.shared._solve import ends as ends
 from jaxsched.ports.shared._solve import lengths_that_fit as lengths_that_fit
 from jaxsched.ports.shared._solve import peaks_that_fit as peaks_that_fit
 from jaxsched.ports.shared._solve import told as told

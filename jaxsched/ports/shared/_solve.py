@@ -53,6 +53,7 @@ def lengths_that_fit(
         starts: Where the warm-up of groups begins.
     """
     lengths = np.arange(1, LONGEST_EPOCH + 1)
+    observed = _distinct(observed)
     rows = _telling(observed)
     for some in (rows[:_ROWS_AT_FIRST], rows[_ROWS_AT_FIRST:]):
         for column in range(len(observed.low)):
@@ -62,6 +63,12 @@ def lengths_that_fit(
                     fits |= _fits(loop_of, lengths, observed, column, some, peak, start)
             lengths = lengths[fits]
     return lengths
+
+
+def _distinct(observed: Observed) -> Observed:
+    """The log without columns that repeat another one: groups often have the same lr."""
+    _, kept = np.unique(observed.low, axis=0, return_index=True)
+    return observed._replace(low=observed.low[np.sort(kept)], high=observed.high[np.sort(kept)])
 
 
 def _fits(
@@ -108,8 +115,16 @@ def _telling(observed: Observed) -> np.ndarray:
 
 
 def told(lengths: Sequence[int]) -> str:
-    """``"steps per epoch 673 (no other fits)"``, or how many others fit."""
-    found = f"steps per epoch {lengths[0]}"
-    if len(lengths) == 1:
-        return f"{found} ({lengths[0] - 1} and {lengths[0] + 1} do not fit)"
-    return f"{found} (also {len(lengths) - 1:,} others fit, up to {lengths[-1]:,})"
+    """``"steps per epoch 673 (672 and 674 do not fit)"``, or how many others fit."""
+    return ends(lengths)[0][1]
+
+
+def ends(lengths: Sequence[int]) -> list[tuple[int, str]]:
+    """The shortest and the longest epoch that fit, and in words how many others do."""
+    first, last, others = int(lengths[0]), int(lengths[-1]), len(lengths) - 1
+    if not others:
+        return [(first, f"steps per epoch {first} ({first - 1} and {first + 1} do not fit)")]
+    return [
+        (first, f"steps per epoch {first} (also {others:,} others fit, up to {last:,})"),
+        (last, f"steps per epoch {last} (also {others:,} others fit, down to {first:,})"),
+    ]

@@ -12,8 +12,6 @@ from jaxsched.ports import shared
 from jaxsched.ports.ultralytics._recipe import BOOST, fitted_lr, loop_of, read_args
 from jaxsched.ports.ultralytics._releases import CHANGES, Rules, rules_of
 
-AUTO_BATCH = 16
-"""The batch size that stands for the one AutoBatch chose: Ultralytics' own where it cannot measure."""
 MOST_CLASSES = 20_000
 """Classes, at most, that are tried."""
 _MOST_WAYS = 1000
@@ -30,14 +28,7 @@ def solve(source: Any, observed: shared.Observed, **said: Any) -> Iterator[share
         "optimizer": said.get("optimizer"),
         "cos_lr": said.get("cos_lr"),
     }
-    try:
-        where, a, possible, _ = read_args(source, over, said.get("version"))
-    except shared.MissingError:  # the batch size, which AutoBatch chose
-        assumed = {"batch_size": AUTO_BATCH}
-        text = f"AutoBatch chose the batch; {AUTO_BATCH} is assumed, which no learning rate depends on"
-        for solution in solve(source, observed, **{**said, **assumed}):
-            yield shared.Solution({**solution.options, **assumed}, (*solution.said, text))
-        return
+    where, a, possible, _ = read_args(source, over, said.get("version"))
     releases = [*reversed(possible), *([] if said.get("version") else reversed(list(CHANGES)))]
     seen: dict[Any, str] = {}
     found: list[tuple[str, shared.Solution]] = []
@@ -73,9 +64,9 @@ def _of_release(
     if a["optimizer"] != "auto" or rules.auto is None:
         peaks = [a["lr0"], BOOST * a["lr0"]] if a["optimizer"] == "MuSGD" else [a["lr0"]]
         lengths = allowed(shared.lengths_that_fit(loop, observed, peaks, [0.0, a["warmup_bias_lr"]]))
-        if len(lengths):
-            options = {"steps_per_epoch": int(lengths[0])} | (_MUON if a["optimizer"] == "MuSGD" else {})
-            yield shared.Solution(options, (shared.told(lengths.tolist()),))
+        for length, text in shared.ends(lengths.tolist()) if len(lengths) else []:
+            options = {"steps_per_epoch": length} | (_MUON if a["optimizer"] == "MuSGD" else {})
+            yield shared.Solution(options, (text,))
         return
     for long in (True, False):
         name = rules.auto.long if long else rules.auto.short
@@ -97,7 +88,7 @@ def _of_release(
 def _fitted(
     loop: Any, a: dict[str, Any], rules: Rules, observed: shared.Observed, said: dict[str, Any], name: str, long: bool
 ) -> Iterator[shared.Solution]:
-    lengths, low, high = shared.peaks_that_fit(loop, observed)
+    lengths, low, high = shared.peaks_that_fit(loop, _unboosted(observed) if name == "MuSGD" else observed)
     assert rules.auto
     options, ways, last = None, 0, ""
     with np.errstate(divide="ignore"):  # where all is open least is 0
@@ -124,6 +115,13 @@ def _fitted(
     first = f"steps per epoch {options['steps_per_epoch']}, {options['classes']} classes"
     first += " (no others fit)" if ways == 1 else f" (also {ways - 1:,} others fit, such as {last})"
     yield shared.Solution(options, (first, f"optimizer=auto came to {name} with lr {fitted_lr(options['classes'])}"))
+
+
+def _unboosted(observed: shared.Observed) -> shared.Observed:
+    """The log with the columns of the groups that MuSGD trains at a multiple of the lr divided by it."""
+    last = (observed.low[:, -1:] + observed.high[:, -1:]) / 2
+    factor = np.where(last > (1 + BOOST) / 2 * last.min(), BOOST, 1)
+    return observed._replace(low=observed.low / factor, high=observed.high / factor)
 
 
 def _images(a: dict[str, Any], steps_per_epoch: int, long: bool, many: int) -> int | None:

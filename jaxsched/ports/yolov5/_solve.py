@@ -36,6 +36,6 @@ def solve(source: Any, observed: shared.Observed, **said: Any) -> Iterator[share
             lengths = lengths[lengths == said["steps_per_epoch"]]
         if len(lengths):
             likely = [name for name in alike if name in run.possible] or alike
-            texts = (shared.told(lengths.tolist()), f"version {' or '.join(reversed(likely))}")
-            options = {"steps_per_epoch": int(lengths[0]), "version": known(likely[0])}
-            yield shared.Solution(options, texts)
+            version = f"version {' or '.join(reversed(likely))}"
+            for length, text in shared.ends(lengths.tolist()):
+                yield shared.Solution({"steps_per_epoch": length, "version": known(likely[0])}, (text, version))
