@@ -11,6 +11,7 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.optimizers._hyperparameters import Fraction, Groups, NonNegative, Values
 from jaxsched.optimizers._moments import second_moment
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -38,6 +39,8 @@ def adadelta(
     weight_decay: NonNegative = 0.0,
     *,
     maximize: bool = False,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -57,6 +60,9 @@ def adadelta(
         eps: Inside both roots, >= 0.
         weight_decay: Added to the gradient, times the parameter, >= 0.
         maximize: Climb instead.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``square_avg``, ``acc_delta``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

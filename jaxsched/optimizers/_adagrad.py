@@ -10,6 +10,7 @@ import optax
 
 from jaxsched.groups import Rules
 from jaxsched.optimizers._hyperparameters import FixedNonNegative, Groups, NonNegative, NonNegativeNumber, Values
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 
@@ -43,6 +44,8 @@ def adagrad(
     *,
     maximize: bool = False,
     eps_root: FixedNonNegative = 0.0,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -63,6 +66,9 @@ def adagrad(
         maximize: Climb instead.
         eps_root: Added to s inside the root, >= 0. Without it the derivative of an update is NaN where the
             gradient is 0, which meta-gradients meet.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``sum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

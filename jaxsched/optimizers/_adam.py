@@ -12,6 +12,7 @@ from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._hyperparameters import Beta, FixedNonNegative, Groups, NonNegative, Values
 from jaxsched.optimizers._moments import second_moment
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -56,6 +57,8 @@ def adam(
     maximize: bool = False,
     decoupled_weight_decay: bool = False,
     eps_root: FixedNonNegative = 0.0,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -82,6 +85,10 @@ def adam(
         decoupled_weight_decay: As `adamw`.
         eps_root: Added to the corrected v in the root, >= 0. Without it the derivative of an update is NaN where the
             gradient is 0, which meta-gradients meet.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``exp_avg``, ``exp_avg_sq``, ``max_exp_avg_sq``) the dtype it is kept in,
+            such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 
@@ -114,6 +121,8 @@ def adamw(
     *,
     maximize: bool = False,
     eps_root: FixedNonNegative = 0.0,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:

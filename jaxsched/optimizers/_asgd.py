@@ -10,6 +10,7 @@ import optax
 
 from jaxsched.groups import Rules
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, NonNegative, Values
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 
@@ -53,6 +54,8 @@ def asgd(
     weight_decay: NonNegative = 0.0,
     *,
     maximize: bool = False,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -75,6 +78,9 @@ def asgd(
         t0: The update at which averaging starts.
         weight_decay: Added to the gradient, times the parameter, >= 0.
         maximize: Climb instead.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``ax``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

@@ -80,10 +80,10 @@ def _count(state: Any) -> int:
 
 
 def _carried_slot(old: Any, new: Any) -> Any:
-    """The old arrays; where a parameter was frozen, or is now, that of ``new``."""
+    """The old arrays in the dtypes of ``new``; where a parameter was frozen, or is now, that of ``new``."""
 
     def one(now: Any, before: Any) -> Any:
-        return now if _is_masked(now) or _is_masked(before) else before
+        return now if _is_masked(now) or _is_masked(before) else before.astype(now.dtype)
 
     return joined_like(new, jax.tree.map(one, separated(new), old, is_leaf=_is_masked))
 

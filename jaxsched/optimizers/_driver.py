@@ -21,6 +21,7 @@ from jaxsched.checks import short
 from jaxsched.metric import internal as plateaus
 from jaxsched.numerics import as_step, compute_dtype, is_host_number, reshard_like, takes_shapes
 from jaxsched.optimizers._hyperparameters import Definition, Groups, Values
+from jaxsched.optimizers._layout import LAYOUT, by_layer, check_slots, first_slot, why_not_kept
 from jaxsched.optimizers._norm import clip_by_norm
 from jaxsched.optimizers._override import overridden
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
@@ -63,9 +64,16 @@ def as_transformation(
     numeric = [name for name, argument in definition.arguments.items() if not argument.is_option]
     options = {name: _options(rule, definition, values, fixed or {}) for name, values in active.items()}
     driven = {name: values for name, values in active.items() if plateaus.definitions(values)}
+    factors = {name: values["stacked"] for name, values in active.items() if isinstance(values["stacked"], tuple)}
     initial_slots: dict[str, SlotInit] = {}
     for values in active.values():
         initial_slots = {**rule.slots(values), **initial_slots}
+    check_slots(optimizer, list(active.values()), list(initial_slots))
+    if rule.shared and factors:
+        raise ValueError(
+            f"{optimizer}: stacked must be a bool, got a factor for each layer in {', '.join(map(repr, factors))}: the "
+            "optimizer keeps a rate for each group, not for each layer"
+        )
 
     def evaluated(step: ArrayLike, leaves: list[Any], plateau: Mapping[str, Any]) -> Values:
         wide = any(compute_dtype(leaf) in (jnp.float64, jnp.complex128) for leaf in leaves)
@@ -101,19 +109,25 @@ def as_transformation(
                     f"{optimizer}: parameter {path!r} is {dtype}; only floating ones can be trained. Keep it out of "
                     "the tree, or freeze its group with None."
                 )
-            if why := rule.why_untrainable(jnp.shape(leaf), dtype, active[group]):
+            values, shape = active[group], jnp.shape(leaf)
+            if why := why_not_kept(shape, dtype, values, isinstance(params, grouping.JoinedTree)):
+                raise ValueError(f"{optimizer}: parameter {path!r} {why}; give it a group of its own")
+            if why := rule.why_untrainable(shape[1:] if values["stacked"] else shape, dtype, values):
                 raise ValueError(
                     f"{optimizer}: parameter {path!r} {why}; give it another optimizer with optax.partition, or freeze "
                     "its group with None"
                 )
 
-        def first(slot: SlotInit, leaf: Any, group: str) -> Any:
+        def first(name: str, slot: SlotInit, leaf: Any, group: str) -> Any:
             if group not in active:
                 return optax.MaskedNode()  # no memory, and no leaf: a frozen backbone of 1 GB costs none
-            return _unpaired(slot(_pairs(jnp.asarray(leaf).astype(compute_dtype(leaf))), active[group]), leaf)
+            values, param = active[group], _pairs(jnp.asarray(leaf).astype(compute_dtype(leaf)))
+            found = first_slot(slot, param, values, bool(values["stacked"]) and not rule.elementwise)
+            kept = (values["state_dtype"] or {}).get(name)
+            return _unpaired(found.astype(kept) if kept else found, leaf)
 
         slots = {
-            name: structure.unflatten([first(slot, *each) for each in zip(leaves, assigned.groups, strict=True)])
+            name: structure.unflatten([first(name, slot, *each) for each in zip(leaves, assigned.groups, strict=True)])
             if leaves
             else params  # nothing to train, or optax.tree.map_params asking where parameters go
             for name, slot in initial_slots.items()
@@ -154,18 +168,24 @@ def as_transformation(
         count = jnp.asarray(optax.safe_increment(state.count))
         total = count + state.bias_offset
         total = jnp.where((state.bias_offset > 0) & (total < count), count, total)  # a sum beyond int32 is negative
-        per_step: Mapping[str, jax.Array] = state.shared
-        if rule.per_step and active:
-            per_step = rule.per_step(Hypers(**numbers, **state.shared, count=total))
+
+        def steps(own: Values) -> Mapping[str, jax.Array]:
+            return rule.per_step(Hypers(**own, **state.shared, count=total)) if rule.per_step else {}
+
+        per_step = {**state.shared, **(steps(numbers) if active else {})}
         of_group = dict(zip(active, _by_group({**numbers, **per_step}, len(active)), strict=True))
+        if factors:
+            before = dict(zip(active, _by_group(numbers, len(active)), strict=True))
+            of_group |= {name: by_layer(before[name], own, steps) for name, own in factors.items()}
 
         def one(i: int, group: str) -> tuple[jax.Array, Slots]:
             own = {name: leaves[i] for name, leaves in slots.items()}
             if group not in active:
                 return jnp.zeros_like(leaves[i]), own
-            return _update_array(
-                gradients[i], own, leaves[i], total, of_group[group], equation=rule.update, options=own_options[group]
-            )
+            update_of = functools.partial(_update_array, equation=rule.update, options=own_options[group])
+            if group in factors or (active[group]["stacked"] and not rule.elementwise):
+                update_of = jax.vmap(update_of, (0, 0, 0, None, 0 if group in factors else None))
+            return update_of(gradients[i], own, leaves[i], total, of_group[group])
 
         results = [one(i, group) for i, group in enumerate(assigned)]
         new_slots = {name: structure.unflatten([own[name] for _, own in results]) for name in slots}
@@ -253,7 +273,8 @@ def _options(
     rule: UpdateRule, definition: Definition, values: Values, fixed: Mapping[str, Any]
 ) -> tuple[tuple[str, Any], ...]:
     """What is known of a group when the optimizer is made; hashable, so that the rule is traced once for each."""
-    known = {**{name: values[name] for name, own in definition.arguments.items() if own.is_option}, **fixed}
+    names = [name for name, own in definition.arguments.items() if own.is_option and name not in LAYOUT]
+    known = {**{name: values[name] for name in names}, **fixed}
     decay = rule.weight_decay
     if "decoupled_weight_decay" in known:
         decay = "decoupled" if known["decoupled_weight_decay"] else "coupled"
@@ -298,6 +319,8 @@ def _update_array(
     values = jax.tree.map(lambda number: number.astype(jnp.finfo(compute).dtype).reshape(()), numbers)
     h = Hypers(**dict(options), **values, count=count, dtype=out)
     gradient = reshard_like(jnp.asarray(gradient).astype(compute), param)  # it may be replicated beside sharded ones
+    kept = {name: slot.dtype for name, slot in slots.items()}
+    slots = {name: slot.astype(compute) for name, slot in slots.items()}
     gradient, at, own = jax.tree.map(_pairs, (gradient, param.astype(compute), slots))
     if getattr(h, "maximize", False):
         gradient = -gradient
@@ -308,4 +331,4 @@ def _update_array(
         shrink = -h.lr * h.weight_decay * at
     update, own = equation(gradient, own, at + shrink, h)
     update, own = jax.tree.map(lambda x: _unpaired(x, param), (update + shrink, own))
-    return update.astype(out), own
+    return update.astype(out), {name: slot.astype(kept[name]) for name, slot in own.items()}

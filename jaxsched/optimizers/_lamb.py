@@ -13,6 +13,7 @@ from jaxsched.numerics import bias_correction as corrected
 from jaxsched.optimizers._hyperparameters import Beta, FixedNonNegative, Groups, NonNegative, Positive, Values
 from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._norm import norm
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -79,6 +80,8 @@ def lamb(
     always_adapt: bool = False,
     *,
     eps_root: FixedNonNegative = 0.0,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -107,6 +110,9 @@ def lamb(
         always_adapt: Use the ratio of norms without weight decay too.
         eps_root: Added to the corrected v in the root, >= 0. Without it the derivative of an update is NaN where the
             gradient is 0, which meta-gradients meet.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``exp_avg``, ``exp_avg_sq``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

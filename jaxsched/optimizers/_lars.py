@@ -11,6 +11,7 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, NonNegative, Values
 from jaxsched.optimizers._norm import norm
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 from jaxsched.optimizers._values import is_zero
@@ -75,6 +76,8 @@ def lars(
     eps: NonNegative = 1e-8,
     lars_exclude: bool = False,
     *,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -99,6 +102,9 @@ def lars(
             a momentum and no dampening.
         eps: Added to the denominator of the ratio, >= 0.
         lars_exclude: Take plain steps, with a ratio of 1: for groups of biases and norms.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from jaxsched.checks import short
 from jaxsched.groups import Rules
-from jaxsched.numerics import ema_step, replicate, reshard_like
+from jaxsched.numerics import ema_step, is_host_number, is_whole, replicate, reshard_like
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, NonNegative, SmallCount, Values
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
 Dtype = Literal["bfloat16", "float16", "float32", "float64"]
+Axes = tuple[int, ...]
 
 
 def _orthogonal(matrix: jax.Array, divisor: jax.Array, coefficients: Any, steps: int, dtype: Any) -> jax.Array:
-    """The matrix with singular values of about 1. ``divisor`` is at least the largest of them."""
+    """The matrices with singular values of about 1. ``divisor`` is at least the largest of them."""
     a, b, c = (jnp.asarray(number, matrix.dtype) for number in coefficients)  # as they are: not rounded to dtype
-    tall = matrix.shape[0] > matrix.shape[1]
+    tall = matrix.shape[-2] > matrix.shape[-1]
     x = _rounded(_rounded(matrix, dtype) / _rounded(divisor, dtype).astype(matrix.dtype), dtype)
-    x = x.T if tall else x
+    x = x.mT if tall else x
     product = functools.partial(jnp.matmul, preferred_element_type=matrix.dtype)  # rounded once, as torch's addmm is
     for _ in range(steps):
-        gram = _rounded(product(x, x.T), dtype)
+        gram = _rounded(product(x, x.mT), dtype)
         polynomial = _rounded(b * gram + c * product(gram, gram), dtype)
         x = _rounded(a * x + product(polynomial, x), dtype)
-    return (x.T if tall else x).astype(matrix.dtype)
+    return (x.mT if tall else x).astype(matrix.dtype)
 
 
 def _rounded(x: jax.Array, dtype: Any) -> jax.Array:
@@ -42,7 +47,7 @@ def _rounded(x: jax.Array, dtype: Any) -> jax.Array:
 
 
 def _norm(matrix: jax.Array, dtype: Any) -> jax.Array:
-    norm = jnp.linalg.norm(_rounded(matrix, dtype).astype(matrix.dtype))
+    norm = jnp.linalg.norm(_rounded(matrix, dtype).astype(matrix.dtype), axis=(-2, -1), keepdims=True)
     return _rounded(norm, dtype).astype(matrix.dtype)  # as torch's is, before an epsilon comes to it
 
 
@@ -62,11 +67,25 @@ def _direction(gradient: jax.Array, buffer: jax.Array, h: Hypers) -> tuple[jax.A
 def _update_muon(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     direction, buffer = _direction(gradient, slots["momentum"], h)
-    matrix = replicate(direction)
-    divisor = jnp.maximum(_norm(matrix, h.ns_dtype), h.eps)
-    shape = matrix.shape if h.outputs == "first" else matrix.shape[::-1]
-    update = reshard_like(_orthogonal(matrix, divisor, h.ns_coefficients, h.ns_steps, h.ns_dtype), gradient)
-    return -h.lr * _RATIOS[h.adjust_lr_fn](*shape) * update, {"momentum": buffer}
+    matrices, back = replicate(direction), None
+    if h.dimension_numbers:
+        matrices, back = _matrices(matrices, *h.dimension_numbers)
+    divisor = jnp.maximum(_norm(matrices, h.ns_dtype), h.eps)
+    rows, columns = matrices.shape[-2:] if h.outputs == "first" else matrices.shape[:-3:-1]
+    update = _orthogonal(matrices, divisor, h.ns_coefficients, h.ns_steps, h.ns_dtype)
+    update = reshard_like(back(update) if back else update, gradient)
+    return -h.lr * _RATIOS[h.adjust_lr_fn](rows, columns) * update, {"momentum": buffer}
+
+
+def _matrices(x: jax.Array, inputs: Axes, outputs: Axes) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
+    """A kernel as a stack of matrices, [..., outputs, inputs], and what turns such a stack into a kernel."""
+    ins, outs = ([axis % x.ndim for axis in axes] for axes in (inputs, outputs))
+    order = (*(axis for axis in range(x.ndim) if axis not in (*ins, *outs)), *outs, *ins)
+    turned = x.transpose(order)
+    sizes = turned.shape[: x.ndim - len(ins) - len(outs)]
+    rows = math.prod(x.shape[axis] for axis in outs)
+    matrices = turned.reshape(*sizes, rows, math.prod(x.shape[axis] for axis in ins))
+    return matrices, lambda y: y.reshape(turned.shape).transpose(np.argsort(order))
 
 
 def _update_musgd(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
@@ -98,15 +117,40 @@ def _musgd_slots(values: Values) -> Mapping[str, SlotInit]:
 
 
 def _no_matrix(shape: tuple[int, ...], dtype: Any, values: Values) -> str | None:
-    del values
     real = not jnp.issubdtype(dtype, jnp.complexfloating)
-    return None if len(shape) == 2 and real else f"is no real matrix: {dtype} with shape {shape}"
+    numbers = values["dimension_numbers"]
+    if numbers is None:
+        return None if len(shape) == 2 and real else f"is no real matrix: {dtype} with shape {shape}"
+    axes = [axis % len(shape) for axis in (*numbers[0], *numbers[1]) if -len(shape) <= axis < len(shape)]
+    usable = real and len(set(axes)) == len(numbers[0]) + len(numbers[1])
+    return None if usable else f"has no such axes as dimension_numbers={numbers}: {dtype} with shape {shape}"
+
+
+def _dimension_numbers(name: str, value: Any) -> tuple[Axes, Axes] | None:
+    if value is None:
+        return None
+    pair = tuple(value) if isinstance(value, tuple | list) else ()
+    sides = [(side,) if is_host_number(side) else tuple(side) if isinstance(side, tuple | list) else () for side in pair]
+    if len(sides) != 2 or not all(side and all(is_whole(axis) for axis in side) for side in sides):
+        raise ValueError(
+            f"{name} must be the axes of the inputs and those of the outputs, such as (-2, -1), or None; got "
+            f"{short(value)}"
+        )
+    return tuple(map(int, sides[0])), tuple(map(int, sides[1]))
+
+
+def _check(groups: Sequence[Values]) -> None:
+    if any(values["dimension_numbers"] and values["outputs"] == "last" for values in groups):
+        raise ValueError("muon: dimension_numbers says which axes are the outputs; leave out outputs='last'")
 
 
 def _no_kernel(shape: tuple[int, ...], dtype: Any, values: Values) -> str | None:
     usable = len(shape) >= 2 and not jnp.issubdtype(dtype, jnp.complexfloating)
     return None if usable or not values["use_muon"] else f"is no real kernel for use_muon: {dtype} with shape {shape}"
 
+
+DimensionNumbers = Annotated[Any, _dimension_numbers]
+"""The axes of the inputs and of the outputs of a kernel, or None for a matrix."""
 
 _MUON = UpdateRule(
     _update_muon,
@@ -127,7 +171,7 @@ _MUSGD = UpdateRule(
 )
 
 
-@optimizer(_MUON)
+@optimizer(_MUON, check=_check)
 def muon(
     lr: NonNegative = 1e-3,
     *,
@@ -139,7 +183,10 @@ def muon(
     ns_steps: SmallCount = STEPS,
     adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
     outputs: Literal["first", "last"] = "first",
+    dimension_numbers: DimensionNumbers = None,
     ns_dtype: Dtype = "bfloat16",
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -165,7 +212,13 @@ def muon(
         ns_steps: How often, from 0 to 99.
         adjust_lr_fn: The ratio: "original" or None, or "match_rms_adamw".
         outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
+        dimension_numbers: The axes of the inputs and those of the outputs of kernels that are no matrices, such as
+            ``((-3,), (-2, -1))`` for [layers, embedding, heads, head]; the other axes are a stack of matrices, each
+            updated alone. An ``optax.contrib.MuonDimensionNumbers`` is such a pair.
         ns_dtype: In what the singular values are made equal; torch's is bfloat16, off by some 3e-3.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 
@@ -202,6 +255,8 @@ def musgd(
     *,
     outputs: Literal["first", "last"] = "first",
     ns_dtype: Dtype = "bfloat16",
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -230,6 +285,9 @@ def musgd(
         sgd: Factor of SGD's step, >= 0.
         outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
         ns_dtype: As for `muon`.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``momentum``, ``muon_momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

@@ -12,6 +12,7 @@ from jaxsched.groups import Rules
 from jaxsched.numerics import EmaWeights, bias_correction, ema_step
 from jaxsched.optimizers._hyperparameters import Beta, Groups, NonNegative, Values
 from jaxsched.optimizers._moments import second_moment
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -70,6 +71,8 @@ def radam(
     decoupled_weight_decay: bool = False,
     *,
     maximize: bool = False,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -93,6 +96,9 @@ def radam(
         weight_decay: Added to the gradient, times the parameter, >= 0.
         decoupled_weight_decay: Multiply p by ``1 - lr * weight_decay`` first, and leave the gradient alone.
         maximize: Climb instead.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``exp_avg``, ``exp_avg_sq``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

@@ -12,6 +12,7 @@ from jaxsched.groups import Rules
 from jaxsched.numerics import ema_step
 from jaxsched.optimizers._hyperparameters import FixedNonNegative, Groups, NonNegative, Values
 from jaxsched.optimizers._moments import second_moment
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 from jaxsched.optimizers._values import is_zero
@@ -61,6 +62,8 @@ def rmsprop(
     eps_root: FixedNonNegative = 0.0,
     initial_scale: FixedNonNegative = 0.0,
     lr_in_momentum: bool = False,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -92,6 +95,9 @@ def rmsprop(
         initial_scale: Where v starts, >= 0.
         lr_in_momentum: Keep the learning rate in the momentum, as TensorFlow does, so that a step in the learning rate
             takes effect gradually.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``square_avg``, ``grad_avg``, ``momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

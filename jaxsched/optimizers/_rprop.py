@@ -10,6 +10,7 @@ import optax
 
 from jaxsched.groups import Rules
 from jaxsched.optimizers._hyperparameters import Groups, Growing, Hyperparameter, NonNegative, Shrinking, Values
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -41,6 +42,8 @@ def rprop(
     step_sizes: tuple[Hyperparameter, Hyperparameter] = (1e-6, 50.0),
     *,
     maximize: bool = False,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -60,6 +63,9 @@ def rprop(
         etas: What a step is multiplied by where the sign changes, between 0 and 1, and where it stays, > 1.
         step_sizes: The smallest and the largest step.
         maximize: Climb instead.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``prev``, ``step_size``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

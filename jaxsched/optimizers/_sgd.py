@@ -13,6 +13,7 @@ from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction as corrected
 from jaxsched.numerics import is_host_number
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, NonNegative, Values
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 from jaxsched.optimizers._values import is_zero
@@ -83,6 +84,8 @@ def sgd(
     maximize: bool = False,
     form: Literal["torch", "classic", "average"] = "torch",
     bias_correction: bool = False,
+    stacked: Stacked = False,
+    state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -116,6 +119,9 @@ def sgd(
         maximize: Climb instead.
         form: "torch", "classic" or "average".
         bias_correction: Of the average, for its start at 0.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
+            also has the factor on the lr of each layer.
+        state_dtype: By slot (``momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

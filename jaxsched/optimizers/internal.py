@@ -5,6 +5,9 @@ from jaxsched.optimizers._hyperparameters import AtLeastOne as AtLeastOne
 from jaxsched.optimizers._hyperparameters import Definition as Definition
 from jaxsched.optimizers._hyperparameters import Fraction as Fraction
 from jaxsched.optimizers._hyperparameters import Positive as Positive
+from jaxsched.optimizers._layout import LAYOUT as LAYOUT
+from jaxsched.optimizers._layout import OneDtype as OneDtype
+from jaxsched.optimizers._layout import dtype_name as dtype_name
 from jaxsched.optimizers._norm import clip_by_norm as clip_by_norm
 from jaxsched.optimizers._optax import definition_of_factory as definition_of_factory
 from jaxsched.optimizers._optax import optax_factory as optax_factory

@@ -71,7 +71,7 @@ def of_parts(transformation: Any) -> Recipe:
             fields["ema"] = arguments["decay"]
         elif maker is transforms.accumulate:
             per_epoch = arguments["steps_per_epoch"]
-            own = {name: arguments[name] for name in ("every", "mean", "at_multiples")}
+            own = {name: arguments[name] for name in ("every", "mean", "at_multiples", "state_dtype")}
             fields["accumulate"] = Accumulation(**own, drop_at_epoch_end=per_epoch is not None)
             fields["steps_per_epoch"] = per_epoch
     if not found:

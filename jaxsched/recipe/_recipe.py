@@ -15,7 +15,14 @@ from jaxsched import groups as grouping
 from jaxsched import optimizers, transforms
 from jaxsched.checks import did_you_mean, positive, short
 from jaxsched.numerics import MAX_STEP, FieldKey
-from jaxsched.optimizers.internal import Argument, Definition, definition_of, definition_of_factory, optax_factory
+from jaxsched.optimizers.internal import (
+    Argument,
+    Definition,
+    definition_of,
+    definition_of_factory,
+    dtype_name,
+    optax_factory,
+)
 from jaxsched.recipe._html import recipe_html
 from jaxsched.recipe._json import from_json, to_json
 from jaxsched.schedules import Value
@@ -32,15 +39,23 @@ class Accumulation:
         mean: Whether the gradients are averaged rather than summed.
         drop_at_epoch_end: Whether gradients that are left at the end of an epoch are dropped.
         at_multiples: Whether updates happen at multiples of ``every``, or ``every`` batches after the last update.
+        state_dtype: The dtype in which gradients are gathered, by name; None for that of the parameters, float32 at
+            least.
     """
 
     every: Value
     mean: bool = False
     drop_at_epoch_end: bool = False
     at_multiples: bool = False
+    state_dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.state_dtype is not None:
+            object.__setattr__(self, "state_dtype", dtype_name("Accumulation: state_dtype", self.state_dtype))
 
     def tree_flatten_with_keys(self) -> Any:
-        return ((FieldKey("every"), self.every),), (self.mean, self.drop_at_epoch_end, self.at_multiples)
+        static = (self.mean, self.drop_at_epoch_end, self.at_multiples, self.state_dtype)
+        return ((FieldKey("every"), self.every),), static
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> Accumulation:
@@ -123,6 +138,8 @@ class Recipe:
         for name in ("clip_norm", "clip_each_norm", "ema"):
             object.__setattr__(self, name, _as_value(name, getattr(self, name)))
         self.by_group()  # which checks the hyperparameters
+        object.__setattr__(self, "hyperparameters", self._canonical(self.hyperparameters))
+        object.__setattr__(self, "groups", {name: self._canonical(own) for name, own in groups.items()})
         object.__setattr__(self, "_options", _Options.of(self))
         self._around()
 
@@ -165,11 +182,20 @@ class Recipe:
                 mean=own.mean,
                 steps_per_epoch=self.steps_per_epoch if own.drop_at_epoch_end else None,
                 at_multiples=own.at_multiples,
+                state_dtype=own.state_dtype,
             )
             around(optax.identity())
         except (TypeError, ValueError) as error:
             raise type(error)(f"Recipe: {error}") from None
         return before, after, around
+
+    def _canonical(self, values: Any) -> Any:
+        """With the options in their canonical form, which is hashable and can be written."""
+        definition = _definition(self.optimizer)
+        if definition is None or not isinstance(values, Mapping):
+            return values
+        arguments = definition.arguments
+        return {n: arguments[n].check(n, value) if arguments[n].is_option else value for n, value in values.items()}
 
     def by_group(self) -> dict[str, dict[str, Any] | None]:
         """All hyperparameters of each group, with defaults; None if it is frozen."""

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxsched.checks import WholeLength
 from jaxsched.groups import unboxed
 from jaxsched.numerics import as_step, compute_dtype, reshard_like, takes_shapes
-from jaxsched.optimizers.internal import AtLeastOne, checked_arguments, states
+from jaxsched.optimizers.internal import AtLeastOne, OneDtype, checked_arguments, states
 from jaxsched.schedules import value_at
 from jaxsched.transforms._flatten import check_form, flattened, unflattened
 
@@ -47,6 +47,7 @@ def accumulate(
     mean: bool = False,
     steps_per_epoch: WholeLength | None = None,
     at_multiples: bool = False,
+    state_dtype: OneDtype = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Gather the gradients of several batches, then update once; schedules go on counting batches.
 
@@ -63,6 +64,8 @@ def accumulate(
             the count since the last update goes on, so that the first update of an epoch may hold fewer batches.
         at_multiples: An update is due when ``step % every == 0`` instead, as in YOLOv5 up to 5.0: the first at step 0,
             on one batch.
+        state_dtype: In what the gradients are gathered, such as "bfloat16"; the dtype of the parameters where left out,
+            float32 for half precision.
 
     Returns:
         A transformation. `did_update` says whether its last call was an update.
@@ -92,7 +95,7 @@ def accumulate(
             gathered=jnp.zeros((), jnp.int32),
             applied=jnp.zeros((), bool),
             gradients=jax.tree.map(
-                lambda p: jnp.zeros_like(p, dtype=compute_dtype(p)), flattened(inner, params, params)
+                lambda p: jnp.zeros_like(p, dtype=_dtype_of_sum(p, state_dtype)), flattened(inner, params, params)
             ),
             inner=wrapped.init(params),
         )
@@ -118,6 +121,8 @@ def accumulate(
 
         # Returning the sum from the conditional would copy it, so it only goes in. The next step starts a new sum.
         def apply(gradients: Any, inner_state: Any) -> Any:
+            if mean or state_dtype:
+                gradients = jax.tree.map(lambda g: g.astype(compute_dtype(g)), gradients)
             if mean:
                 gradients = jax.tree.map(lambda g: g / gathered.astype(g.dtype), gradients)
             new, inner_state = wrapped.update(gradients, inner_state, params, step=at, **extra)
@@ -138,6 +143,10 @@ def accumulate(
         )
 
     return optax.GradientTransformationExtraArgs(takes_shapes(init), update)
+
+
+def _dtype_of_sum(param: Any, state_dtype: Any) -> Any:
+    return state_dtype if state_dtype and jnp.issubdtype(param.dtype, jnp.floating) else compute_dtype(param)
 
 
 def _added(keep: jax.Array, total: jax.Array, gradient: Any) -> jax.Array:

@@ -11,7 +11,7 @@ from typing import Any
 from jaxsched import optimizers
 from jaxsched.checks import one_line, short
 from jaxsched.groups import Match
-from jaxsched.optimizers.internal import definition_of
+from jaxsched.optimizers.internal import LAYOUT, definition_of
 from jaxsched.ports import shared
 from jaxsched.ports.openmmlab import _names, _parts
 from jaxsched.ports.openmmlab._context import Curve, Run
@@ -229,7 +229,7 @@ def _optimizer(settings: Settings, notes: list[str]) -> tuple[str, dict[str, Any
             f"options={{'{place}.type': 'AdamW'}} (--option {place}.type=AdamW), and build yours of optax's with "
             "js.optimizers.grouped"
         )
-    known = list(definition.arguments)
+    known = [argument for argument in definition.arguments if argument not in LAYOUT]
     set_aside(settings, ("foreach", "fused", "capturable", "differentiable"), notes)
     usual = definition.arguments["lr"].default
     given = "lr" in settings.values

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxsched import optimizers
 from jaxsched.checks import did_you_mean, short
-from jaxsched.optimizers.internal import definition_of
+from jaxsched.optimizers.internal import LAYOUT, definition_of
 from jaxsched.ports.shared._settings import Settings
 
 TORCH_OPTIMIZERS = {
@@ -17,7 +17,7 @@ TORCH_OPTIMIZERS = {
 """The name in ``jaxsched.optimizers`` of each class of torch 2.13."""
 IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable")
 """Arguments of torch's optimizers that do not affect the numbers."""
-_OURS = {"form", "eps_root", "outputs", "ns_dtype"}
+_OURS = {"form", "eps_root", "outputs", "ns_dtype", "dimension_numbers", *LAYOUT}
 """Arguments of ours that torch's classes do not have."""
 
 
