@@ -10,8 +10,8 @@ import optax
 
 from jaxsched.groups import Rules
 from jaxsched.optimizers._hyperparameters import Fraction, Groups, NonNegative, Values
-from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._layout import Stacked, StateDtype
+from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -39,7 +39,7 @@ def adadelta(
     weight_decay: NonNegative = 0.0,
     *,
     maximize: bool = False,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

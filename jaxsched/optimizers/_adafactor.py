@@ -94,7 +94,7 @@ def adafactor(
     scale_parameter: bool = True,
     relative_step: bool = True,
     eps_in_square: bool = False,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

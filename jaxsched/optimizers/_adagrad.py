@@ -44,7 +44,7 @@ def adagrad(
     *,
     maximize: bool = False,
     eps_root: FixedNonNegative = 0.0,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

@@ -11,8 +11,8 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._hyperparameters import Beta, FixedNonNegative, Groups, NonNegative, Values
-from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._layout import Stacked, StateDtype
+from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -57,7 +57,7 @@ def adam(
     maximize: bool = False,
     decoupled_weight_decay: bool = False,
     eps_root: FixedNonNegative = 0.0,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
@@ -121,7 +121,7 @@ def adamw(
     *,
     maximize: bool = False,
     eps_root: FixedNonNegative = 0.0,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

@@ -44,7 +44,7 @@ def adamax(
     weight_decay: NonNegative = 0.0,
     *,
     maximize: bool = False,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

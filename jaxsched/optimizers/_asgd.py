@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,12 @@ _ASGD = UpdateRule(
 )
 
 
-@optimizer(_ASGD)
+def _check(groups: Sequence[Values]) -> None:
+    if any(isinstance(values["stacked"], tuple) for values in groups):
+        raise ValueError("asgd: stacked must be a bool, got a factor for each layer: eta is kept for the whole group")
+
+
+@optimizer(_ASGD, check=_check)
 def asgd(
     lr: NonNegative = 1e-2,
     lambd: Hyperparameter = 1e-4,
@@ -54,7 +59,7 @@ def asgd(
     weight_decay: NonNegative = 0.0,
     *,
     maximize: bool = False,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

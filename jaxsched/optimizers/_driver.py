@@ -69,11 +69,6 @@ def as_transformation(
     for values in active.values():
         initial_slots = {**rule.slots(values), **initial_slots}
     check_slots(optimizer, list(active.values()), list(initial_slots))
-    if rule.shared and factors:
-        raise ValueError(
-            f"{optimizer}: stacked must be a bool, got a factor for each layer in {', '.join(map(repr, factors))}: the "
-            "optimizer keeps a rate for each group, not for each layer"
-        )
 
     def evaluated(step: ArrayLike, leaves: list[Any], plateau: Mapping[str, Any]) -> Values:
         wide = any(compute_dtype(leaf) in (jnp.float64, jnp.complex128) for leaf in leaves)
@@ -170,12 +165,13 @@ def as_transformation(
         total = jnp.where((state.bias_offset > 0) & (total < count), count, total)  # a sum beyond int32 is negative
 
         def steps(own: Values) -> Mapping[str, jax.Array]:
-            return rule.per_step(Hypers(**own, **state.shared, count=total)) if rule.per_step else {}
+            return rule.per_step(Hypers(**own, count=total)) if rule.per_step else {}
 
-        per_step = {**state.shared, **(steps(numbers) if active else {})}
+        kept = {**numbers, **state.shared}
+        per_step = {**state.shared, **(steps(kept) if active else {})}
         of_group = dict(zip(active, _by_group({**numbers, **per_step}, len(active)), strict=True))
         if factors:
-            before = dict(zip(active, _by_group(numbers, len(active)), strict=True))
+            before = dict(zip(active, _by_group(kept, len(active)), strict=True))
             of_group |= {name: by_layer(before[name], own, steps) for name, own in factors.items()}
 
         def one(i: int, group: str) -> tuple[jax.Array, Slots]:

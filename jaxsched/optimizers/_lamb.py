@@ -11,9 +11,9 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction as corrected
 from jaxsched.optimizers._hyperparameters import Beta, FixedNonNegative, Groups, NonNegative, Positive, Values
+from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._norm import norm
-from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -80,7 +80,7 @@ def lamb(
     always_adapt: bool = False,
     *,
     eps_root: FixedNonNegative = 0.0,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

@@ -10,8 +10,8 @@ import optax
 
 from jaxsched.groups import Rules
 from jaxsched.optimizers._hyperparameters import Groups, Hyperparameter, NonNegative, Values
-from jaxsched.optimizers._norm import norm
 from jaxsched.optimizers._layout import Stacked, StateDtype
+from jaxsched.optimizers._norm import norm
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 from jaxsched.optimizers._values import is_zero
@@ -76,7 +76,7 @@ def lars(
     eps: NonNegative = 1e-8,
     lars_exclude: bool = False,
     *,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

@@ -7,17 +7,19 @@ from typing import Any
 
 from jaxsched.checks import short
 from jaxsched.groups import Match, Rule, as_condition
+from jaxsched.numerics import is_host_number
 from jaxsched.optimizers._hyperparameters import Hyperparameter
 
 
 def layer_decay(
-    layers: Sequence[Match], lr: Hyperparameter, decay: float, *, undecayed: Match | None = None
+    layers: Sequence[Match | tuple[Match, int]], lr: Hyperparameter, decay: float, *, undecayed: Match | None = None
 ) -> dict[str, Any]:
     """``rules`` and ``groups`` that give layer i of n, from 0, the learning rate ``lr * decay**(n - 1 - i)``.
 
     Args:
         layers: From the input to the head, a match for the parameters of each layer: a glob or a `Condition`. The first
-            match wins, and together they must cover all parameters.
+            match wins, and together they must cover all parameters. For layers that are stacked along the first axis of
+            their arrays, as by ``nn.scan``, a pair of the match and how many they are.
         lr: The learning rate of the last layer.
         decay: The factor from a layer to the one before it, > 0.
         undecayed: A match for the parameters without weight decay, such as ``js.role("bias", "norm", "norm_bias")``:
@@ -25,10 +27,11 @@ def layer_decay(
 
     Returns:
         ``{"rules": ..., "groups": ...}`` for any optimizer: ``js.adamw(lr, **js.layer_decay(...))``. The groups are
-        named ``layer 0``, ``layer 1`` and so on, and ``layer 0 undecayed``.
+        named ``layer 0``, ``layer 1`` and so on, and ``layer 0 undecayed``; of a stack ``layers 1 to 12``, with the lr
+        of the last of them and the factors of all as ``stacked``.
 
     Raises:
-        ValueError: If there are no layers, or ``decay`` is not positive.
+        ValueError: If there are no layers, ``decay`` is not positive, or a stack has not one layer or more.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -42,13 +45,33 @@ def layer_decay(
         raise ValueError("layer_decay: there must be at least one layer")
     if not decay > 0:
         raise ValueError(f"layer_decay: decay must be positive, got {short(decay)}")
-    rules, groups = [], {}
-    for i, match in enumerate(layers):
-        name, rate = f"layer {i}", decay ** (len(layers) - 1 - i) * lr  # type: ignore[operator]
+    stacks = [_stack(i, layer) for i, layer in enumerate(layers)]
+    rules: list[Rule] = []
+    groups: dict[str, dict[str, Any]] = {}
+    total, last = sum(size or 1 for _, size in stacks), -1
+    for match, size in stacks:
+        first, last = last + 1, last + (size or 1)
+        own: dict[str, Any] = {"lr": decay ** (total - 1 - last) * lr}  # type: ignore[operator]
+        name = f"layer {first}"
+        if size:
+            name = f"layers {first} to {last}"
+            own["stacked"] = tuple(decay ** (last - i) for i in range(first, last + 1))
         if undecayed is not None:
             both = as_condition(match) & as_condition(undecayed)
             rules.append(Rule(both, f"{name} undecayed", optional=True))
-            groups[f"{name} undecayed"] = {"lr": rate, "weight_decay": 0.0}
+            groups[f"{name} undecayed"] = {**own, "weight_decay": 0.0}
         rules.append(Rule(match, name, optional=undecayed is not None))
-        groups[name] = {"lr": rate}
+        groups[name] = own
     return {"rules": rules, "groups": groups}
+
+
+def _stack(i: int, layer: Match | tuple[Match, int]) -> tuple[Match, int]:
+    """The match of some layers and how many are stacked, 0 for a single one that is not."""
+    if not isinstance(layer, tuple):
+        return layer, 0
+    if len(layer) != 2 or not is_host_number(layer[1]) or layer[1] != int(layer[1]) or layer[1] < 1:
+        raise ValueError(
+            f"layer_decay: layers[{i}] must be a match, or a pair of a match and how many layers are stacked, got "
+            f"{short(layer)}"
+        )
+    return layer[0], int(layer[1])

@@ -57,11 +57,11 @@ def _state_dtypes(name: str, value: Any) -> StateDtypes | None:
 
 
 def _stacked(name: str, value: Any) -> Any:
-    if isinstance(value, bool):
-        return value
+    if value is None or isinstance(value, bool):
+        return value or None
     factors = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else value
     if not isinstance(factors, tuple | list) or not factors or not all(map(_is_factor, factors)):
-        raise ValueError(f"{name} must be a bool, or a tuple of a factor >= 0 for each layer, got {short(value)}")
+        raise ValueError(f"{name} must be a bool, None, or a tuple of a factor >= 0 for each layer, got {short(value)}")
     return tuple(map(float, factors))
 
 
@@ -74,7 +74,7 @@ StateDtype = Annotated[Mapping[str, Any] | None, _state_dtypes]
 OneDtype = Annotated[Any, _optional_dtype]
 """A floating dtype or its name, or None."""
 Stacked = Annotated[Any, _stacked]
-"""Whether the first axis of the arrays of a group is a stack of layers, or the factor on the lr of each layer."""
+"""Whether the first axis of the arrays of a group is a stack of layers (None for no), or the factors on their lr."""
 
 
 def check_slots(optimizer: str, by_group: Sequence[Values], slots: Sequence[str]) -> None:
@@ -119,7 +119,9 @@ def first_slot(slot: Callable[..., Any], param: jax.Array, values: Values, stack
     return whole if jax.eval_shape(of_layers, param).shape == whole.shape else of_layers(param)
 
 
-def by_layer(own: Values, factors: Sequence[float], steps: Callable[[Values], Mapping[str, jax.Array]]) -> Values:
+def by_layer(
+    own: dict[str, Any], factors: Sequence[float], steps: Callable[[dict[str, Any]], Values]
+) -> dict[str, Any]:
     """The numbers of a group, [] or [1], for each of its layers: [layers], with the lr of each.
 
     Args:
@@ -128,4 +130,5 @@ def by_layer(own: Values, factors: Sequence[float], steps: Callable[[Values], Ma
         steps: From such numbers to what is computed of them once per step.
     """
     own = {**own, "lr": jnp.reshape(own["lr"], ()) * jnp.asarray(factors, own["lr"].dtype)}
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, (len(factors),)), {**own, **steps(own)})
+    numbers: dict[str, Any] = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(factors),)), {**own, **steps(own)})
+    return numbers

@@ -130,7 +130,9 @@ def _dimension_numbers(name: str, value: Any) -> tuple[Axes, Axes] | None:
     if value is None:
         return None
     pair = tuple(value) if isinstance(value, tuple | list) else ()
-    sides = [(side,) if is_host_number(side) else tuple(side) if isinstance(side, tuple | list) else () for side in pair]
+    sides = [
+        (side,) if is_host_number(side) else tuple(side) if isinstance(side, tuple | list) else () for side in pair
+    ]
     if len(sides) != 2 or not all(side and all(is_whole(axis) for axis in side) for side in sides):
         raise ValueError(
             f"{name} must be the axes of the inputs and those of the outputs, such as (-2, -1), or None; got "
@@ -185,7 +187,7 @@ def muon(
     outputs: Literal["first", "last"] = "first",
     dimension_numbers: DimensionNumbers = None,
     ns_dtype: Dtype = "bfloat16",
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,
@@ -255,7 +257,7 @@ def musgd(
     *,
     outputs: Literal["first", "last"] = "first",
     ns_dtype: Dtype = "bfloat16",
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

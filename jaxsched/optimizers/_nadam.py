@@ -11,8 +11,8 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._hyperparameters import Beta, Groups, NonNegative, Values
-from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._layout import Stacked, StateDtype
+from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -61,7 +61,7 @@ def nadam(
     decoupled_weight_decay: bool = False,
     *,
     maximize: bool = False,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

@@ -11,8 +11,8 @@ import optax
 from jaxsched.groups import Rules
 from jaxsched.numerics import ema_step
 from jaxsched.optimizers._hyperparameters import FixedNonNegative, Groups, NonNegative, Values
-from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._layout import Stacked, StateDtype
+from jaxsched.optimizers._moments import second_moment
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 from jaxsched.optimizers._values import is_zero
@@ -62,7 +62,7 @@ def rmsprop(
     eps_root: FixedNonNegative = 0.0,
     initial_scale: FixedNonNegative = 0.0,
     lr_in_momentum: bool = False,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

@@ -42,7 +42,7 @@ def rprop(
     step_sizes: tuple[Hyperparameter, Hyperparameter] = (1e-6, 50.0),
     *,
     maximize: bool = False,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

@@ -84,7 +84,7 @@ def sgd(
     maximize: bool = False,
     form: Literal["torch", "classic", "average"] = "torch",
     bias_correction: bool = False,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

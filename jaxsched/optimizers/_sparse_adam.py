@@ -54,7 +54,7 @@ def sparse_adam(
     eps: NonNegative = 1e-8,
     *,
     maximize: bool = False,
-    stacked: Stacked = False,
+    stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
     rules: Rules | None = None,

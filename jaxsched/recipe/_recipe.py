@@ -138,8 +138,6 @@ class Recipe:
         for name in ("clip_norm", "clip_each_norm", "ema"):
             object.__setattr__(self, name, _as_value(name, getattr(self, name)))
         self.by_group()  # which checks the hyperparameters
-        object.__setattr__(self, "hyperparameters", self._canonical(self.hyperparameters))
-        object.__setattr__(self, "groups", {name: self._canonical(own) for name, own in groups.items()})
         object.__setattr__(self, "_options", _Options.of(self))
         self._around()
 
@@ -188,14 +186,6 @@ class Recipe:
         except (TypeError, ValueError) as error:
             raise type(error)(f"Recipe: {error}") from None
         return before, after, around
-
-    def _canonical(self, values: Any) -> Any:
-        """With the options in their canonical form, which is hashable and can be written."""
-        definition = _definition(self.optimizer)
-        if definition is None or not isinstance(values, Mapping):
-            return values
-        arguments = definition.arguments
-        return {n: arguments[n].check(n, value) if arguments[n].is_option else value for n, value in values.items()}
 
     def by_group(self) -> dict[str, dict[str, Any] | None]:
         """All hyperparameters of each group, with defaults; None if it is frozen."""
@@ -322,15 +312,16 @@ def _as_option(name: str, value: Any, argument: Argument) -> Any:
     """An option in its canonical form: a part of the recipe's tree structure, which compares and hashes."""
     value = tuple(value) if isinstance(value, list) else value
     try:
+        value = argument.check(name, value)
+    except (TypeError, ValueError):  # which by_group reports
+        return value
+    try:
         hash(value)
     except TypeError:
         remedy = "; leave it out and give each group its own weight_decay" if "mask" in name else ""
         kind = type(value).__name__
         raise TypeError(f"Recipe: the option {name} cannot be a {kind}, got {short(value)}{remedy}") from None
-    try:
-        return argument.check(name, value)
-    except (TypeError, ValueError):  # which by_group reports
-        return value
+    return value
 
 
 def _as_value(name: str, value: Any) -> Any:
