@@ -117,10 +117,16 @@ MOST_LEAVES = 64
 """A longer sequence of numbers is one array: a pytree of 5,000 leaves takes seconds to trace."""
 
 
+MOST_MILESTONES = 2**15
+"""Most milestones of a schedule: reports look at each of them, and a table needs none."""
+
+
 def milestones(name: str, value: Any) -> Any:
     """Steps in ascending order, each a whole number >= 0. Repeats are allowed: each acts."""
     if hasattr(value, "dtype") and not isinstance(value, np.ndarray):
         return value
+    if isinstance(value, np.ndarray | Sequence) and len(value) > MOST_MILESTONES:
+        raise ValueError(f"{name} must have at most {MOST_MILESTONES:,} steps, got {len(value):,}; use js.table")
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, str) or not isinstance(value, Sequence):

@@ -12,10 +12,13 @@ from jaxsched.metric.internal import definitions
 from jaxsched.numerics import is_host_number
 from jaxsched.recipe._of_parts import Reportable, as_recipe
 from jaxsched.recipe._recipe import Accumulation, Recipe
-from jaxsched.schedules import value_at
+from jaxsched.schedules import Schedule, value_at
+from jaxsched.schedules.internal import parts
 
 LONGEST = 2**22
 """The number of steps compared at most: 32 MB for each array of them."""
+MOST_EVALUATED = 2**30
+"""Values of parts of schedules that are computed at most, at some 10**8 in a second."""
 Ranges = tuple[tuple[int, int], ...]
 
 
@@ -88,7 +91,7 @@ def diff(a: Reportable, b: Reportable, *, rtol: float = 1e-6) -> Differences:
 
     Schedules are compared by their values: two that give the same numbers are equal, however they are written.
     They are compared at all steps that both runs have, up to the first 2**22 (the first 1000 where neither has a
-    length).
+    length; fewer where the recipes are made of more than 250 schedules).
 
     Args:
         a: A recipe.
@@ -109,8 +112,15 @@ def diff(a: Reportable, b: Reportable, *, rtol: float = 1e-6) -> Differences:
     """
     a, b = as_recipe(a), as_recipe(b)
     lengths = [recipe.steps for recipe in (a, b) if recipe.steps is not None]
-    steps = np.arange(min(*lengths, LONGEST) if lengths else 1000)
+    most = min(LONGEST, MOST_EVALUATED // (_parts(a) + _parts(b) + 1))
+    steps = np.arange(min(*lengths, most) if lengths else 1000)
     return Differences((*_of_fields(a, b, steps, rtol), *_of_groups(a, b, steps, rtol)))
+
+
+def _parts(recipe: Recipe) -> int:
+    """The schedules in all hyperparameters of all groups, since each is evaluated."""
+    values = [value for own in recipe.by_group().values() for value in (own or {}).values()]
+    return sum(len(list(parts(value))) for value in values if isinstance(value, Schedule))
 
 
 def _of_fields(a: Recipe, b: Recipe, steps: np.ndarray, rtol: float) -> Iterator[Difference]:

@@ -30,6 +30,8 @@ MOST_ITEMS = 2**20
 """Most names and numbers outside arrays, since each is checked in Python."""
 DEEPEST = 64
 """Most levels of nesting of schedules and conditions."""
+LONGEST_PLACE = 120
+"""Characters of a path in an error."""
 
 _LARGEST = 2.0**1023
 _DTYPES = ("float64", "float32", "float16", "int64", "int32", "bool")
@@ -61,9 +63,14 @@ class _Place(NamedTuple):
     inner: str | int
 
     def __str__(self) -> str:
-        if not self.outer:
+        whole = self._whole()
+        return whole if len(whole) <= LONGEST_PLACE else f"{whole[:40]}...{whole[43 - LONGEST_PLACE :]}"
+
+    def _whole(self) -> str:
+        if not isinstance(self.outer, _Place):
             return str(self.inner)
-        return f"{self.outer}[{self.inner}]" if isinstance(self.inner, int) else f"{self.outer}.{_short(self.inner)}"
+        outer = self.outer._whole()
+        return f"{outer}[{self.inner}]" if isinstance(self.inner, int) else f"{outer}.{_short(self.inner)}"
 
 
 # Writing

@@ -26,7 +26,11 @@ from jaxsched.optimizers.internal import (
 from jaxsched.recipe._html import recipe_html
 from jaxsched.recipe._json import from_json, to_json
 from jaxsched.schedules import Value
-from jaxsched.schedules.internal import check_value
+from jaxsched.schedules.internal import check_value, has_more_parts
+
+MOST_GROUPS = 4096
+MOST_PARTS = 4096
+"""Most schedules in a recipe: a report evaluates each of them, at 100 us."""
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -138,8 +142,17 @@ class Recipe:
         for name in ("clip_norm", "clip_each_norm", "ema"):
             object.__setattr__(self, name, _as_value(name, getattr(self, name)))
         self.by_group()  # which checks the hyperparameters
+        self._check_size()
         object.__setattr__(self, "_options", _Options.of(self))
         self._around()
+
+    def _check_size(self) -> None:
+        if len(self.groups) > MOST_GROUPS:
+            raise ValueError(f"Recipe: groups must have at most {MOST_GROUPS:,} entries, got {len(self.groups):,}")
+        own = [list(values.values()) for values in self.groups.values() if values]
+        every = None if self.accumulate is None else self.accumulate.every
+        if has_more_parts([*self.hyperparameters.values(), *own, self.clip_norm, self.ema, every], MOST_PARTS):
+            raise ValueError(f"Recipe: it is made of more than {MOST_PARTS:,} schedules; use js.table for long lists")
 
     def build(self, *, flatten: bool = False) -> optax.GradientTransformationExtraArgs:
         """Build the optax transformation: clipping, optimizer and EMA, inside the accumulation.

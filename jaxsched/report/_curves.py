@@ -66,6 +66,34 @@ def momentum_of(values: Mapping[str, Any]) -> Any:
 
 
 _evaluated = jax.jit(values_together, static_argnums=2)
+_alone = jax.jit(lambda schedule, steps: schedule(steps))
+MANY_NUMBERS = 128
+"""Numbers of a schedule above which its parts are compiled one by one: XLA takes 40 s for a product of 500 lines."""
+
+
+class _Compiled(Schedule):
+    """A schedule that is compiled by itself, once for all of its kind."""
+
+    __slots__ = ()
+
+    def __call__(self, step: ArrayLike) -> jax.Array:
+        found: jax.Array = _alone(Schedule(self.maker, dict(self.arguments), self.static), step)
+        return found
+
+
+def _is_large(value: Schedule) -> bool:
+    return len(jax.tree.leaves(value)) > MANY_NUMBERS
+
+
+def _in_parts(value: Any) -> Any:
+    """A large schedule with the parts that are not large compiled."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_in_parts, value))
+    if not isinstance(value, Schedule):
+        return value
+    if not _is_large(value):
+        return _Compiled(value.maker, dict(value.arguments), value.static)
+    return Schedule(value.maker, {name: _in_parts(inner) for name, inner in value.arguments.items()}, value.static)
 
 
 def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
@@ -76,9 +104,10 @@ def values_at(values: Sequence[Any], steps: np.ndarray) -> list[np.ndarray]:
     steps = np.clip(steps, 0, MAX_STEP).astype(np.int32)
     kinds: dict[Any, dict[Any, Schedule]] = {}
     for value in values:
-        if isinstance(value, Schedule):
+        if isinstance(value, Schedule) and not _is_large(value):
             kinds.setdefault(kind_of(value), {})[id(value)] = value
-    found: dict[int, np.ndarray] = {}
+    large = {id(value): value for value in values if isinstance(value, Schedule) and _is_large(value)}
+    found = {i: np.asarray(_in_parts(value)(steps)) for i, value in large.items()}
     for alike in kinds.values():
         values_of_kind = np.asarray(_evaluated(together([*alike.values()]), steps, len(alike)))
         found.update(zip(alike, values_of_kind, strict=True))

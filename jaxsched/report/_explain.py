@@ -180,7 +180,7 @@ def explain_sample(seen: Sample, params: Any = None) -> Explanation:
         accumulate=_accumulation(recipe, least, most),
         clip=_clipping(recipe),
         ema="" if recipe.ema is None else f"decay {format_schedule(recipe.ema)}, by update",
-        groups={group: _group(recipe, group, values, table) for group, values in seen.groups.items()},
+        groups=_groups(seen, table),
         rows=rows,
         rows_left_out=left_out,
         parameters=table,
@@ -189,11 +189,24 @@ def explain_sample(seen: Sample, params: Any = None) -> Explanation:
     )
 
 
+def _groups(seen: Sample, table: ParameterTable | None) -> dict[str, GroupExplanation]:
+    rules: dict[str, list[str]] = {}
+    for rule in seen.recipe.rules:
+        rules.setdefault(rule.group, []).append(rule_text(rule.match))
+    counts = None if table is None else table.counts()
+    return {
+        group: _group(seen.recipe, group, values, tuple(rules.get(group, ())), counts and counts.get(group, (0, 0)))
+        for group, values in seen.groups.items()
+    }
+
+
 def _group(
-    recipe: Recipe, group: str, values: Mapping[str, Any] | None, table: ParameterTable | None
+    recipe: Recipe,
+    group: str,
+    values: Mapping[str, Any] | None,
+    rules: tuple[str, ...],
+    counts: tuple[int, int] | None,
 ) -> GroupExplanation:
-    rules = tuple(rule_text(rule.match) for rule in recipe.rules if rule.group == group)
-    counts = None if table is None else table.counts().get(group, (0, 0))
     if values is None:
         return GroupExplanation(rules, None, {}, counts)
     own = recipe.groups.get(group) or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from jaxsched.report._table import columns, epochs, short
 
 MOST_COLUMNS = 8
 MOST_BLOCKS = 12
+MOST_GROUPS = 100
+"""Groups that a table lists."""
 
 
 Cells = Mapping[str, tuple[str, str]]
@@ -79,9 +82,8 @@ def hyperparameters(e: Any) -> Iterator[tuple[str, Cells]]:
     names = list(dict.fromkeys(key for own in cells.values() for key in own))
     common: dict[str, Any] = {}
     for key in names:
-        texts = [own[key] for own in cells.values() if key in own]
-        best = max(texts, key=texts.count)
-        if len(trained) == 1 or texts.count(best) > 1:
+        (best, count), *_ = collections.Counter(own[key] for own in cells.values() if key in own).most_common(1)
+        if len(trained) == 1 or count > 1:
             common[key] = best
     if common:
         yield "all groups" if len(trained) > 1 else next(iter(trained)), common
@@ -152,7 +154,14 @@ def _values_by_group(e: Any, names: list[str]) -> Table:
             columns_.append([f"{name} last", *(short(one[-1]) for one in series)])
     header, *rows = (list(row) for row in zip(*columns_, strict=True))
     moments = ", ".join(f"{', '.join(row.what)} {row.step}" for row in e.rows)
-    return Table(f"values (at {moments})", header, rows, range(1, len(header)))
+    return Table(f"values (at {moments})", header, _cut(rows), range(1, len(header)))
+
+
+def _cut(rows: list[list[Any]]) -> list[list[Any]]:
+    """The rows of groups, or the first of them and how many more there are."""
+    if len(rows) <= MOST_GROUPS:
+        return rows
+    return [*rows[:MOST_GROUPS], [f"... and {len(rows) - MOST_GROUPS} more groups", *[""] * (len(rows[0]) - 1)]]
 
 
 def groups_table(e: Any) -> Table:
@@ -165,4 +174,4 @@ def groups_table(e: Any) -> Table:
         rows.append([name, *count, rules if len(rules) <= WIDTH else f"{rules[: WIDTH - 3]}..."])
     if counted:
         header = ["group", "parameters", "numbers", "matches"]
-    return Table("groups", header, rows, (1, 2) if counted else ())
+    return Table("groups", header, _cut(rows), (1, 2) if counted else ())

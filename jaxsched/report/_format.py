@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxsched.schedules.internal import inner_clocks, number, numbers
 WIDTH = 110
 OF_THE_RUN = Clock()
 MOST_LENGTHS = 50
-"""Lengths that are written one by one; of more, the first ones."""
+"""Lengths and schedules of a sequence that are written one by one; of more, the first ones."""
 MOST_NUMBERS = 6
 """Longer arrays are given by their length."""
 
@@ -55,14 +55,12 @@ def _arguments(value: Schedule, steps_per_epoch: int | None, clock: Clock | None
         if argument is None or (type(argument) in (bool, str, tuple) and argument == parameter.default):
             continue
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            yield from (format_schedule(item, steps_per_epoch, its_clock, width) for item in argument)
+            yield from _first(argument, [its_clock] * len(argument), steps_per_epoch, width)
         elif roles.get(name) is Role.STEPS and not isinstance(argument, Schedule):
             yield f"{name}={_length(argument, steps_per_epoch, clock)}"
         elif isinstance(argument, tuple) and any(isinstance(item, Schedule) for item in argument):
             each = its_clock if isinstance(its_clock, list) else [its_clock] * len(argument)
-            items = [
-                format_schedule(item, steps_per_epoch, one, width) for item, one in zip(argument, each, strict=True)
-            ]
+            items = list(_first(argument, each, steps_per_epoch, width))
             line = f"[{', '.join(items)}]"
             broken = "[" + ",\n".join(items).replace("\n", "\n ") + "]"
             yield line if len(line) <= width and "\n" not in line else broken
@@ -74,6 +72,14 @@ def _arguments(value: Schedule, steps_per_epoch: int | None, clock: Clock | None
             yield f"{name}=[{', '.join(map(short, several))}]"
         else:
             yield f"{name}={format_schedule(argument, steps_per_epoch, its_clock, width)}"
+
+
+def _first(items: Sequence[Any], clocks: Sequence[Clock | None], per_epoch: int | None, width: int) -> Iterator[str]:
+    """The items written out; of many, the first ones and how many more there are."""
+    for item, clock in zip(items[:MOST_LENGTHS], clocks, strict=False):
+        yield format_schedule(item, per_epoch, clock, width)
+    if len(items) > MOST_LENGTHS:
+        yield f"... and {len(items) - MOST_LENGTHS:,} more"
 
 
 def _length(value: Any, steps_per_epoch: int | None, clock: Clock | None) -> str:

@@ -70,6 +70,20 @@ def parts(value: Any, clock: Clock | None = None) -> Iterator[tuple[Schedule, Cl
             yield from parts(inner, its_clock)
 
 
+def has_more_parts(value: Any, most: int) -> bool:
+    """Whether there are more than ``most`` different schedules in a value. It is walked only as far as needed."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting and len(seen) <= most:
+        item = waiting.pop()
+        if isinstance(item, Schedule) and id(item) not in seen:
+            seen.add(id(item))
+            waiting += item.arguments.values()
+        elif isinstance(item, tuple | list):
+            waiting += [inner for inner in item if isinstance(inner, Schedule | tuple | list)]
+    return len(seen) > most
+
+
 def inner_clocks(part: Schedule, clock: Clock) -> Mapping[str, Any] | None:
     """The clocks within a part by argument, as it declares them; None where nothing is known of them."""
     if part.maker.clock is not None:  # type: ignore[attr-defined]

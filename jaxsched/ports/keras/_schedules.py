@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxsched.checks import Exponent, Number, Rate, WholeLength, number, short
 from jaxsched.numerics import MAX_STEP, LogRate, Mixed, difference, power_and_rest, quotient, real, sin_squared
-from jaxsched.ports.shared import held
+from jaxsched.ports.shared import MOST_CYCLES, held
 from jaxsched.schedules import (
     Arguments,
     Mark,
@@ -191,6 +191,11 @@ def CosineDecayRestarts(
     else:
         begins = [0.0]
         while begins[-1] <= MAX_STEP:
+            if len(begins) > MOST_CYCLES:
+                raise ValueError(
+                    f"CosineDecayRestarts: t_mul={short(t_mul)} makes more than {MOST_CYCLES} cycles of unequal "
+                    f"lengths before step 2**31; they begin with first_decay_steps={short(first_decay_steps)}"
+                )
             begins.append(begins[-1] + first_decay_steps * t_mul ** (len(begins) - 1))
         whole = np.floor(np.minimum(begins, MAX_STEP)).astype(np.int32)
         waves = uneven_cosines(height, whole, np.asarray(begins) - whole, m_mul)

@@ -30,6 +30,9 @@ NAMES = {*_MULTIPLIERS, "custom_keys", "bypass_duplicate"}
 """The options of a paramwise_cfg."""
 
 
+MOST_CUSTOM_KEYS = 1000
+
+
 class Multipliers(NamedTuple):
     """Per-group factors on the base hyperparameters.
 
@@ -102,9 +105,11 @@ def custom_keys(
     """The longest key contained in the path wins (alphabetically among equals); no other option applies then."""
     keys = settings.take("custom_keys", {})
     if not isinstance(keys, Mapping):
-        raise TypeError(f"paramwise_cfg: custom_keys must be a dict, got {keys!r}")
+        raise TypeError(f"paramwise_cfg: custom_keys must be a dict, got {short(keys)}")
     if not all(isinstance(key, str) for key in keys):
         raise TypeError(f"paramwise_cfg: custom_keys must be parts of names, got {short(list(keys))}")
+    if len(keys) > MOST_CUSTOM_KEYS:
+        raise ValueError(f"paramwise_cfg: at most {MOST_CUSTOM_KEYS} custom_keys are read, got {len(keys)}")
     found: dict[str, Multipliers] = {}
     for key in sorted(sorted(keys), key=len, reverse=True):
         entry = Settings(f"paramwise_cfg: custom_keys[{key!r}]", keys[key])

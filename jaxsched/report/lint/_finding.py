@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterable
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 from jaxsched.report._html import findings_html
 
 Severity = Literal["error", "warning", "remark"]
+MOST_OF_A_CODE = 20
+"""Findings of one code that are listed."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "remark")
 
 
@@ -66,10 +69,21 @@ class Findings(tuple[Finding, ...]):
 
 
 def merged(found: Iterable[Finding]) -> Findings:
-    """The findings, worst first; those that say the same of several groups are one."""
-    groups: dict[Finding, list[str]] = {}
+    """The findings, worst first; those that say the same of several groups are one, and further ones of a code are cut.
+
+    The last finding that is kept of a code says so.
+    """
+    groups: dict[Finding, dict[str, None]] = {}
     for finding in found:
-        known = groups.setdefault(dataclasses.replace(finding, groups=()), [])
-        known += [group for group in finding.groups if group not in known]
-    result = [dataclasses.replace(finding, groups=tuple(names)) for finding, names in groups.items()]
+        groups.setdefault(dataclasses.replace(finding, groups=()), {}).update(dict.fromkeys(finding.groups))
+    result: list[Finding] = []
+    counts = collections.Counter(finding.code for finding in groups)
+    kept: collections.Counter[str] = collections.Counter()
+    for finding, names in groups.items():
+        kept[finding.code] += 1
+        if kept[finding.code] < MOST_OF_A_CODE or counts[finding.code] == MOST_OF_A_CODE:
+            result.append(dataclasses.replace(finding, groups=tuple(names)))
+        elif kept[finding.code] == MOST_OF_A_CODE:
+            more = f"{finding.message}; there are more such findings, which are not listed"
+            result.append(dataclasses.replace(finding, groups=tuple(names), message=more))
     return Findings(sorted(result, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ RULES: dict[str, Callable[[Sample], Iterator[Finding]]] = {
 """The rules on a recipe by code; one function may serve several codes."""
 PARAMETER_RULES: dict[str, Callable[[Sample, ParameterTable], Iterator[Finding]]] = _lint_groups.RULES
 """The rules that need the parameters too, by code."""
+MOST_OF_A_RULE = 1000
+"""Findings at which a rule stops: a schedule may have thousands of milestones past the end."""
 
 
 def lint(recipe: Reportable, params: Any = None) -> Findings:
@@ -51,7 +54,8 @@ def lint(recipe: Reportable, params: Any = None) -> Findings:
 
 def lint_sample(seen: Sample, params: Any = None) -> Findings:
     """`lint` of a recipe that was sampled already."""
-    found = [finding for rule in dict.fromkeys(RULES.values()) for finding in rule(seen)]
+    rules = dict.fromkeys(RULES.values())
+    found = [finding for rule in rules for finding in itertools.islice(rule(seen), MOST_OF_A_RULE)]
     if params is not None:
         found += _of_parameters(seen, params)
     return merged(found)

@@ -12,7 +12,7 @@ from jaxsched.ports.openmmlab._one_cycle import one_cycle
 from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.ports.openmmlab.mmengine._compose import ClosedForm, Scheduler
 from jaxsched.ports.openmmlab.mmengine._factors import Window
-from jaxsched.ports.shared import cosine_and_back, phases_at, quadratic_rise
+from jaxsched.ports.shared import MOST_CYCLES, cosine_and_back, phases_at, quadratic_rise
 from jaxsched.schedules import cosine, polynomial, sequential
 
 
@@ -95,6 +95,8 @@ def cosine_restart_interpolation(settings: Settings, window: Window) -> Schedule
     floor = settings.target("eta_min", "eta_min_ratio")
     periods = [period * window.scale for period in settings.counts("periods")]
     weights = settings.numbers("restart_weights", [1])
+    if len(periods) > MOST_CYCLES // 2:
+        raise ValueError(f"{settings.where}: at most {MOST_CYCLES // 2} periods are read, got {len(periods)}")
     if not periods or len(periods) != len(weights):
         raise ValueError(f"{settings.where}: {len(periods)} periods need as many restart_weights, got {weights}")
     ends = list(accumulate(periods))
