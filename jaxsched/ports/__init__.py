@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from jaxsched.ports import huggingface as huggingface
     from jaxsched.ports import keras as keras
     from jaxsched.ports import openmmlab as openmmlab
+    from jaxsched.ports import pycls as pycls
     from jaxsched.ports import shared
+    from jaxsched.ports import swin as swin
     from jaxsched.ports import timm as timm
     from jaxsched.ports import torch as torch
     from jaxsched.ports import ultralytics as ultralytics

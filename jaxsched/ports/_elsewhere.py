@@ -15,14 +15,6 @@ def _section(file: File, name: str, *keys: str) -> bool:
     return isinstance(inside, dict) and any(key in inside for key in keys)
 
 
-def _is_swin(file: File) -> bool:
-    return _section(file, "TRAIN", "BASE_LR", "WARMUP_EPOCHS", "LR_SCHEDULER", "OPTIMIZER", "EPOCHS", "MIN_LR")
-
-
-def _is_pycls(file: File) -> bool:
-    return _section(file, "OPTIM", "LR_POLICY", "BASE_LR", "MAX_EPOCH", "WARMUP_EPOCHS")
-
-
 def _is_other_solver(file: File) -> bool:
     names = ("MAX_EPOCH", "MAX_EPOCHS", "LR_POLICY", "OPTIMIZING_METHOD", "OPT", "SCHED", "OPTIMIZER_NAME")
     return _section(file, "SOLVER", *names)
@@ -63,8 +55,6 @@ KINDS = (
         _is_lazy_config,
         refusal="save it with LazyConfig.save, and write lr_multiplier with the schedulers of js.ports.detectron2",
     ),
-    Kind("swin", "a config of Swin-Transformer", _is_swin, refusal=f"{_BY_HAND} js.ports.timm, which Swin uses"),
-    Kind("pycls", "a config of pycls", _is_pycls, refusal=f"{_BY_HAND} jaxsched.schedules"),
     Kind(
         "other-solver",
         "a config with another SOLVER than Detectron2's (fast-reid's, SlowFast's)",

@@ -217,8 +217,6 @@ CASES = Path(__file__).parents[1] / "recorded" / "cases"
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("swin.yaml", "is a config of Swin-Transformer: no port reads it"),
-        ("pycls.yaml", "is a config of pycls"),
         ("tfmg.yaml", "is a config of TensorFlow's model garden"),
         ("tune_best.yaml", "is the result of an Ultralytics tune: it has no epochs"),
     ],

@@ -1,0 +1,130 @@
+"""Configs of Swin-Transformer, against its loop and schedulers written again from their equations in float64."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsched as js
+from jaxsched.ports import swin
+
+CASES = Path(__file__).parents[2] / "recorded" / "cases"
+LARGE = dict(DATA=dict(BATCH_SIZE=64))
+
+
+def by_update(kind, t, train):
+    """The lr of update number ``t``; lengths are in updates."""
+    peak, start, floor, warm, total = (train[name] for name in ("peak", "start", "floor", "warm", "total"))
+    if t < warm:
+        return start + t * (peak - start) / warm
+    if kind == "prefix":
+        t, total = t - warm, total - warm
+    if kind in ("cosine", "prefix"):
+        return floor + 0.5 * (peak - floor) * (1 + np.cos(np.pi * t / total)) if t < total else floor
+    if kind == "linear":
+        return peak - peak * 0.99 * (t - warm) / (total - warm)
+    if kind == "step":
+        return peak * 0.5 ** (t // train["decay"])
+    return peak * 0.1 ** sum(t >= milestone for milestone in train["milestones"])
+
+
+def in_the_loop(kind, train, epochs, nb, every):
+    """The lr at each batch, as main.py sets it: after an update, by the number of the batch."""
+    lr, seen = by_update(kind, 0, train), []
+    for epoch in range(epochs):
+        for batch in range(nb):
+            seen.append(lr)
+            if (batch + 1) % every == 0:
+                lr = by_update(kind, (epoch * nb + batch) // every, train)
+    return np.array(seen)
+
+
+KINDS = {
+    "prefix": dict(NAME="cosine", WARMUP_PREFIX=True),
+    "cosine": dict(NAME="cosine", WARMUP_PREFIX=False),
+    "linear": dict(NAME="linear"),
+    "step": dict(NAME="step", DECAY_EPOCHS=2.5, DECAY_RATE=0.5),
+    "multistep": dict(NAME="multistep", MULTISTEPS=[3, 5]),
+}
+
+
+@pytest.mark.parametrize(("kind", "every"), [(k, n) for k in KINDS for n in (1, 3, 4) if (k, n) != ("linear", 4)])
+def test_every_batch(kind, every):
+    epochs, nb = 6, 12 if every != 4 else 14  # 14 batches are no multiple of 4: two of each epoch are dropped
+    updates = nb // every
+    scale = 64 * 2 * every / 512
+    settings = dict(EPOCHS=epochs, WARMUP_EPOCHS=2, BASE_LR=4e-3, WARMUP_LR=1e-4, MIN_LR=2e-4, ACCUMULATION_STEPS=every)
+    recipe = swin.recipe(
+        {**LARGE, "TRAIN": {**settings, "LR_SCHEDULER": KINDS[kind]}}, steps_per_epoch=nb, world_size=2
+    )
+    train = dict(peak=4e-3 * scale, start=1e-4 * scale, floor=2e-4 * scale, warm=2 * updates, total=epochs * updates)
+    train |= dict(decay=int(2.5 * updates), milestones=[3 * updates, 5 * updates])
+    expected = in_the_loop(kind, train, epochs, nb, every)
+    np.testing.assert_allclose(js.curves(recipe)["decay"]["lr"], expected, rtol=3e-6)
+    due = np.flatnonzero(js.report.update_steps(recipe))
+    assert due.tolist() == [s for s in range(epochs * nb) if (s % nb + 1) % every == 0]
+    assert js.Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_the_case():
+    recipe = swin.recipe(CASES / "swin.yaml", steps_per_epoch=1251, world_size=8)
+    assert (recipe.optimizer, recipe.steps, recipe.batch_size, recipe.clip_norm) == ("adamw", 300 * 1251, 1024, 5.0)
+    lr = js.curves(recipe, [0, 1, 10 * 1251 + 1, 20 * 1251 + 1, 160 * 1251 + 1])["decay"]["lr"]
+    np.testing.assert_allclose(lr, [1e-6, 1e-6, 5.005e-4, 1e-3, 5.05e-4], rtol=1e-5)
+    (note,) = recipe.notes
+    assert note.startswith("caution version-open: ")
+    assert "read as True, which it is since 2022; before, the cosine's clock ran during warm-up" in note
+
+
+def test_which_parameters_decay():
+    tree = {
+        "embed": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+        "absolute_pos_embed": jnp.ones((1, 4, 2)),
+        "block": {"attn": {"relative_position_bias_table": jnp.ones((9, 3)), "logit_scale": jnp.ones((3, 1, 1))}},
+        "norm": {"scale": jnp.ones(2), "bias": jnp.ones(2)},
+    }
+
+    def undecayed(kind):
+        recipe = swin.recipe(dict(MODEL=dict(TYPE=kind)), steps_per_epoch=10)
+        labels = js.groups.labels(tree, recipe.rules)
+        return labels["block"]["attn"], labels["embed"]["kernel"], labels["embed"]["bias"], labels["absolute_pos_embed"]
+
+    table = {"relative_position_bias_table": "no_decay"}
+    assert undecayed("swin") == ({**table, "logit_scale": "decay"}, "decay", "no_decay", "no_decay")
+    assert undecayed("swinv2")[0] == {**table, "logit_scale": "no_decay"}
+
+
+def test_files_inherit_and_a_run_says_its_release(tmp_path):
+    (tmp_path / "base.yaml").write_text("TRAIN: {BASE_LR: 1e-3, OPTIMIZER: {NAME: sgd}}\nDATA: {BATCH_SIZE: 512}\n")
+    (tmp_path / "a.yaml").write_text("BASE: [base.yaml]\nTRAIN: {MIN_LR: 0.0, OPTIMIZER: {MOMENTUM: 0.8}}\n")
+    recipe = swin.recipe(tmp_path / "a.yaml", steps_per_epoch=10)
+    assert (recipe.optimizer, recipe.by_group()["decay"]["momentum"]) == ("sgd", 0.8)
+    dumped = dict(EPOCHS=10, WARMUP_EPOCHS=5, AUTO_RESUME=True, START_EPOCH=3, USE_CHECKPOINT=False)
+    early = swin.recipe(dict(TRAIN=dumped), steps_per_epoch=10)  # warm-up ends half-way down the cosine
+    assert early.notes == ("not part of a recipe: AUTO_RESUME, START_EPOCH",)
+    np.testing.assert_allclose(js.curves(early, [51])["decay"]["lr"], [0.25 * 0.5 * (5e-4 + 5e-6)], rtol=1e-5)
+
+
+def misspelt(recipe):
+    """What the notes say of settings that are not known, as an error."""
+    raise ValueError("; ".join(recipe.notes))
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (dict(LR_SCHEDULER=dict(NAME="linear"), ACCUMULATION_STEPS=4), "goes below 0"),
+        (dict(LAYER_DECAY=0.8), "LAYER_DECAY 0.8 needs the layers"),
+        (dict(OPTIMIZER=dict(NAME="lion")), "NAME must be one of sgd, adamw"),
+        (dict(LR_SCHEDULER=dict(NAME="poly")), "NAME must be one of 'cosine'"),
+        (dict(LR_SCHEDULER=dict(NAME="multistep")), "MULTISTEPS must follow WARMUP_EPOCHS"),
+        (dict(LR_SCHEDULER=dict(NAMES="cosine")), "did you mean 'NAME'"),
+        (dict(EPOCHS=10), "WARMUP_EPOCHS must be below EPOCHS"),
+        (dict(EPOCH=10), "did you mean 'EPOCHS'"),
+        (dict(BASE_LR=None), "BASE_LR must be a number"),
+    ],
+)
+def test_what_is_refused(train, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        misspelt(swin.recipe(dict(TRAIN=train), steps_per_epoch=10))
