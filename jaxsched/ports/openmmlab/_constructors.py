@@ -10,7 +10,7 @@ from typing import Any
 from jaxsched.checks import short
 from jaxsched.groups import Condition, Match, Rule, contains, glob, role
 from jaxsched.ports import shared
-from jaxsched.ports.openmmlab import _layer_decay, _paramwise_options
+from jaxsched.ports.openmmlab import _internimage, _layer_decay, _paramwise_options
 from jaxsched.ports.openmmlab._paramwise import REST, Groups, Multipliers, default_groups
 from jaxsched.ports.openmmlab._settings import Settings
 
@@ -53,6 +53,8 @@ def groups(
     if constructor in _layer_decay.CONSTRUCTORS:
         settings = Settings("paramwise_cfg", config or {})
         return _layer_decay.groups(constructor, settings, model, optimizer, options, hyperparameters)
+    if constructor == _internimage.CONSTRUCTOR:
+        return _internimage.groups(Settings("paramwise_cfg", config or {}))
     if constructor in YOLO:
         return _yolo(Settings("paramwise_cfg", config or {}), batch_size, images_on_a_device)
     if constructor in ("TSMOptimizerConstructor", "TSMOptimWrapperConstructor"):

@@ -25,7 +25,7 @@ class Run(NamedTuple):
 
 
 class Warmup(NamedTuple):
-    steps: int
+    steps: float
     ratio: float
     shape: str
 
@@ -46,6 +46,14 @@ class Context(NamedTuple):
     @property
     def length(self) -> int:
         return self.run.epochs if self.by_epoch and self.run.epochs is not None else self.run.steps
+
+    @property
+    def warm_steps(self) -> int:
+        """The length of the warm-up, for a policy that needs a whole one."""
+        steps = self.warm.steps if self.warm else 0
+        if steps != int(steps):
+            raise ValueError(f"{self.settings.where}: warmup_iters must come to whole iterations, got {steps!r}")
+        return int(steps)
 
     def target(self) -> Callable[[float], float]:
         return self.settings.target(f"min_{self.what}", f"min_{self.what}_ratio")

@@ -28,8 +28,8 @@ def _cosine_and_cooldown(context: Context) -> Curve:
 
 def _cosine_after_warmup(context: Context) -> Curve:
     """MMSelfSup 0.11.0's: half a cosine whose peak is where the warm-up ends, and whose mirror image is before."""
-    target, warm, run = context.target(), context.warm, context.run
-    begin = 0 if warm is None else warm.steps // run.steps_per_epoch if context.by_epoch else warm.steps
+    target = context.target()
+    begin = context.warm_steps // context.run.steps_per_epoch if context.by_epoch else context.warm_steps
     length = context.length - begin
     if length <= 0:
         raise ValueError(f"{context.settings.where}: the warm-up is as long as the run: there is no cosine")

@@ -58,7 +58,7 @@ def curve(config: Any, run: Run, what: str = "lr") -> Curve:
         raise ValueError(f"{where}: policy {policy!r} goes by iteration: take by_epoch=True out")
     if name == "YOLOX" and settings.values.get("warmup") is None and settings.values.get("warmup_iters"):
         raise ValueError(f"{where}: warmup_iters without warmup bends YOLOX's cosine: name a warmup, or take it out")
-    warm = _warmup(settings, run, what)
+    warm = _warmup(settings, run, what, by_epoch)
     if name == "StepFixCosineAnnealing" and warm and warm.shape == "linear":
         warm = warm._replace(ratio=0.0)
     context = Context(settings, run, by_epoch, what, warm)
@@ -69,20 +69,24 @@ def curve(config: Any, run: Run, what: str = "lr") -> Curve:
     return result
 
 
-def _warmup(settings: Settings, run: Run, what: str) -> Warmup | None:
+def _warmup(settings: Settings, run: Run, what: str, by_epoch: bool) -> Warmup | None:
     shape = settings.choice("warmup", (None, "constant", "linear", "exp"), None)
-    steps = settings.count("warmup_iters", 0)
+    of_epochs = settings.flag("warmup_by_epoch") if what == "lr" else False
+    given = settings.number("warmup_iters", 0, low=0.0)
+    steps = given * run.steps_per_epoch if of_epochs else given
     ratio = settings.number("warmup_ratio", 0.1 if what == "lr" else 0.9)
-    by_epoch = settings.flag("warmup_by_epoch") if what == "lr" else False
-    if by_epoch and run.epochs is None:
+    if of_epochs and run.epochs is None:
         raise ValueError(f"{settings.where}: warmup_by_epoch needs an EpochBasedRunner; give iterations")
+    if steps != int(steps) and (by_epoch or not of_epochs):  # earlier releases of mmcv took a fraction of epochs
+        raise ValueError(f"{settings.where}: warmup_iters must come to whole iterations, got {given!r}")
     if shape is None:
         return None
     if not steps:
         raise ValueError(f"{settings.where}: warmup={shape!r} needs warmup_iters > 0")
     if not 0 < ratio <= 1:
         raise ValueError(f"{settings.where}: warmup_ratio must be in (0, 1], got {ratio!r}")
-    return Warmup(steps * run.steps_per_epoch if by_epoch else steps, ratio, "exponential" if shape == "exp" else shape)
+    steps = int(steps) if steps == int(steps) else steps
+    return Warmup(steps, ratio, "exponential" if shape == "exp" else shape)
 
 
 def _warmed(policy: Curve, context: Context) -> Curve:
@@ -231,7 +235,7 @@ def _yolox(context: Context) -> Curve:
         raise ValueError(
             f"{settings.where}: policy 'YOLOX' needs by_epoch=False: it counts its last epochs in iterations"
         )
-    warm_steps = warm.steps if warm else 0
+    warm_steps = context.warm_steps
     length = run.steps - warm_steps - last
 
     def curve(base: float) -> Schedule:
@@ -239,7 +243,7 @@ def _yolox(context: Context) -> Curve:
         falling = constant(floor) if length <= 0 else shifted(cosine(base, length, floor), 1 - warm_steps)
         if warm is None:
             return falling
-        return piecewise([quadratic_rise(base * warm.ratio, warm.steps), falling], at=[warm.steps])
+        return piecewise([quadratic_rise(base * warm.ratio, warm_steps), falling], at=[warm_steps])
 
     return curve
 
