@@ -10,6 +10,7 @@ left out.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import statistics
 import time
@@ -153,4 +154,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

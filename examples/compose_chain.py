@@ -3,6 +3,8 @@
 Run: python examples/compose_chain.py
 """
 
+import argparse
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -68,4 +70,5 @@ def main() -> float:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

@@ -5,6 +5,8 @@ A classifier is trained on the digits 0 to 4; then a new head learns 5 to 9 on t
 Run: python examples/head_and_body.py
 """
 
+import argparse
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,4 +73,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

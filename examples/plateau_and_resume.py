@@ -3,6 +3,7 @@
 Run: python examples/plateau_and_resume.py
 """
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -82,4 +83,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

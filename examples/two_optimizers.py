@@ -6,6 +6,8 @@ it sees all gradients: the norm that is clipped stays that of the whole.
 Run: python examples/two_optimizers.py
 """
 
+import argparse
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,4 +77,5 @@ def main() -> float:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

@@ -3,7 +3,7 @@
 Run: python examples/yolov5_hyp.py [path/to/hyp.yaml]
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import jaxsched as js
@@ -26,4 +26,6 @@ def main(path: str | Path = HYP) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", nargs="?", default=HYP, help="a hyp.yaml")
+    main(parser.parse_args().path)
