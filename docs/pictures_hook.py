@@ -23,6 +23,15 @@ GALLERY = {
     "inverse_sqrt": js.inverse_sqrt(1.0, steps=50),
     "one_cycle": js.one_cycle(1.0, 1000),
     "cyclic": js.cyclic(0.1, 1.0, up=150),
+    "inverse_time": js.inverse_time(1.0, rate=0.01),
+    "periodic_cosine": js.schedules.periodic_cosine(1.0, 200),
+    "piecewise": js.piecewise([1.0, 0.5, 0.7, 0.2], at=(250, 500, 750)),
+    "tanh_decay": js.schedules.tanh_decay(1.0, 1000),
+    "flat_then_cosine": js.schedules.flat_then_cosine(1.0, 1000, flat=700),
+    "cooldown": js.cooldown(js.constant(1.0), at=700, steps=300),
+    "sequential": js.sequential([js.linear(0.3, 1.0, 200), js.cosine(1.0, 800)], at=(200,)),
+    "exponential_ramp": js.schedules.exponential_ramp(1.0, 200),
+    "per_epoch": js.per_epoch(js.cosine(1.0, 10), steps_per_epoch=100),
     "warmup": js.warmup(js.cosine(1.0, 1000), steps=150),
     "warmup_stable_decay": js.warmup_stable_decay(1.0, warmup=100, stable=600, decay=300),
 }
@@ -32,11 +41,21 @@ HYP = dict(
 
 
 def on_files(files, config):
-    pictures = {name: small(schedule) for name, schedule in GALLERY.items()}
-    pictures |= {"yolov5_curves": yolov5(), "clock": clock()}
+    pictures = {name: small(schedule(STEPS)) for name, schedule in GALLERY.items()}
+    pictures |= {"plateau": small(plateau()), "yolov5_curves": yolov5(), "clock": clock()}
     for name, svg in pictures.items():
         files.append(File.generated(config, f"pictures/{name}.svg", content=svg))
     return files
+
+
+def plateau():
+    """The values of a plateau, with a loss reported every 50 steps that twice stops falling."""
+    state = js.sgd(lr=js.plateau(1.0, factor=0.4, patience=3)).init({"w": np.zeros(1, np.float32)})
+    values = []
+    for i in range(len(STEPS) // 50 + 1):
+        values += [float(js.metric_state(state)["weight"]["lr"].value)] * 50
+        state = js.report_metric(state, max(1.0 - 0.1 * i, 0.4 if i < 12 else 0.9 - 0.05 * i))
+    return values[: len(STEPS)]
 
 
 def svg(figure):
@@ -46,9 +65,9 @@ def svg(figure):
     return text.getvalue()
 
 
-def small(schedule):
+def small(values):
     figure, axes = plt.subplots(figsize=(1.6, 0.8))
-    axes.plot(STEPS, schedule(STEPS), color="C0")
+    axes.plot(STEPS, values, color="C0")
     axes.set(ylim=(-0.05, 1.1), xticks=[], yticks=[])
     return svg(figure)
 
