@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxsched.ports.shared import File
+from jaxsched.checks import one_line
+from jaxsched.ports.shared import File, opened
+from jaxsched.verification import _events as events
 
 LARGEST_LOG = 64 * 2**20
 """Bytes of a log."""
@@ -53,6 +55,11 @@ class Log:
     decimals: int | None = None
     epoch_decimals: int = 0
 
+    def by_epoch(self) -> Log:
+        """The log, if it counts steps alone, with these as its epochs."""
+        steps_alone = self.epoch is None and self.step is not None
+        return dataclasses.replace(self, epoch=self.step, step=None) if steps_alone else self
+
     @property
     def rows(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -77,16 +84,29 @@ class Log:
 
 
 def read_log(path: str | os.PathLike[str]) -> Log:
-    """The log at a path: CSV with a header, JSON lines, or the JSON of a trainer's state.
+    """The log at a path: CSV with a header, JSON lines, the JSON of a trainer's state, or TensorBoard's event file.
 
     Raises:
         OSError: If it cannot be opened.
         ValueError: If it holds no rows with a learning rate and a step or an epoch.
     """
+    _, stream = opened(Path(path))
+    with stream:
+        if events.is_events(stream.read(12)):
+            name = one_line(str(path), 200)
+            return _of_events(name, *events.scalars(stream, name))
     file = File.read(Path(path), largest=LARGEST_LOG)
     text = file.text.lstrip()
     rows = _from_json(file.name, text) if text.startswith(("{", "[")) else _from_csv(text)
     return _log(file.name, rows)
+
+
+def _of_events(name: str, rows: list[dict[str, Any]], said: list[str]) -> Log:
+    """Rates that Keras logs, as ``epoch_learning_rate``, count epochs; YOLO's do too, but do not say so."""
+    log = _log(name, rows)
+    log = dataclasses.replace(log, said=(*said, *log.said))
+    by_epoch = all(column.rpartition("/")[2].startswith("epoch_") for column in log.columns)
+    return log.by_epoch() if by_epoch else log
 
 
 def _from_csv(text: str) -> list[dict[str, str]]:

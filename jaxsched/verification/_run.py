@@ -33,6 +33,10 @@ _NAMES = (
     "*.log.json",
     "*/metrics.csv",
     "*.csv",
+    "events.out.tfevents.*",
+    "runs/*/events.out.tfevents.*",
+    "*/events.out.tfevents.*",
+    "*/*/events.out.tfevents.*",
 )
 """What a log is called in the folder of a run, the likeliest first."""
 
@@ -81,6 +85,7 @@ def verify_run(
     assert kind.read is not None
     if kind.solve is None:
         return _lengths.solve(functools.partial(kind.read, file), log, dict(given))
+    log = log.by_epoch()  # as YOLO's trainers count in TensorBoard
     try:
         return _solved(kind, file, log, given)
     except MissingError as error:

@@ -12,6 +12,7 @@ from jaxsched.ports.shared._files import LARGEST_FILE as LARGEST_FILE
 from jaxsched.ports.shared._files import File as File
 from jaxsched.ports.shared._files import Files as Files
 from jaxsched.ports.shared._files import in_time as in_time
+from jaxsched.ports.shared._files import opened as opened
 from jaxsched.ports.shared._files import read as read
 from jaxsched.ports.shared._kind import Kind as Kind
 from jaxsched.ports.shared._kind import MissingError as MissingError

@@ -12,7 +12,7 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jaxsched.checks import one_line, short
 from jaxsched.ports.shared._archives import MAGIC, settings_text
@@ -56,15 +56,9 @@ class File:
         path = Path(path)
         if path == STANDARD_INPUT:
             return File(path, _decoded("standard input", sys.stdin.buffer.read(largest + 1), largest))
-        with contextlib.suppress(RuntimeError):  # ~ of a user who is not there
-            path = path.expanduser()
         name = one_line(str(path), 200)
-        try:
-            opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # do not wait for a FIFO
-        except ValueError:  # a NUL in the path
-            raise ValueError(f"{name} is not a path") from None
-        _check_regular(opened, name)
-        with os.fdopen(opened, "rb") as stream:
+        path, stream = opened(path)
+        with stream:
             if stream.read(len(MAGIC)) == MAGIC:
                 try:
                     return File(path, settings_text(stream, min(largest, LARGEST_FILE)))
@@ -117,6 +111,24 @@ class File:
     def names(self) -> set[str]:
         """The names at the top of `mapping`."""
         return {name for name in self.mapping if isinstance(name, str)}
+
+
+def opened(path: Path) -> tuple[Path, BinaryIO]:
+    """A regular file, opened without waiting for another program to write it; and its path with ``~`` expanded.
+
+    Raises:
+        OSError: If it cannot be opened.
+        ValueError: If it is no regular file.
+    """
+    with contextlib.suppress(RuntimeError):  # ~ of a user who is not there
+        path = path.expanduser()
+    name = one_line(str(path), 200)
+    try:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # do not wait for a FIFO
+    except ValueError:  # a NUL in the path
+        raise ValueError(f"{name} is not a path") from None
+    _check_regular(number, name)
+    return path, os.fdopen(number, "rb")
 
 
 def in_time(path: Path) -> list[tuple[str, int]]:
