@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxsched.ports import torch as torch
     from jaxsched.ports import ultralytics as ultralytics
     from jaxsched.ports import yolov5 as yolov5
+    from jaxsched.ports import yolox as yolox
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxsched.checks import one_line
 from jaxsched.ports.shared import File, opened
 from jaxsched.verification import _events as events
+from jaxsched.verification._lines import from_lines
 
 LARGEST_LOG = 64 * 2**20
 """Bytes of a log."""
@@ -84,7 +85,7 @@ class Log:
 
 
 def read_log(path: str | os.PathLike[str]) -> Log:
-    """The log at a path: CSV with a header, JSON lines, the JSON of a trainer's state, or TensorBoard's event file.
+    """The log at a path: CSV, JSON lines, a trainer's state, TensorBoard's event file, or lines of YOLOX or DeepSpeed.
 
     Raises:
         OSError: If it cannot be opened.
@@ -97,7 +98,9 @@ def read_log(path: str | os.PathLike[str]) -> Log:
             return _of_events(name, *events.scalars(stream, name))
     file = File.read(Path(path), largest=LARGEST_LOG)
     text = file.text.lstrip()
-    rows = _from_json(file.name, text) if text.startswith(("{", "[")) else _from_csv(text)
+    rows: Sequence[Mapping[str, Any]] = from_lines(text)
+    if not rows:
+        rows = _from_json(file.name, text) if text.startswith(("{", "[")) else _from_csv(text)
     return _log(file.name, rows)
 
 

@@ -64,7 +64,16 @@ lr_scheduler:
     - {class_path: torch.optim.lr_scheduler.CosineAnnealingLR, init_args: {T_max: 95}}
     milestones: [5]
 """
+YOLOX = """\
+from yolox.exp import Exp as MyExp
+
+class Exp(MyExp):
+    def __init__(self):
+        super().__init__()
+        self.max_epoch = 100
+"""
 FILES = {
+    "yolox": ("yolox_s.py", YOLOX, ["-s", "925", "-b", "64"]),
     "torch": ("config.yaml", LIGHTNING, ["-s", "100"]),
     "deepspeed": ("ds_config.json", DEEPSPEED, ["--version", "0.19.8"]),
     "timm": ("args.yaml", TIMM, ["-s", "100"]),

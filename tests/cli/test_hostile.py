@@ -33,6 +33,9 @@ STARTS = {
     "    _target_: torch.optim.lr_scheduler.SequentialLR\n    frequency: 2\n    milestones: [3]\n    schedulers:\n"
     "    - {_target_: torch.optim.lr_scheduler.LinearLR, total_iters: 3}\n"
     "    - {_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: '${trainer.a}'}\n",
+    "yolox": "from yolox.exp import Exp as MyExp\n\nclass Exp(MyExp):\n    def __init__(self):\n"
+    "        super(Exp, self).__init__()\n        self.max_epoch = 100\n        self.basic_lr_per_img = 0.01 / 64.0\n"
+    "        self.no_aug_epochs = self.max_epoch // 10\n        self.ema = True\n        self.scheduler = 'warmcos'\n",
     "openmmlab": "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)\n"
     "optimizer_config = dict(grad_clip=dict(max_norm=35, norm_type=2))\n"
     "lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])\n"
@@ -78,7 +81,7 @@ def test_a_damaged_file_is_a_recipe_or_an_error_that_users_can_read(name):
     read = 0
     for _ in range(300):
         text = mutated(STARTS[name], random_).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-        file = _source.File(Path(f"file.{'py' if name == 'openmmlab' else 'yaml'}"), text)
+        file = _source.File(Path(f"file.{'py' if name in ('openmmlab', 'yolox') else 'yaml'}"), text)
         try:
             recipe = _source.read_file(file, kind, given)
         except (OSError, TypeError, ValueError) as error:

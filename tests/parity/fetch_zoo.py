@@ -1,6 +1,6 @@
 """Fetches what the OpenMMLab parity tests compare with: the config folders of MMDetection 2.28.2 and 3.3.0 (and of
 MMPretrain, which five of the latter inherit from) and of five more packages, mmcv 1.7.2's sources and mmengine 0.10.7.
-Of DeepSpeed, which needs a compiler to be installed, the sources of two releases.
+Of DeepSpeed and YOLOX, which need a compiler to be installed, the sources.
 
     python tests/parity/fetch_zoo.py [folder]
 
@@ -40,6 +40,7 @@ ARCHIVES = {
     "mmcv": "mmcv==1.7.2",
     "deepspeed": "deepspeed==0.19.8",
     "deepspeed15": "deepspeed==0.15.2",
+    "yolox": "yolox==0.3.0",
 }
 SITE = ("mmengine==0.10.7", "addict==2.4.0", "yapf==0.43.0", "termcolor==3.3.0", "platformdirs==4.14.5")
 
@@ -91,6 +92,9 @@ def fetch(zoo: Path = ZOO) -> None:
 def download(requirement: str, folder: Path) -> None:
     if requirement.startswith("deepspeed"):
         pip("download", "--no-binary", "deepspeed", "--dest", str(folder), requirement)
+        return
+    if requirement.startswith("yolox"):  # whose setup.py imports torch
+        pip("download", "--no-binary", "yolox", "--no-build-isolation", "--dest", str(folder), requirement)
         return
     if not requirement.startswith("mmcv"):
         pip("download", "--dest", str(folder), requirement)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsched as js
-from jaxsched.ports import deepspeed, detectron2, huggingface, timm, torch, ultralytics
+from jaxsched.ports import deepspeed, detectron2, huggingface, timm, torch, ultralytics, yolox
 
 PARAMS = {"conv": {"kernel": jnp.ones((1, 1, 2, 2)), "bias": jnp.ones(2)}, "bn": {"scale": jnp.ones(2)}}
 SECTIONS = ["train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"]
@@ -43,6 +43,7 @@ PORTS = {
     "detectron2": (detectron2.DEFAULTS, detectron2.recipe),
     "huggingface": (huggingface.DEFAULTS, lambda args: huggingface.recipe(args, steps_per_epoch=7)),
     "timm": (timm.DEFAULTS, lambda args: timm.recipe(args, steps_per_epoch=7, layers=["conv/**", "bn/**"])),
+    "yolox": (yolox.DEFAULTS, lambda args: yolox.recipe(args, batch_size=8, steps_per_epoch=7)),
     "ultralytics": (
         ultralytics.DEFAULTS,
         lambda args: ultralytics.recipe(args, steps_per_epoch=7, images=100, classes=2, outputs="last"),

@@ -42,6 +42,15 @@ LOGS = {
         {"log_history": [{"step": s, "epoch": s / 20, "learning_rate": float(LR[s])} for s in range(10, 200, 10)]
          + [{"step": 199, "train_loss": 1.0}]}
     ),
+    "train_log.txt": "2024-01-01 | INFO - epoch 1\n" + "\n".join(
+        f"2024-01-01 | INFO | epoch: {(s - 1) // 20 + 1}/10, iter: {(s - 1) % 20 + 1}/20, mem: 1Mb, "
+        f"lr: {LR[s]:.3e}, size: 640"
+        for s in range(10, 200, 10)
+    ),
+    "deepspeed.log": "\n".join(
+        f"[INFO] [Rank 0] step={s}, skipped=0, lr=[{float(LR[s])!r}, {float(BIAS[s])!r}], mom=[(0.9, 0.99)]"
+        for s in range(10, 200, 10)
+    ),
     "metrics.csv": "epoch,step,lr-SGD/pg1,lr-SGD/pg2,loss\n"
     + "\n".join(f"{s // 20},{s},{LR[s]:.9g},{BIAS[s]:.9g},\n{s // 20},{s},,,0.5" for s in range(0, 200, 7)),
 }  # fmt: skip

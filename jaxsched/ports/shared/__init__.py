@@ -23,6 +23,9 @@ from jaxsched.ports.shared._numbers import as_count as as_count
 from jaxsched.ports.shared._numbers import as_number as as_number
 from jaxsched.ports.shared._numbers import check_names as check_names
 from jaxsched.ports.shared._numbers import within as within
+from jaxsched.ports.shared._python import Unknown as Unknown
+from jaxsched.ports.shared._python import parse_python as parse_python
+from jaxsched.ports.shared._python import value_of as value_of
 from jaxsched.ports.shared._settings import Settings as Settings
 from jaxsched.ports.shared._shapes import Anneal as Anneal
 from jaxsched.ports.shared._shapes import annealed as annealed
