@@ -1,4 +1,7 @@
-"""A hook of MkDocs: the line ``@@ jaxsched.schedules`` in a page becomes the API of that room, name by name."""
+"""A hook of MkDocs: the line ``@@ jaxsched.schedules`` in a page becomes the API of that room, name by name.
+
+``@@@ jaxsched.ports`` does so for each module in a package. A name without documentation fails the build.
+"""
 
 import importlib
 import inspect
@@ -17,10 +20,38 @@ def public_names(module: ModuleType) -> list[str]:
     )
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    def api(match: re.Match[str]) -> str:
-        module = importlib.import_module(match[1])
-        summary = (inspect.getdoc(module) or "").split("\n\n")[0]
-        return "\n\n".join([summary, *(f"::: {match[1]}.{name}" for name in public_names(module))])
+def undocumented(module: ModuleType) -> list[str]:
+    """Public names without a docstring of their own, and public methods of classes without one."""
+    missing = []
+    for name in public_names(module):
+        value = getattr(module, name)
+        members = inspect.getmembers(value, inspect.isfunction) if inspect.isclass(value) else []
+        fields = getattr(value, "__dataclass_fields__", {})  # which are in the class's docstring
+        members = [member for member in members if member[0] not in fields]
+        own = [(name, value), *((f"{name}.{key}", one) for key, one in members if not key.startswith(("_", "tree_")))]
+        missing += [key for key, one in own if len((inspect.getdoc(one) or "").strip()) < 10]
+    return missing
 
-    return re.sub(r"^@@ (\S+)$", api, markdown, flags=re.MULTILINE)
+
+def api(module: ModuleType) -> str:
+    """The summary of a module and a directive for each of its names."""
+    if missing := undocumented(module):
+        raise ValueError(f"{module.__name__} has public names without documentation: {', '.join(missing)}")
+    summary = (inspect.getdoc(module) or "").split("\n\n")[0]
+    return "\n\n".join([summary, *(f"::: {module.__name__}.{name}" for name in public_names(module))])
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    def one(match: re.Match[str]) -> str:
+        return api(importlib.import_module(match[1]))
+
+    def each(match: re.Match[str]) -> str:
+        package = importlib.import_module(match[1])
+        modules = {name: getattr(package, name) for name in sorted(dir(package))}
+        return "\n\n".join(
+            f"## {name}\n\n{api(module)}"
+            for name, module in modules.items()
+            if inspect.ismodule(module) and not name.startswith("_") and name != "shared"
+        )
+
+    return re.sub(r"^@@ (\S+)$", one, re.sub(r"^@@@ (\S+)$", each, markdown, flags=re.MULTILINE), flags=re.MULTILINE)
