@@ -3,9 +3,14 @@
 import jax
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any speed", parent=settings(), deadline=None)  # the parent is CI's where CI is set
+settings.load_profile("any speed")
 
 collect_ignore = [
     "core_alone.py",
+    "package.py",
     "parity/_torchvision.py",
     "parity/install.py",
     "detector/devices_script.py",
