@@ -22,6 +22,7 @@ from jaxsched.optimizers._override import override as override
 from jaxsched.optimizers._radam import radam as radam
 from jaxsched.optimizers._report import metric_state as metric_state
 from jaxsched.optimizers._report import report_metric as report_metric
+from jaxsched.optimizers._reset import reset as reset
 from jaxsched.optimizers._rmsprop import rmsprop as rmsprop
 from jaxsched.optimizers._rprop import rprop as rprop
 from jaxsched.optimizers._scale_by import scale_by as scale_by

@@ -56,7 +56,7 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
             return joined_like(new, old)
         return new._replace(
             count=old.count,
-            bias_offset=old.bias_offset if new.slots.keys() & old.slots.keys() else -old.count,
+            bias_offset=_carried_offset(old, new) if new.slots.keys() & old.slots.keys() else -old.count,
             overrides={name: _carried_override(row, old, new) for name, row in old.overrides.items()},
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
             slots={
@@ -103,15 +103,22 @@ def _carried_plateau(old: Any, new: Any) -> Any:
     return old if plateaus.alike(old, new) else new
 
 
+def _carried_offset(old: OptimizerState, new: OptimizerState) -> jax.Array:
+    return _by_name("bias_offset", old.bias_offset, old, new) if jnp.ndim(old.bias_offset) else old.bias_offset
+
+
 def _carried_row(name: str, row: jax.Array, old: OptimizerState, new: OptimizerState) -> jax.Array:
-    if name not in old.shared:
-        return row
+    return _by_name(name, old.shared[name], old, new) if name in old.shared else row
+
+
+def _by_name(name: str, row: jax.Array, old: OptimizerState, new: OptimizerState) -> jax.Array:
+    """What ``old`` has for each group, in the order of the groups of ``new``."""
     known = sorted(old.groups)
     unknown = [group for group in sorted(new.groups) if group not in known]
-    if unknown and len(set(np.asarray(old.shared[name]).tolist())) > 1:
+    if unknown and len(set(np.asarray(row).tolist())) > 1:
         raise ValueError(
             f"carry_over: the groups {', '.join(map(repr, unknown))} are new, and the old ones "
             f"({', '.join(map(repr, known))}) differ in {name}; keep the names of the groups"
         )
     order = [known.index(group) if group in known else 0 for group in sorted(new.groups)]
-    return old.shared[name][np.asarray(order)]
+    return row[np.asarray(order)]

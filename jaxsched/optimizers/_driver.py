@@ -24,6 +24,7 @@ from jaxsched.optimizers._hyperparameters import Definition, Groups, Values
 from jaxsched.optimizers._layout import LAYOUT, by_layer, check_slots, first_slot, why_not_kept
 from jaxsched.optimizers._norm import clip_by_norm
 from jaxsched.optimizers._override import overridden
+from jaxsched.optimizers._reset import corrected_count, restarted
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._values import evaluate, is_zero, values_of
@@ -143,6 +144,9 @@ def as_transformation(
         check_state(optimizer, state, active, initial_slots)
         gradients, structure = _flatten(updates)
         leaves = structure.flatten_up_to(params)
+        assigned = assignment(params).groups
+        if jnp.ndim(state.bias_offset):
+            state = restarted(state, init(params), dict.fromkeys(state.slots, structure.unflatten(assigned)))
         slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
         numbers = evaluated(state.count if step is None else as_step(step), leaves, plateau)
@@ -154,24 +158,21 @@ def as_transformation(
                 name: _options(rule, definition, {**values, **state.overrides}, fixed or {})
                 for name, values in active.items()
             }
-        assigned = assignment(params).groups
         if rule.max_norm is not None and numbers and numbers[rule.max_norm] is not None:
             trained = [i for i, group in enumerate(assigned) if group in active]
             clipped = clip_by_norm([gradients[i] for i in trained], jnp.ravel(numbers[rule.max_norm])[0])
             for i, gradient in zip(trained, clipped, strict=True):
                 gradients[i] = gradient
         count = jnp.asarray(optax.safe_increment(state.count))
-        total = count + state.bias_offset
-        total = jnp.where((state.bias_offset > 0) & (total < count), count, total)  # a sum beyond int32 is negative
 
         def steps(own: Values) -> Mapping[str, jax.Array]:
-            return rule.per_step(Hypers(**own, count=total)) if rule.per_step else {}
+            return rule.per_step(Hypers(**own)) if rule.per_step else {}
 
-        kept = {**numbers, **state.shared}
-        per_step = {**state.shared, **(steps(kept) if active else {})}
-        of_group = dict(zip(active, _by_group({**numbers, **per_step}, len(active)), strict=True))
+        known = {**numbers, **state.shared, "count": corrected_count(state, count)}
+        per_step = {**state.shared, **(steps(known) if active else {})}
+        of_group = dict(zip(active, _by_group({**known, **per_step}, len(active)), strict=True))
         if factors:
-            before = dict(zip(active, _by_group(kept, len(active)), strict=True))
+            before = dict(zip(active, _by_group(known, len(active)), strict=True))
             of_group |= {name: by_layer(before[name], own, steps) for name, own in factors.items()}
 
         def one(i: int, group: str) -> tuple[jax.Array, Slots]:
@@ -180,8 +181,8 @@ def as_transformation(
                 return jnp.zeros_like(leaves[i]), own
             update_of = functools.partial(_update_array, equation=rule.update, options=own_options[group])
             if group in factors or (active[group]["stacked"] and not rule.elementwise):
-                update_of = jax.vmap(update_of, (0, 0, 0, None, 0 if group in factors else None))
-            return update_of(gradients[i], own, leaves[i], total, of_group[group])
+                update_of = jax.vmap(update_of, (0, 0, 0, 0 if group in factors else None))
+            return update_of(gradients[i], own, leaves[i], of_group[group])
 
         results = [one(i, group) for i, group in enumerate(assigned)]
         new_slots = {name: structure.unflatten([own[name] for _, own in results]) for name in slots}
@@ -304,7 +305,6 @@ def _update_array(
     gradient: jax.Array,
     slots: Slots,
     param: jax.Array,
-    count: jax.Array,
     numbers: Values,
     *,
     equation: Callable[..., tuple[jax.Array, Slots]],
@@ -313,7 +313,8 @@ def _update_array(
     """One parameter's update, in its own dtype, and its slots. Jitted: traced once for all arrays of a shape."""
     out, compute = jnp.result_type(param), compute_dtype(param)
     values = jax.tree.map(lambda number: number.astype(jnp.finfo(compute).dtype).reshape(()), numbers)
-    h = Hypers(**dict(options), **values, count=count, dtype=out)
+    values["count"] = numbers["count"].reshape(())
+    h = Hypers(**dict(options), **values, dtype=out)
     gradient = reshard_like(jnp.asarray(gradient).astype(compute), param)  # it may be replicated beside sharded ones
     kept = {name: slot.dtype for name, slot in slots.items()}
     slots = {name: slot.astype(compute) for name, slot in slots.items()}

@@ -17,6 +17,7 @@ from jaxsched.optimizers._driver import assignment_of, check_state
 from jaxsched.optimizers._hyperparameters import Groups, Values
 from jaxsched.optimizers._optax import definition_of_factory
 from jaxsched.optimizers._override import overridden
+from jaxsched.optimizers._reset import restarted
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._values import evaluate
 from jaxsched.schedules import Schedule
@@ -113,6 +114,8 @@ def grouped(
     ) -> tuple[Any, OptimizerState]:
         check_state(definition.name, state, active, active)
         like = updates if params is None else params
+        if jnp.ndim(state.bias_offset):
+            state = restarted(state, init(like), {group: group for group in active})
         structure: Any = jax.tree.structure(updates)
         of = assignment(like).groups
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}

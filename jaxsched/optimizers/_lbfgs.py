@@ -16,6 +16,7 @@ from jaxsched.groups import JoinedTree
 from jaxsched.numerics import as_step, replicate, reshard_like, takes_shapes
 from jaxsched.optimizers._hyperparameters import NonNegative, PositiveCount
 from jaxsched.optimizers._optimizer import checked_arguments
+from jaxsched.optimizers._reset import restarted
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._strong_wolfe import Point, strong_wolfe
 from jaxsched.schedules import value_at
@@ -117,6 +118,8 @@ def lbfgs(
                 "lbfgs: update needs tx.update(gradients, state, params, value=..., grad=..., value_fn=...), with the "
                 "function of the parameters and its value and gradient at params"
             )
+        if jnp.ndim(state.bias_offset):
+            state = restarted(state, init(params), dict.fromkeys(state.slots, GROUP))
         start = _flat(params)
         rate = value_at(lr, state.count if step is None else as_step(step)).astype(start.dtype)
 

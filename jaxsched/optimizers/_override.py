@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -42,19 +42,8 @@ def override(opt_state: Any, groups: str | Sequence[str] | None = None, **values
         >>> float(updates["kernel"][0]), float(updates["bias"][0])
         (-1.0, -0.25)
     """
+    wanted = chosen_groups("override", opt_state, groups)
     found = states(opt_state, OptimizerState)
-    if not found or hasattr(opt_state, "opt_state"):
-        raise ValueError(
-            f"override: there is no optimizer state of jaxsched in {type(opt_state).__name__}; give it the opt_state"
-        )
-    wanted = None if groups is None else [groups] if isinstance(groups, str) else list(groups)
-    known = sorted({group for state in found for group in state.groups})
-    for group in wanted or ():
-        if group not in known:
-            raise ValueError(
-                f"override: there is no group {short(group)}; the groups are {', '.join(map(repr, known))}"
-                f"{did_you_mean(group, known)}"
-            )
     names = sorted({name for state in found for name, row in state.hyperparams.items() if row is not None})
     for name in values:
         if name not in names:
@@ -66,16 +55,38 @@ def override(opt_state: Any, groups: str | Sequence[str] | None = None, **values
     def one(node: Any) -> Any:
         if not isinstance(node, OptimizerState):
             return node
-        own = sorted(node.groups)
-        chosen = np.asarray([wanted is None or group in wanted for group in own])
         new = {
-            name: _set(name, value, node.hyperparams[name], node.overrides.get(name), chosen)
+            name: _set(name, value, node.hyperparams[name], node.overrides.get(name), wanted(node))
             for name, value in values.items()
             if node.hyperparams.get(name) is not None
         }
         return node._replace(overrides={**node.overrides, **new})
 
     return jax.tree.map(one, opt_state, is_leaf=lambda node: isinstance(node, OptimizerState))
+
+
+def chosen_groups(
+    what: str, opt_state: Any, groups: str | Sequence[str] | None
+) -> Callable[[OptimizerState], np.ndarray]:
+    """From one of the states to whether each of its groups, sorted, is among ``groups``, or these are None.
+
+    Raises:
+        ValueError: If there is no state of an optimizer of jaxsched, or no such group in any.
+    """
+    found = states(opt_state, OptimizerState)
+    if not found or hasattr(opt_state, "opt_state"):
+        raise ValueError(
+            f"{what}: there is no optimizer state of jaxsched in {type(opt_state).__name__}; give it the opt_state"
+        )
+    wanted = None if groups is None else [groups] if isinstance(groups, str) else list(groups)
+    known = sorted({group for state in found for group in state.groups})
+    for group in wanted or ():
+        if group not in known:
+            raise ValueError(
+                f"{what}: there is no group {short(group)}; the groups are {', '.join(map(repr, known))}"
+                f"{did_you_mean(group, known)}"
+            )
+    return lambda state: np.asarray([wanted is None or group in wanted for group in sorted(state.groups)], bool)
 
 
 def _set(name: str, value: Any, report: Any, before: Any, chosen: np.ndarray) -> Any:

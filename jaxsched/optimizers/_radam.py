@@ -44,7 +44,7 @@ def _mean_age(beta: EmaWeights, count: jax.Array) -> jax.Array:
     """
     ages = jnp.arange(1, 65, dtype=beta.old.dtype)
     updates = count.astype(beta.old.dtype)
-    weights = jnp.where(ages <= updates, beta.old[..., None] ** (ages - 1), 0)
+    weights = jnp.where(ages <= updates[..., None], beta.old[..., None] ** (ages - 1), 0)
     few = (ages * weights).sum(-1) / weights.sum(-1)
     share = bias_correction(beta, count)
     return jnp.where(count <= len(ages), few, 1 / beta.new - updates * (1 - share) / share)

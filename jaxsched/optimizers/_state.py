@@ -25,8 +25,8 @@ class OptimizerState(NamedTuple):
         slots: By name, a tree like the parameters; float32 (float64 for float64 parameters), and ``optax.MaskedNode()``
             for what is frozen.
         plateau: By group and name, the state of those hyperparameters that follow a metric.
-        bias_offset: Added to ``count`` for bias corrections only; int32 []. Positive where the state was taken over
-            from another run, negative where the slots are younger than the count.
+        bias_offset: Added to ``count`` for bias corrections only; int32 [], or [groups] once `reset` was used. Positive
+            where the state was taken over from another run, negative where the slots are younger than the count.
         overrides: By name, what `override` set; float32 [groups], NaN where the schedule is in force.
     """
 
