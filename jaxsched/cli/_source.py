@@ -39,7 +39,8 @@ def read(words: Sequence[str], given: Given) -> Recipe:
     """The recipe in a file, or in the words of a training script's command line.
 
     Args:
-        words: A path (``-`` is standard input, a folder is that of a run), or several words, or one like ``--lr=0.1``.
+        words: A path (``-`` is standard input, a folder is that of a run), or a command line: several words, one like
+            ``--lr=0.1``, or all of it as one string.
         given: What is said beside it.
 
     Raises:
@@ -47,7 +48,7 @@ def read(words: Sequence[str], given: Given) -> Recipe:
         TypeError, ValueError: If it is of no kind that is known, or the kind finds fault with it.
     """
     source: File | Mapping[str, Any]
-    if len(words) > 1 or words[0].startswith("--"):
+    if len(words) > 1 or words[0].startswith("--") or (" --" in words[0] and not Path(words[0]).exists()):
         kind, settings = _command_line(words, given)
         source, where = settings, "the command line"
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxsched.ports.huggingface._recipe import recipe
+from jaxsched.ports.huggingface._recipe import NAMES, recipe
 from jaxsched.ports.shared import File, Kind, parse_words
 
 _MARKS = {
@@ -23,7 +23,7 @@ def _fits(file: File) -> bool:
 
 
 def _settings(words: Sequence[str]) -> Mapping[str, Any]:
-    given: Mapping[str, Any] = parse_words(words)
+    given: Mapping[str, Any] = parse_words(words, NAMES)
     return given
 
 

@@ -65,6 +65,8 @@ _OTHERS_TEXT = """
 """
 _OTHERS = frozenset(_OTHERS_TEXT.split())
 """Arguments of data, precision, evaluation, saving and logging, of this version and of earlier ones."""
+NAMES = frozenset({*DEFAULTS, *_OTHERS})
+"""Arguments of scripts that take TrainingArguments."""
 
 _EXACT = {
     "adamw_torch": "adamw",
@@ -178,8 +180,7 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
 def _read(args: Any, world_size: int) -> tuple[str, dict[str, Any], bool]:
     if dataclasses.is_dataclass(args) and not isinstance(args, type | shared.File):
         fields = {field.name: getattr(args, field.name) for field in dataclasses.fields(args) if field.init}
-        known = {*DEFAULTS, *_OTHERS}
-        return type(args).__name__, {name: value for name, value in fields.items() if name in known}, False
+        return type(args).__name__, {name: value for name, value in fields.items() if name in NAMES}, False
     where, given = shared.read(args, "args")
     of_axolotl = axolotl.MARK in given
     if of_axolotl:

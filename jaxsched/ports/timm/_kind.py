@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxsched.ports.shared import File, Kind, parse_words
-from jaxsched.ports.timm._recipe import DEFAULTS, recipe
+from jaxsched.ports.timm._recipe import DEFAULTS, NAMES, recipe
 
 _FLAGS = frozenset(name for name, default in DEFAULTS.items() if isinstance(default, bool))
-_SHORT = {"b": "batch_size", "j": "workers"}
+_SHORT = {"b": "batch_size", "vb": "validation_batch_size", "j": "workers", "c": "config"}
 _LISTS = ("decay_milestones", "opt_betas", "lr_noise")
 
 
@@ -18,7 +18,7 @@ def _fits(file: File) -> bool:
 
 
 def _settings(words: Sequence[str]) -> Mapping[str, Any]:
-    given = parse_words(words, _FLAGS, _SHORT)
+    given = parse_words(words, NAMES, _FLAGS, _SHORT)
     return {name: [value] if name in _LISTS and not isinstance(value, list) else value for name, value in given.items()}
 
 

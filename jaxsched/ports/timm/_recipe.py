@@ -75,6 +75,8 @@ _OTHERS_TEXT = """
     rank prefetcher config
 """
 _OTHERS = tuple(_OTHERS_TEXT.split())
+NAMES = frozenset({*DEFAULTS, *_OTHERS})
+"""Arguments of train.py."""
 """Arguments of data, model, augmentation, loss and logging."""
 
 _HAS_MOMENTUM, _HAS_BETAS, _HAS_EPS, _HAS_EPS_ROOT = "momentum", "betas", "eps", "eps_root"
