@@ -1,5 +1,6 @@
 """Whatever a file holds, the command gives a recipe or one line that names what is wrong, and soon."""
 
+import json
 import random
 import re
 from pathlib import Path
@@ -40,6 +41,9 @@ STARTS = {
     "optimizer_config = dict(grad_clip=dict(max_norm=35, norm_type=2))\n"
     "lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])\n"
     "runner = dict(type='EpochBasedRunner', max_epochs=12)\n",
+    "keras": '{"class_name": "AdamW", "config": {"learning_rate": {"class_name": "CosineDecayRestarts", "config": '
+    '{"initial_learning_rate": 0.1, "first_decay_steps": 100, "t_mul": 2.0, "m_mul": 0.9, "alpha": 0.01}}, '
+    '"weight_decay": 0.01, "clipnorm": 1.0, "use_ema": true, "ema_momentum": 0.99, "beta_1": 0.9, "nesterov": false}}',
     "recipe": js.Recipe("sgd", dict(lr=js.warmup(js.cosine(0.1, 100), 10), momentum=0.9), steps=100).to_json(),
 }
 WORDS = """
@@ -69,19 +73,38 @@ def mutated(text, random_):
     return text
 
 
+def ending(name):
+    return "py" if name in ("openmmlab", "yolox") else "json" if STARTS[name].startswith("{") else "yaml"
+
+
+def kind_and_options(name):
+    """The kind of this name, and options that fit it."""
+    kind = next(kind for kind in _source.kinds() if kind.name == name)
+    options = {option: value for option, value in OPTIONS.items() if option in kind.options}
+    if name == "recipe":
+        options = {}
+    if name in ("openmmlab", "torch"):  # the batch size scales the rates, if the config says by what; one optimizer
+        options = {"steps_per_epoch": 7}
+    return kind, options
+
+
+def damaged(name, number, seed=""):
+    random_ = random.Random(name + seed)
+    for _ in range(number):
+        yield mutated(STARTS[name], random_).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def test_every_kind_of_file_is_in_the_fuzz():
+    assert set(STARTS) == {kind.name for kind in _source.kinds() if kind.read}
+
+
 @pytest.mark.parametrize("name", STARTS)
 def test_a_damaged_file_is_a_recipe_or_an_error_that_users_can_read(name):
-    random_ = random.Random(name)
-    kind = next(kind for kind in _source.kinds() if kind.name == name)
-    given = _source.Given({option: value for option, value in OPTIONS.items() if option in kind.options}, name)
-    if name == "openmmlab":  # its batch size scales the rates, if the config says by what; it has one optimizer
-        del given.values["batch_size"], given.values["optimizer"]
-    if name == "torch":  # it is the keys to the optimizer
-        del given.values["optimizer"]
+    kind, options = kind_and_options(name)
+    given = _source.Given(options, name)
     read = 0
-    for _ in range(300):
-        text = mutated(STARTS[name], random_).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-        file = _source.File(Path(f"file.{'py' if name in ('openmmlab', 'yolox') else 'yaml'}"), text)
+    for text in damaged(name, 300):
+        file = _source.File(Path(f"file.{ending(name)}"), text)
         try:
             recipe = _source.read_file(file, kind, given)
         except (OSError, TypeError, ValueError) as error:
@@ -91,6 +114,69 @@ def test_a_damaged_file_is_a_recipe_or_an_error_that_users_can_read(name):
         recipe.build()
         read += 1
     assert 0 < read < 300
+
+
+def check_answer(result, command):
+    """No traceback, and no message that asks for a report."""
+    assert isinstance(result.exception, SystemExit | None), (command, result.exc_info)
+    assert result.exit_code in (0, 1, 2), command
+    if result.exit_code == 2:
+        assert re.fullmatch(r"error: .{1,600}\n", result.stderr), (command, result.stderr)
+        assert "please report" not in result.stderr, (command, result.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STARTS)
+def test_every_command_answers_to_damaged_files(name, tmp_path):
+    _, options = kind_and_options(name)
+    words = [word for option, value in options.items() for word in (_source.flag(option), str(value))]
+    commands = {
+        "show": [],
+        "lint": [],
+        "convert": [],
+        "plot": ["-o", str(tmp_path / "out.png")],
+        "report": ["-o", str(tmp_path / "out.html")],
+        "diff": [str(tmp_path / f"whole.{ending(name)}")],
+        "verify": ["--log", str(tmp_path / "results.csv")],
+    }
+    (tmp_path / f"whole.{ending(name)}").write_text(STARTS[name], encoding="utf-8")
+    (tmp_path / "results.csv").write_text("epoch,lr\n0,0.1\n1,0.05\n", encoding="utf-8")
+    path = tmp_path / f"file.{ending(name)}"
+    for text in [STARTS[name], *damaged(name, 4, "commands")]:
+        path.write_text(text, encoding="utf-8")
+        for command, more in commands.items():
+            result = CliRunner().invoke(app, [command, str(path), *more, "--as", name, *words])
+            check_answer(result, (command, text))
+            assert result.exit_code != 2 or text != STARTS[name] or command == "verify", (command, result.stderr)
+
+
+ROWS = [{"step": s, "epoch": s // 20, "lr": 0.1 * 0.99**s} for s in range(0, 200, 20)]
+LOGS = {
+    "results.csv": "   epoch,  x/lr0,  x/lr1\n" + "\n".join(f"{r['epoch']}, {r['lr']:.5g}, 0.1" for r in ROWS),
+    "summary.csv": "epoch\ttrain_loss\tlr\n" + "\n".join(f"{r['epoch']}\t1.0\t{r['lr']!s}" for r in ROWS),
+    "scalars.json": "\n".join(json.dumps(row) for row in ROWS),
+    "20.log.json": "\n".join(json.dumps({"mode": "train", "iter": 1, **row}) for row in ROWS),
+    "trainer_state.json": json.dumps({"log_history": [{**row, "learning_rate": row["lr"]} for row in ROWS]}),
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_a_damaged_log_is_a_verdict_or_an_error(name, tmp_path):
+    recipe = js.Recipe("sgd", dict(lr=js.exponential(0.1, 0.99)), steps=200, steps_per_epoch=20)
+    random_ = random.Random(name)
+    read = 0
+    for _ in range(150):
+        text = mutated(LOGS[name], random_).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        try:
+            verdict = js.verify(recipe, tmp_path / name)
+        except (OSError, ValueError) as error:
+            message = str(error)
+            assert len(message) < 600 + len(str(tmp_path)), message
+            continue
+        assert str(verdict)
+        read += 1
+    assert read
 
 
 @pytest.mark.parametrize(

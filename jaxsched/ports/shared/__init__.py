@@ -9,6 +9,8 @@ from jaxsched.ports.shared._cycles import poly_cycles as poly_cycles
 from jaxsched.ports.shared._cycles import tanh_cycles as tanh_cycles
 from jaxsched.ports.shared._cycles import unequal as unequal
 from jaxsched.ports.shared._files import LARGEST_FILE as LARGEST_FILE
+from jaxsched.ports.shared._files import LARGEST_TOTAL as LARGEST_TOTAL
+from jaxsched.ports.shared._files import MOST_FILES as MOST_FILES
 from jaxsched.ports.shared._files import File as File
 from jaxsched.ports.shared._files import Files as Files
 from jaxsched.ports.shared._files import in_time as in_time

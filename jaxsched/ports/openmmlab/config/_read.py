@@ -13,9 +13,10 @@ from typing import Any
 from jaxsched.ports.openmmlab.config._statements import Statements
 from jaxsched.ports.openmmlab.config._syntax import assigns_base
 from jaxsched.ports.openmmlab.config._values import Budget, ConfigError, Imported, Inherited, Unreadable, inherit
+from jaxsched.ports.shared import LARGEST_FILE, LARGEST_TOTAL, MOST_FILES, File
 
-MAX_BYTES = 512 * 1024
-MAX_FILES = 200
+MAX_BYTES = LARGEST_FILE // 2
+"""Most bytes in a file: evaluating Python takes twice as long as parsing YAML."""
 
 ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*([^\s{}'\"]+)\s*['\"]?\}\}")
 
@@ -129,20 +130,17 @@ class Reading:
         self.budget.files += 1
         if self.start_text is not None and path == self.start:
             return self.substituted(self.start_text, path)
-        if self.budget.files > MAX_FILES:
-            raise ConfigError(f"more than {MAX_FILES} files are inherited from", file)
+        if self.budget.files > MOST_FILES:
+            raise ConfigError(f"more than {MOST_FILES} files are inherited from", file)
         if path.suffix != ".py":
             raise ConfigError(f"a config is a .py file, not {path.suffix or 'a file without suffix'}", file)
-        if not path.is_file():
-            raise ConfigError("no such file", file)
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ConfigError(f"larger than {MAX_BYTES} bytes: this is no usual config", file)
         try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"not UTF-8: {error.reason} at byte {error.start}", file) from None
+            text = File.read(path, MAX_BYTES).text
+        except (OSError, ValueError) as error:
+            raise ConfigError(str(error), file) from None
+        self.budget.characters += len(text)
+        if self.budget.characters > LARGEST_TOTAL:
+            raise ConfigError(f"the files that it inherits from have more than {LARGEST_TOTAL} bytes together", file)
         return self.substituted(text, path)
 
     def substituted(self, text: str, path: Path) -> str:
@@ -189,7 +187,7 @@ class Reading:
         if not inside.endswith(".py"):
             inside += ".py"
         found = [folder / part / inside for part in (".mim/configs", "configs", ".")]
-        return self.permitted(next(filter(_is_file, found), found[0]), name, path, line)
+        return self.permitted(next(filter(_exists, found), found[0]), name, path, line)
 
     def package_folder(self, package: str, name: str, path: Path, line: int) -> Path:
         if package in self.packages:
@@ -213,7 +211,7 @@ class Reading:
                 str(path),
                 line,
             )
-        if not _is_file(base):
+        if not _exists(base):
             raise ConfigError(f"the base {name!r} does not exist", str(path), line)
         return base
 
@@ -230,15 +228,15 @@ class Reading:
             folder = self.package_folder(parts[0], name, path, node.lineno)
             inside = parts[2:] if parts[1:2] == ["configs"] else parts[1:]
             found = [folder.joinpath(*way).with_suffix(".py") for way in (parts[1:], inside)]
-        base = self.permitted(next(filter(_is_file, found), found[0]), name, path, node.lineno)
+        base = self.permitted(next(filter(_exists, found), found[0]), name, path, node.lineno)
         names = self.names(base, imports=True)
         del names["_base_"]
         return {key: inherit(value) for key, value in self.budget.tree(names, str(base)).items()}
 
 
-def _is_file(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
-        return path.is_file()
+        return path.exists()
     except (OSError, ValueError):
         return False
 

@@ -108,6 +108,7 @@ class Budget:
 
     left: int = MAX_WORK
     files: int = field(default=0)
+    characters: int = field(default=0)
 
     def spend(self, amount: int, file: str, line: int | None = None) -> None:
         self.left -= amount
