@@ -49,7 +49,7 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
 
 def _ratio(gradient: jax.Array, param: jax.Array, h: Hypers) -> jax.Array:
     size, slope = norm(param), norm(gradient)
-    usable = (size > 0) & (slope > 0)
+    usable = (size != 0) & (slope != 0)  # true of NaN, which spreads as in the original
     below = jnp.where(usable, slope + h.weight_decay * size + h.eps, 1)
     return jnp.where(usable, h.eta * size / below, 1)
 
