@@ -47,7 +47,7 @@ STARTS = {
     "swin": "MODEL: {TYPE: swin, NAME: swin_tiny}\nTRAIN:\n  EPOCHS: 300\n  BASE_LR: 5.0e-4\n  WARMUP_EPOCHS: 20\n"
     "  WARMUP_LR: 5.0e-7\n  MIN_LR: 5.0e-6\n  WEIGHT_DECAY: 0.05\n  CLIP_GRAD: 5.0\n  LR_SCHEDULER: {NAME: cosine}\n"
     "  OPTIMIZER: {NAME: adamw, BETAS: [0.9, 0.999]}\n",
-    "pycls": "MODEL: {TYPE: regnet}\nOPTIM:\n  LR_POLICY: steps\n  STEPS: [0, 30, 60]\n  BASE_LR: 0.8\n  MAX_EPOCH: 90\n"
+    "pycls": "MODEL: {TYPE: regnet}\nOPTIM:\n  LR_POLICY: steps\n  STEPS: [0, 30, 60]\n  BASE_LR: 0.8\n  MAX_EPOCH: 9\n"
     "  WARMUP_EPOCHS: 5\n  LR_MULT: 0.1\n  MOMENTUM: 0.9\n  WEIGHT_DECAY: 5.0e-5\nTRAIN: {BATCH_SIZE: 1024}\n",
     "recipe": js.Recipe("sgd", dict(lr=js.warmup(js.cosine(0.1, 100), 10), momentum=0.9), steps=100).to_json(),
 }
