@@ -25,6 +25,7 @@ from jaxsched.optimizers import lamb as lamb
 from jaxsched.optimizers import lars as lars
 from jaxsched.optimizers import layer_decay as layer_decay
 from jaxsched.optimizers import lbfgs as lbfgs
+from jaxsched.optimizers import lion as lion
 from jaxsched.optimizers import metric_state as metric_state
 from jaxsched.optimizers import muon as muon
 from jaxsched.optimizers import nadam as nadam

@@ -13,6 +13,7 @@ from jaxsched.optimizers._lamb import lamb as lamb
 from jaxsched.optimizers._lars import lars as lars
 from jaxsched.optimizers._layer_decay import layer_decay as layer_decay
 from jaxsched.optimizers._lbfgs import lbfgs as lbfgs
+from jaxsched.optimizers._lion import lion as lion
 from jaxsched.optimizers._monitor import flatten_dict as flatten_dict
 from jaxsched.optimizers._monitor import group_norms as group_norms
 from jaxsched.optimizers._muon import muon as muon

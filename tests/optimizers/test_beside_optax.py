@@ -30,6 +30,7 @@ EQUAL = {
         js.adafactor(lr=0.01, relative_step=False),
         optax.adafactor(0.01, min_dim_size_to_factor=1, decay_rate=0.8),
     ),
+    "lion": (js.lion(lr=0.01, weight_decay=0.01), optax.lion(0.01, weight_decay=0.01)),
     "lamb": (js.lamb(lr=0.01, weight_decay=0.01, max_grad_norm=None), optax.lamb(0.01, weight_decay=0.01)),
 }
 DIFFERENT = {

@@ -29,6 +29,7 @@ RULES = {
     "asgd": dict(lr=1e-3, lambd=0.0),
     "lamb": dict(lr=0.02, weight_decay=0.0, max_grad_norm=None),
     "lars": dict(lr=1.0, momentum=0.9, eta=0.01),
+    "lion": dict(lr=0.01),
     "muon": dict(lr=0.02, weight_decay=0.0, ns_dtype="float32"),
     "musgd": dict(lr=1e-3, momentum=0.9, use_muon=True, muon=0.2, sgd=1.0, ns_dtype="float32"),
     "nadam": dict(lr=0.1),

@@ -21,6 +21,7 @@ SEPARABLE = [
     ("adam", dict(amsgrad=True), COUPLED),
     ("adamax", {}, COUPLED),
     ("adamw", dict(betas=(js.linear(0.8, 0.9, 5), 0.99)), DECOUPLED),
+    ("lion", {}, DECOUPLED),
     ("muon", dict(ns_dtype="float64", ns_steps=2), DECOUPLED),
     ("nadam", {}, COUPLED),
     ("radam", dict(betas=(0.9, 0.8)), COUPLED),

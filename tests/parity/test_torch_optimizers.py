@@ -62,6 +62,10 @@ def lars(params, **kwargs):
     return zoo.of_package("mmpretrain", "engine/optimizers/lars.py").LARS(params, **kwargs)
 
 
+def lion(params, **kwargs):
+    return module_of("timm", "optim", "lion").Lion(params, **kwargs)
+
+
 def rmsprop_tf(params, *, eps, eps_root, initial_scale, **kwargs):
     assert (eps, initial_scale) == (0.0, 1.0)
     return module_of("timm", "optim", "rmsprop_tf").RMSpropTF(params, eps=eps_root, **kwargs)
@@ -182,6 +186,8 @@ CASES = [
     case("lamb", lamb, lr=0.01, start=0.1, trust_clip=True, bias_correction=False, grad_averaging=False, **DECAY),
     case("lamb", lamb, lr=0.01, start=0.1, always_adapt=True, max_grad_norm=None, weight_decay=0.0, eps=1e-3),
     case("lamb", lamb, lr=0.01, start=0.1, change="betas", betas=(0.9, 0.99), max_grad_norm=0.5, weight_decay=0.0),
+    case("lion", lion, lr=0.01),
+    case("lion", lion, lr=0.01, change="betas", betas=(0.9, 0.8), maximize=True, **DECAY),
     case("lars", lars, lr=3.0, start=0.1),
     case("lars", lars, lr=0.3, start=0.1, momentum=0.9, dampening=0.3, eta=0.02, **DECAY),
     case("lars", lars, lr=0.3, start=0.1, momentum=0.9, nesterov=True, eps=1e-3, second=dict(lars_exclude=True)),

@@ -28,6 +28,7 @@ ELEMENTWISE = {
     "adamax": dict(lr=0.01),
     "adamw": dict(lr=js.cosine(0.1, 10)),
     "asgd": dict(lr=0.01),
+    "lion": dict(lr=0.01, weight_decay=0.1),
     "nadam": dict(lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
     "radam": dict(lr=0.01),
     "rmsprop": dict(lr=0.01, centered=True, momentum=0.9),

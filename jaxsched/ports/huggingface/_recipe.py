@@ -77,6 +77,7 @@ _EXACT = {
     "sgd": "sgd",
     "adagrad": "adagrad",
     "rmsprop": "rmsprop",
+    "lion_32bit": "lion",
 }
 _IN_FEWER_BITS = (
     "adamw_8bit adamw_bnb_8bit paged_adamw paged_adamw_32bit paged_adamw_8bit adamw_torch_4bit adamw_torch_8bit "
@@ -91,6 +92,10 @@ _PLAIN = {
     **{
         name: ("rmsprop", f"optim={name} keeps its state in fewer bits; here it is rmsprop")
         for name in ("rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit")
+    },
+    **{
+        name: ("lion", f"optim={name} keeps its state in fewer bits; here it is lion")
+        for name in ("lion_8bit", "paged_lion_32bit", "paged_lion_8bit")
     },
     "adamw_hf": ("adamw", _HF_EPS),
 }
@@ -258,4 +263,6 @@ def _optimizer(a: shared.Settings, notes: list[str]) -> tuple[str, dict[str, Any
     notes += [_PLAIN[name][1]] if name in _PLAIN else []
     if ours == "adafactor":
         return ours, dict(_ADAFACTOR)
+    if ours == "lion":
+        return ours, {"betas": betas}
     return ours, {"betas": betas, "eps": eps} if ours == "adamw" else {}

@@ -98,6 +98,7 @@ _OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {"alpha": 0.9, "eps": 0.0, "eps_root": 1e-10, "initial_scale": 1.0, "lr_in_momentum": True},
         (_HAS_MOMENTUM, _HAS_EPS_ROOT),
     ),
+    "lion": ("lion", {}, (_HAS_BETAS,)),
     "lamb": ("lamb", {}, (_HAS_BETAS, _HAS_EPS)),
     "lambc": ("lamb", {"trust_clip": True}, (_HAS_BETAS, _HAS_EPS)),
 }
@@ -126,7 +127,7 @@ def recipe(
     lr_base_size``, or its root for ``lr_base_scale="sqrt"``, which is the default of optimizers with "ada" or "lamb"
     in their name. Gradients of ``grad_accum_steps`` batches are averaged; the last batch of an epoch always ends in
     an update. With ``sched_on_updates`` schedules count updates, else epochs. The average of the parameters begins as
-    a copy after the first update.
+    a copy after the first update (before 1.0 as one before it).
 
     Args:
         args: Path to the args.yaml that train.py writes, or its contents as a dict; its defaults where it says nothing.
@@ -308,11 +309,15 @@ def _clip(a: shared.Settings) -> dict[str, Any]:
 
 
 def _ema(a: shared.Settings) -> Schedule | None:
-    """The decay of timm's ModelEmaV3; the first update copies the parameters."""
+    """The decay of timm's ModelEmaV3, whose first update copies the parameters; before 1.0, of ModelEmaV2.
+
+    The args.yaml of a run has every argument of its release, and ``model_ema_warmup`` came with V3.
+    """
+    of_v2 = "model_ema_force_cpu" in a.values and "model_ema_warmup" not in a.values
     decay = a.number("model_ema_decay", low=0.0, high=1.0)
     warms = a.flag("model_ema_warmup")
     if not a.flag("model_ema"):
         return None
     if warms:
         return minimum(1.0 - inverse_power(1.0, rate=1.0, power=2 / 3), decay)
-    return piecewise([0.0, decay], at=[1])
+    return constant(decay) if of_v2 else piecewise([0.0, decay], at=[1])

@@ -29,13 +29,13 @@ _OPTIONS_TEXT = """
     evolve_population bucket cache cache_images image_weights device multi_scale single_cls sync_bn workers project
     name exist_ok quad save_period seed local_rank entity upload_dataset bbox_interval artifact_alias logdir log_imgs
     log_artifacts patience label_smoothing save_dir world_size global_rank v5_metric close_mosaic min_items
-    ndjson_console ndjson_file
+    ndjson_console ndjson_file mask_ratio no_overlap
 """
 _OPTIONS = tuple(_OPTIONS_TEXT.split())
 """Options of ``train.py`` that are no part of a recipe."""
 _CURVES = ("linear_lr", "cos_lr", "flat_cos_lr", "fixed_lr")
 """Options that ask for a curve."""
-_OPTIMIZERS = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw"}
+_OPTIMIZERS = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "LION": "lion"}
 
 
 def recipe(
@@ -80,8 +80,8 @@ def recipe(
         images: Images of the training set, in place of ``steps_per_epoch``.
         batch_size: Images in a batch (of all devices together), as given to ``--batch-size``, > 0; from opt.yaml where
             left out.
-        optimizer: ``"SGD"`` (Nesterov), ``"Adam"`` (decay added to the gradient) or ``"AdamW"``; their first beta is
-            ``momentum``. From opt.yaml where left out, else SGD.
+        optimizer: ``"SGD"`` (Nesterov), ``"Adam"`` (decay added to the gradient), ``"AdamW"`` (in YOLOv9 with
+            amsgrad) or YOLOv9's ``"LION"``; their first beta is ``momentum``. From opt.yaml where left out, else SGD.
         cos_lr: Half a cosine instead of a line, from 6.1 on; from opt.yaml where left out.
         version: The release of YOLOv5, ``"3.0"`` to ``"7.0"``, or a fork: ``"yolov7"``, ``"yolov9"``, ``"yolor"``,
             ``"yolov5-face"``, ``"yolov5_obb"``. Found from the keys where left out.
@@ -111,7 +111,9 @@ def recipe(
     if run.optimizer == "SGD":
         hyperparameters |= {"momentum": loop.warmed(number["warmup_momentum"], momentum), "nesterov": True}
     else:
-        hyperparameters["betas"] = (momentum, 0.999)
+        hyperparameters["betas"] = (momentum, 0.99 if run.optimizer == "LION" else 0.999)
+    if run.optimizer == "AdamW" and VERSIONS[chosen].amsgrad:
+        hyperparameters["amsgrad"] = True
     others = {
         other: _differs(loop, loop_of(run, other, steps_per_epoch), chosen, other, number)
         for other in run.possible[:-1]

@@ -19,6 +19,7 @@ class Rules(NamedTuple):
         aligned: An update is at the iterations that ``accumulate`` divides; else ``accumulate`` after the last.
         clip_norm: The norm at which all gradients together are clipped.
         optimizers: The optimizers that can be chosen.
+        amsgrad: Whether AdamW is AMSGrad's.
         fixed: Hyperparameters that are written in the code and not in the file.
     """
 
@@ -28,6 +29,7 @@ class Rules(NamedTuple):
     aligned: bool = True
     clip_norm: float | None = None
     optimizers: tuple[str, ...] = ("SGD", "Adam")
+    amsgrad: bool = False
     fixed: Mapping[str, float] = {}
 
 
@@ -37,7 +39,11 @@ _V50 = _V31._replace(options={"linear_lr": "short line"})
 _V60 = _V50._replace(aligned=False)
 _V61 = _V60._replace(curve="line", options={"cos_lr": "cosine"}, optimizers=("SGD", "Adam", "AdamW"))
 _V62 = _V61._replace(shortest=100, clip_norm=10.0)
-_V9 = _V62._replace(options={"cos_lr": "cosine", "flat_cos_lr": "flat cosine", "fixed_lr": "flat"})
+_V9 = _V62._replace(
+    options={"cos_lr": "cosine", "flat_cos_lr": "flat cosine", "fixed_lr": "flat"},
+    optimizers=("SGD", "Adam", "AdamW", "LION"),
+    amsgrad=True,
+)
 
 VERSIONS: Mapping[str, Rules] = {
     "3.0": _V30,

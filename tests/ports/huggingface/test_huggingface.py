@@ -69,6 +69,8 @@ def test_from_a_file(tmp_path):
         ("paged_adamw_32bit", "adamw", "in another precision or place"),
         ("rmsprop_bnb", "rmsprop", "in fewer bits"),
         ("adafactor", "adafactor", None),
+        ("lion_32bit", "lion", None),
+        ("paged_lion_8bit", "lion", "in fewer bits"),
     ],
 )
 def test_optimizers_by_their_names(name, ours, says):
@@ -114,7 +116,7 @@ def test_bad_files(tmp_path, text):
         (dict(lr_scheduler_kwargs={"num_cycles": 2}), {}, "its further arguments are none"),
         (dict(lr_scheduler_kwargs=[1]), {}, "must be a dict"),
         (dict(lr_scheduler_type="cosine_with_min_lr"), {}, "exactly one of min_lr"),
-        (dict(optim="lion_32bit"), {}, "optim must be one of"),
+        (dict(optim="galore_adamw"), {}, "optim must be one of"),
         (dict(optim_args="beta=1"), {}, "optim_args"),
         (dict(num_train_epochs=0), {}, "num_train_epochs"),
         (dict(max_steps=1.5), {}, "max_steps"),

@@ -94,6 +94,19 @@ def test_optimizers_by_their_other_names(opt, ours, says):
     recipe.build()
 
 
+def test_the_average_of_releases_before_1_0():
+    """Their ModelEmaV2 averages from the first update on; an args.yaml of theirs has no model_ema_warmup."""
+    old = dict(model_ema=True, model_ema_decay=0.9, model_ema_force_cpu=False)
+    assert [float(timm.recipe(old, steps_per_epoch=4).ema(k)) for k in (0, 1)] == pytest.approx([0.9, 0.9])
+    new = {**old, "model_ema_warmup": False}
+    assert [float(timm.recipe(new, steps_per_epoch=4).ema(k)) for k in (0, 1)] == pytest.approx([0.0, 0.9])
+
+
+def test_lion():
+    recipe = timm.recipe({**ADAMW, "opt": "lion", "opt_betas": [0.8, 0.95]}, steps_per_epoch=4)
+    assert (recipe.optimizer, recipe.by_group()["decay"]["betas"]) == ("lion", (0.8, 0.95))
+
+
 def test_rmsproptf_is_tensorflows():
     group = timm.recipe({**ADAMW, "opt": "rmsproptf", "opt_eps": 1e-3, "momentum": 0.8}, steps_per_epoch=4).by_group()
     expected = dict(alpha=0.9, eps=0.0, eps_root=1e-3, initial_scale=1.0, lr_in_momentum=True, momentum=0.8)
@@ -131,7 +144,7 @@ def test_clipping_and_length_and_notes(tmp_path):
     ("args", "more", "message"),
     [
         (dict(head_lr=1), {}, "'head_lr' is not known, and its name says that it changes the schedule"),
-        (dict(opt="lion"), {}, "opt must be one of sgd"),
+        (dict(opt="sgdp"), {}, "opt must be one of sgd"),
         (dict(sched="cos"), {}, "sched must be one of cosine"),
         (dict(epochs=0), {}, "epochs must be a whole number >= 1"),
         (dict(epochs=2.5), {}, "epochs must be a whole number"),

@@ -211,6 +211,20 @@ def test_freeze_is_said(freeze, said):
     assert said is None or said in found[0]
 
 
+def test_optimizers_of_yolov9():
+    """Its AdamW is AMSGrad's, and it has Lion; both have momentum as their first beta."""
+    length = dict(epochs=10, steps_per_epoch=100, batch_size=16)
+    adamw = yolov5.recipe(HYP, optimizer="AdamW", version="yolov9", **length)
+    assert adamw.by_group()["weight"]["amsgrad"] is True
+    assert yolov5.recipe(HYP, optimizer="AdamW", version="7.0", **length).by_group()["weight"]["amsgrad"] is False
+    lion = yolov5.recipe(HYP, optimizer="LION", version="yolov9", **length)
+    assert (lion.optimizer, lion.by_group()["weight"]["betas"]) == ("lion", (0.937, 0.99))
+    assert lion.by_group()["bias"]["weight_decay"] == 0
+    lion.build()
+    with pytest.raises(ValueError, match="optimizer must be one of SGD, Adam, AdamW, got 'LION'"):
+        yolov5.recipe(HYP, optimizer="LION", version="7.0", **length)
+
+
 def test_recorded_cases():
     recipe = yolov5.recipe(CASES / "opt.yaml", steps_per_epoch=100)
     assert (recipe.steps, recipe.batch_size, recipe.optimizer) == (2500, 16, "sgd")
