@@ -76,6 +76,7 @@ from jaxsched.transforms import ema_params as ema_params
 from jaxsched.transforms import ema_update as ema_update
 from jaxsched.transforms import flatten_groups as flatten_groups
 from jaxsched.transforms import skip_nonfinite as skip_nonfinite
+from jaxsched.transforms import state_sharding as state_sharding
 
 __version__: str
 from jaxsched.verification import verify as verify

@@ -18,6 +18,11 @@ collect_ignore = [
 ]
 
 
+if not hasattr(jax, "enable_x64"):  # before jax 0.8
+    from jax.experimental import enable_x64
+
+    jax.enable_x64 = enable_x64
+
 PRINT_OPTIONS = np.get_printoptions()
 
 

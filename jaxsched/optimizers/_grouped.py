@@ -98,9 +98,7 @@ def grouped(
         plateau = {name: plateaus.start(values) for name, values in driven.items()}
         numbers = evaluated(0, plateau)
         slots = {
-            group: made(group, i, numbers, {}).init(only(params, structure, of, group) if of else params)
-            if group in of or not of
-            else ()  # many optimizers cannot do without parameters
+            group: _started(made(group, i, numbers, {}), only(params, structure, of, group) if of else params)
             for i, group in enumerate(active)
         }
         zeros = (jnp.zeros((), jnp.int32) for _ in range(2))
@@ -142,6 +140,16 @@ def grouped(
     arguments = {"factory": factory, "hyperparameters": hyperparameters, "groups": groups, "rules": rules}
     made_init.made_by = (grouped, arguments)  # type: ignore[attr-defined]  # for reports on a chain of them
     return optax.GradientTransformationExtraArgs(made_init, update)
+
+
+def _started(tx: Any, params: Any) -> Any:
+    """The state of a group's optimizer: of its usual form without parameters too, for ``optax.tree.map_params``."""
+    try:
+        return tx.init(params)
+    except Exception:
+        if jax.tree.leaves(params):
+            raise
+        return ()  # some optimizers cannot do without parameters
 
 
 def _is_numeric(values: Sequence[Any]) -> bool:

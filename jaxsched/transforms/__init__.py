@@ -17,3 +17,4 @@ from jaxsched.transforms._finite import skip_nonfinite as skip_nonfinite
 from jaxsched.transforms._flatten import FlatGroups as FlatGroups
 from jaxsched.transforms._flatten import flatten_groups as flatten_groups
 from jaxsched.transforms._flatten import unflatten_groups as unflatten_groups
+from jaxsched.transforms._sharding import state_sharding as state_sharding

@@ -126,11 +126,13 @@ def accumulate(
             if mean:
                 gradients = jax.tree.map(lambda g: g / gathered.astype(g.dtype), gradients)
             new, inner_state = wrapped.update(gradients, inner_state, params, step=at, **extra)
-            return jax.tree.map(lambda x, kind: x.astype(kind.dtype), new, kinds), inner_state
+            return jax.tree.map(
+                lambda x, kind, g: reshard_like(x.astype(kind.dtype), g), new, kinds, gradients
+            ), inner_state
 
         def wait(gradients: Any, inner_state: Any) -> Any:
-            del gradients
-            return jax.tree.map(lambda kind: jnp.zeros_like(kind, kind.dtype), kinds), inner_state
+            zeros = jax.tree.map(lambda kind, g: reshard_like(jnp.zeros_like(kind, kind.dtype), g), kinds, gradients)
+            return zeros, inner_state
 
         new, inner_state = jax.lax.cond(due, apply, wait, gradients, state.inner)
         return unflattened(inner, new, like), AccumulateState(

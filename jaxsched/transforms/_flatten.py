@@ -74,6 +74,7 @@ class Layout:
         """The tree of these vectors. Axes before the last, such as of a ``vmap``, stay in front."""
         leaves: list[Any] = [None] * len(self.shapes)
         for vector, own in zip(vectors, self.members, strict=True):
+            vector = replicate(vector) if isinstance(vector, jax.Array) else vector
             ends = list(itertools.accumulate(math.prod(self.shapes[i]) for i in own))
             for i, start, end in zip(own, [0, *ends], ends, strict=False):
                 leaves[i] = vector if _is_masked(vector) else _part(vector, start, end, self.shapes[i])
@@ -238,10 +239,14 @@ def flatten_groups(
         return layouts[key]
 
     def init(params: Any) -> Any:
+        if not jax.tree.leaves(params):  # nothing to train, or optax.tree.map_params asking where parameters go
+            return wrapped.init(params)
         return wrapped.init(layout_of(params).flatten(params))
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         like = updates if params is None else params
+        if not jax.tree.leaves(like):
+            return wrapped.update(updates, state, params, **extra)
         gradients = updates if isinstance(updates, FlatGroups) else layout_of(like).flatten(updates)
         held = states(state, FlatGroups)
         if not held and _keeps_some(wrapped, gradients):
@@ -258,12 +263,14 @@ def flatten_groups(
 
 def flattened(inner: optax.GradientTransformation, tree: Any, params: Any) -> Any:
     """A tree like the parameters in the form in which ``inner`` computes."""
-    return inner.layout_of(params).flatten(tree) if isinstance(inner, Flattening) else tree
+    if not isinstance(inner, Flattening) or not jax.tree.leaves(params):
+        return tree
+    return inner.layout_of(params).flatten(tree)
 
 
 def unflattened(inner: optax.GradientTransformation, updates: Any, params: Any) -> Any:
     """The updates of ``inner`` in the form of the parameters."""
-    if not isinstance(inner, Flattening):
+    if not isinstance(inner, Flattening) or not jax.tree.leaves(params):
         return updates
     return jax.tree.map(reshard_like, inner.layout_of(params).unflatten(updates.vectors), params)
 

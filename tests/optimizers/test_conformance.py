@@ -312,6 +312,47 @@ for name, tx in around.items():
         assert got.sharding.is_equivalent_to(spread["w"].sharding, 2), (name, got.sharding)
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6, err_msg=name)
 js.group_norms(spread, spread)
+# The sharding of a state from that of the parameters; a step keeps it, and another mesh takes the state up.
+import orbax.checkpoint as ocp
+grown = {{"layers": {{"w": jnp.arange(96.0).reshape(3, 16, 2) / 96}}}}
+grown["head"] = {{"w": params["w"], "bias": jnp.ones(16)}}
+states = dict(
+    accumulate=js.accumulate(optax.chain(js.clip_norm(1.0), js.adam(groups=dict(bias=None)), js.ema(0.9)), 2),
+    flat=js.accumulate(js.flatten_groups(js.adam()), 2),
+    grouped=optax.chain(optax.clip(1.0), js.optimizers.grouped(optax.lion, learning_rate=0.1)),
+    stacked=js.layer_decay([("layers/**", 3), "head/**"], 0.1, 0.5),
+)
+states["stacked"] = js.lamb(state_dtype=dict(exp_avg="bfloat16"), **states["stacked"])
+def like(mesh, *names):
+    where = lambda p: P(None, *names) if p.ndim == 3 else P(*names) if p.ndim == 2 else P()
+    return jax.tree.map(lambda p: NamedSharding(mesh, where(p)), grown)
+for kind in (AxisType.Auto, AxisType.Explicit):
+    first = like(jax.make_mesh((8,), ("data",), axis_types=(kind,)), "data")
+    second = like(jax.make_mesh((4, 2), ("data", "model"), axis_types=(kind, kind)), "data", "model")
+    for name, tx in states.items():
+        followed = []
+        for chosen in (None, first, second):
+            at, shardings = grown, None
+            state = tx.init(grown)
+            if chosen is not None:
+                at, shardings = jax.device_put(grown, chosen), js.state_sharding(tx, grown, chosen)
+                state = jax.jit(tx.init, out_shardings=shardings)(at)
+                if chosen is second:  # goes on from what the first mesh left
+                    with ocp.StandardCheckpointer() as checkpointer:
+                        checkpointer.save(f"{folder}/{{kind}}{{name}}", left)
+                        checkpointer.wait_until_finished()
+                        wanted = jax.tree.map(lambda x, s: jax.device_put(x, s), state, shardings)
+                        state = checkpointer.restore(f"{folder}/{{kind}}{{name}}", wanted)
+            step = jax.jit(tx.update, out_shardings=None if shardings is None else (chosen, shardings))
+            updates, left = step(at, state, at)
+            if shardings is not None:
+                for x, sharding in zip(jax.tree.leaves(left), jax.tree.leaves(shardings), strict=True):
+                    assert x.sharding.is_equivalent_to(sharding, x.ndim), (name, x.sharding, sharding)
+            followed.append((updates, left) if chosen is not None else (updates, left, step(at, left, at)))
+        for got, wanted in zip(followed[1:], (followed[0][:2], followed[0][2]), strict=True):
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(
+                a.astype(jnp.float32), b.astype(jnp.float32), rtol=1e-2 if a.dtype == jnp.bfloat16 else 1e-4, atol=1e-6,
+                err_msg=name), got, wanted)
 mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 tx = js.adamw(lr=js.linear(0.1, 0.0, 10))
 def local(p):
