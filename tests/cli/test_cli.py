@@ -255,6 +255,14 @@ OTHERS = {
 }
 
 
+def test_a_file_of_fast_reid_whose_base_says_so(tmp_path):
+    (tmp_path / "base.yml").write_text("SOLVER: {OPT: Adam, MAX_EPOCH: 60}\n")
+    (tmp_path / "a.yml").write_text("_BASE_: base.yml\nMODEL: {META_ARCHITECTURE: Baseline}\nSOLVER: {BASE_LR: 1e-3}\n")
+    result = CliRunner().invoke(app, ["lint", str(tmp_path / "a.yml")])
+    assert result.exit_code == 2
+    assert "'OPT', which a file that it is based on has, is fast-reid's and not Detectron2's" in result.stderr
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_looks_like_another_kind_is_not_taken_for_it(name, tmp_path):
     text, says = OTHERS[name]

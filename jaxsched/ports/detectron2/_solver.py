@@ -69,6 +69,11 @@ def solver_of(cfg: shared.File | str | os.PathLike[str] | Config, root: Any = No
         files = shared.Files(_root(file.path) if root is None else Path(root), (".yaml", ".yml"))
         merged = _merged_sections(file, files)
         where, given, architecture = f"{file.name}: SOLVER", merged["SOLVER"], _architecture(merged)
+        if others := [name for name in ("OPT", "MAX_EPOCH", "SCHED") if name in given]:
+            raise ValueError(
+                f"{where}: {others[0]!r}, which a file that it is based on has, is fast-reid's and not Detectron2's: "
+                "no port reads it; write the recipe with js.Recipe"
+            )
     else:
         raise TypeError(f"expected a path to a YAML file or a dict, got {short(cfg)}")
     return where, {**_checked(Solver(where, given, DEFAULTS)), "ARCHITECTURE": architecture}

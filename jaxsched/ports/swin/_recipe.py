@@ -221,7 +221,9 @@ def _get(section: Any, name: str) -> Any:
 
 
 def fits(file: shared.File) -> bool:
-    """Whether a file is such a config, by the settings of TRAIN that no other system has."""
-    train = file.mapping.get("TRAIN")
+    """Whether a file is such a config: by the settings of TRAIN that no other system has, or by its model alone."""
+    train, model = file.mapping.get("TRAIN"), file.mapping.get("MODEL")
     names = {"BASE_LR", "WARMUP_EPOCHS", "LR_SCHEDULER", "OPTIMIZER", "EPOCHS", "MIN_LR"}
-    return isinstance(train, dict) and not names.isdisjoint(train)
+    if isinstance(train, dict) and not names.isdisjoint(train):
+        return True
+    return str(_get(model, "TYPE")).startswith("swin") and any(str(name).startswith("SWIN") for name in model or ())

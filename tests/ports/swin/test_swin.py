@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import jaxsched as js
+from jaxsched.cli._source import recognise
 from jaxsched.ports import swin
+from jaxsched.ports.shared import File
 
 CASES = Path(__file__).parents[2] / "recorded" / "cases"
 LARGE = dict(DATA=dict(BATCH_SIZE=64))
@@ -93,6 +95,13 @@ def test_which_parameters_decay():
     table = {"relative_position_bias_table": "no_decay"}
     assert undecayed("swin") == ({**table, "logit_scale": "decay"}, "decay", "no_decay", "no_decay")
     assert undecayed("swinv2")[0] == {**table, "logit_scale": "no_decay"}
+
+
+def test_a_config_that_says_its_model_alone(tmp_path):
+    """As the 14 configs of Swin-Transformer that leave TRAIN to its defaults."""
+    (tmp_path / "a.yaml").write_text("MODEL: {TYPE: swin, NAME: a, SWIN: {EMBED_DIM: 128, DEPTHS: [2, 2, 18, 2]}}\n")
+    assert recognise(File.read(tmp_path / "a.yaml")).name == "swin"
+    assert swin.recipe(tmp_path / "a.yaml", steps_per_epoch=10).steps == 3000
 
 
 def test_files_inherit_and_a_run_says_its_release(tmp_path):
