@@ -41,6 +41,7 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
                     continue
                 result = testing.CliRunner().invoke(app, arguments, env={"COLUMNS": "120", "NO_COLOR": "1"})
                 assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+                assert result.exit_code != 2 or expected.strip(), result.output  # an error is shown, or there is none
                 assert matches(expected, result.output), f"{page.name}: $ {command}\n{result.output}"
 
 
