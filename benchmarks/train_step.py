@@ -100,10 +100,12 @@ def main(o: Options) -> None:
         shown[f"{side}: what the update adds to the step"] = median(a - b for a, b in zip(each, without, strict=True))
         for name, ms in shown.items():
             print(f"  {name.split(': ')[1]:<44} {ms:8.2f} ms {ms / whole:7.1%}")
-        print(f"  page faults a step {page_faults(parts[f'{side}: whole step'], accumulate):33.0f}")
+        faults, system = page_faults(parts[f"{side}: whole step"], accumulate)
+        print(f"  page faults a step {faults:33.0f}, {system:.0f} ms of processor time in the system")
     if o.torch:
         ratios = [a / b for a, b in zip(times["jax: whole step"], times["torch: whole step"], strict=True)]
-        print(f"\njax / torch: {median(ratios):.2f}")
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(f"\njax / torch: {middle:.2f} (from {low:.2f} to {high:.2f} in half of the cycles)")
     if o.kernels:
         step, state, _ = jax_step(o, gains, jax_recipe(o, accumulate))
         print_kernels(step, state, batch)
@@ -263,13 +265,14 @@ def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) 
     return times
 
 
-def page_faults(run: Callable[[], Any], calls: int) -> float:
-    """Pages that the system hands out during a call."""
+def page_faults(run: Callable[[], Any], calls: int) -> tuple[float, float]:
+    """Pages that the system hands out during a call, and the ms that it computes, on all cores."""
     jax.block_until_ready(run())
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    before = resource.getrusage(resource.RUSAGE_SELF)
     for _ in range(calls):
         jax.block_until_ready(run())
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / calls
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return (after.ru_minflt - before.ru_minflt) / calls, (after.ru_stime - before.ru_stime) / calls * 1e3
 
 
 def print_kernels(step: Any, state: Any, batch: Any) -> None:

@@ -28,3 +28,15 @@ def test_an_example_has_help(path, monkeypatch, capsys):
         runpy.run_path(str(path), run_name="__main__")
     assert stop.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+def test_every_example_is_in_the_index_and_every_file_of_the_detector_in_its_map():
+    index = (EXAMPLES[0].parent / "README.md").read_text()
+    assert [path.name for path in EXAMPLES if f"({path.name})" not in index] == []
+    detector = EXAMPLES[0].parent / "detector"
+    named = (detector / "README.md").read_text()
+    assert [
+        path.name
+        for path in detector.glob("[!_]*")
+        if path.suffix in (".py", ".yaml") and f"`{path.name}`" not in named
+    ] == []

@@ -103,6 +103,14 @@ def test_errors_are_one_line(arguments, said):
     assert str(caught.value).startswith(f"error: {said}")
 
 
+@pytest.mark.parametrize("command", ["train", "validate", "detect", "export"])
+def test_each_program_lists_its_options(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "--weights" in capsys.readouterr().out
+
+
 def test_wrong_images_and_options_are_refused(file):
     found = weights.load(file)
     with pytest.raises(ValueError, match="--image-size is 50; it must be a multiple of 32"):

@@ -26,6 +26,7 @@ from examples.detector.export import Export, export
 from examples.detector.options import SCENES_HYP
 from examples.detector.scenes import scenes
 from examples.detector.setup import open_data
+from examples.detector.sources import read_data
 from examples.detector.validate import Validate, validate
 from jaxsched.cli import main as jaxsched_command
 
@@ -140,6 +141,7 @@ def test_a_finished_run_that_is_resumed_is_evaluated_again(folder, whole):
 
 def test_what_is_printed_counts_epochs_from_1(whole):
     lines = (whole[1] / "printed.txt").read_text().splitlines()
+    assert f"3 epochs at 32 pixels with the hyperparameters of {SCENES_HYP}" in lines
     compiling = lines.index("compiling the training step ...")
     assert re.match(r"compiled in \d+ s", lines[compiling + 1])
     assert lines[compiling + 2].split() == ["epoch", "box", "obj", "cls", "P", "R", "mAP50", "mAP50-95", "lr"]
@@ -224,9 +226,26 @@ def test_a_run_that_diverges_stops_and_keeps_the_good_checkpoint(folder, whole, 
         monkeypatch.undo()
 
 
+def in_yolos_layout(coco, folder):
+    """The data.yaml of a copy in YOLO's layout."""
+    for split in ("train", "val"):
+        data = read_data(coco, split)
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for image, boxes, classes in zip(data.images, data.boxes, data.classes, strict=True):
+            os.link(image, folder / "images" / split / image.name)
+            lines = [f"{c} {' '.join(map(str, box.tolist()))}\n" for c, box in zip(classes, boxes, strict=True)]
+            (folder / "labels" / split / image.name).with_suffix(".txt").write_text("".join(lines))
+    (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames: {[*data.names]}\n")
+    return folder / "data.yaml"
+
+
 def test_the_last_good_checkpoint_is_used(folder, whole, tmp_path):
-    """Each of a bit flipped in an array, a file cut short, and a file of something else."""
-    chosen = options(folder, tmp_path / "out", log_ratios=True)
+    """Each of a bit flipped in an array, a file cut short, and a file of something else.
+
+    The run has the same images in YOLO's layout, with a data.yaml: it is the same run.
+    """
+    chosen = options(folder, tmp_path / "out", log_ratios=True, data=in_yolos_layout(folder / "scenes", tmp_path))
     train.train(chosen)
     last = chosen.out / "checkpoints" / "step-0000012.npz"
     good = last.read_bytes()
