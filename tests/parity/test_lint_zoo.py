@@ -31,7 +31,7 @@ EXPECTED = {
         ("never-decays", "warning"): 4,
         ("other-generation", "warning"): 1,  # GA Fast R-CNN keeps an optimizer_config of mmcv
         ("unread-hook", "warning"): 4,  # Soft Teacher's MeanTeacherHook
-        ("zero-lr", "warning"): 3,  # grounding DINO: lr_mult=0 for a part
+        ("zero-lr", "remark"): 3,  # grounding DINO: lr_mult=0 for a part
     },
 }
 

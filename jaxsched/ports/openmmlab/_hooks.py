@@ -22,6 +22,7 @@ _SETTINGS = {"lr", "lr_mult", "momentum", "weight_decay"}
 """Names that mean a hyperparameter anywhere inside the arguments of a hook."""
 _STILL = {
     *("CheckpointHook", "LoggerHook", "TextLoggerHook", "TensorboardLoggerHook", "VisualizationHook", "IterTimerHook"),
+    *("SwitchRecipeHook", "WarmupParamHook"),  # of MMPretrain: augmentation, and a number of the model
     *("RuntimeInfoHook", "DistSamplerSeedHook", "DistEvalHook", "EvalHook", "ParamSchedulerHook"),
 }
 """Hooks that change neither, whatever their arguments are called."""

@@ -95,8 +95,9 @@ def with_one_optimizer(config: Config, name: str | None, notes: list[str]) -> Co
     return result
 
 
-_BY_EPOCH = ("EpochBasedTrainLoop", "EpochBasedRunner", "EpochBasedRunnerAmp")
-_BY_STEP = ("IterBasedTrainLoop", "IterBasedRunner", "IterBasedRunnerAmp")
+_BY_EPOCH = ("EpochBasedTrainLoop", "EpochBasedRunner", "EpochBasedRunnerAmp", "MultiLoaderEpochBasedTrainLoop")
+_BY_STEP = ("IterBasedTrainLoop", "IterBasedRunner", "IterBasedRunnerAmp", "DynamicIterBasedRunner")
+"""Loops of mmengine, mmcv, apex, MMAction2 and MMGeneration; others that say what they count are read with a note."""
 
 
 def length(config: Config, steps_per_epoch: int, notes: list[str] | None = None) -> Run:

@@ -123,6 +123,9 @@ def _step(context: Context) -> Curve:
     # mmcv looks for the first entry beyond p: one that is not larger than those before it changes nothing
     at = list(accumulate(step, max)) if isinstance(step, list) else None
 
+    if gamma == 1 and least is None:
+        return constant
+
     def curve(base: float) -> Schedule:
         stairs = step_decay(base, whole[0], gamma) if at is None else multi_step(base, at, gamma)
         return stairs if least is None else maximum(stairs, least)

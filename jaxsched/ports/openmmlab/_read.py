@@ -181,13 +181,10 @@ def _recipe(config: Config, run: Run, batch_size: int | None, parts: ConfigParts
     where = "param_scheduler" if _parts.is_new(config) else "lr_config"
     lr = hyperparameters["lr"]
     if isinstance(lr, Schedule) and lr.maker is constant and _asks_for_more(config.get(where)):
-        notes.append(
-            caution(
-                "never-acts",
-                f"{where}: lr stays at {base * scale!r} in this run of {run.steps} iterations: what it asks for never "
-                "comes, as with milestones counted in epochs (by_epoch) in a run by iteration",
-            )
-        )
+        why = "its changes lie after the end of the run, or of their window"
+        if run.epochs is None:
+            why = "its changes are counted in epochs (by_epoch), of which a run by iteration has none"
+        notes.append(caution("never-acts", f"{where}: lr stays at {base * scale!r} to the end: {why}"))
     return Recipe(
         optimizer=name,
         hyperparameters=hyperparameters,
@@ -209,7 +206,9 @@ def _recipe(config: Config, run: Run, batch_size: int | None, parts: ConfigParts
 def _asks_for_more(schedulers: Any) -> bool:
     """Whether a ``param_scheduler`` or ``lr_config`` means to change the learning rate."""
     entries = schedulers if isinstance(schedulers, list | tuple) else [schedulers]
-    kinds = [str(one.get("type", one.get("policy"))) for one in entries if isinstance(one, Mapping)]
+    kinds = [
+        str(one.get("type", one.get("policy"))) for one in entries if isinstance(one, Mapping) and one.get("gamma") != 1
+    ]
     return any(kind.endswith("LR") or not kind[:1].isupper() for kind in kinds if kind.lower() not in ("fixed", "none"))
 
 

@@ -36,7 +36,8 @@ def no_length(seen: Sample) -> Iterator[Finding]:
 def warmup_too_long(seen: Sample) -> Iterator[Finding]:
     for group, name, moment in _moments(seen):
         too_long = moment.step >= seen.length + (moment.kind == "rise") and moment.clock.end >= seen.length
-        if moment.kind in ("warm-up", "rise") and too_long and not _upside_down(moment.part):
+        upside_down = _upside_down(moment.part) or falls_elsewhere(seen, group, moment)
+        if moment.kind in ("warm-up", "rise") and too_long and not upside_down:
             where = seen.values[group][name]
             lr = name == "lr"
             yield Finding(
@@ -66,7 +67,7 @@ def milestone_past_end(seen: Sample) -> Iterator[Finding]:
         elif moment.step >= seen.length + (moment.kind == "part"):  # one that begins as the run ends is for afterwards
             yield Finding(
                 "milestone-past-end",
-                "warning",
+                "remark" if moment.step == seen.length else "warning",  # as [30, 60, 90] of 90 epochs: without effect
                 f"{name}: the {moment.what} at {_at(seen, moment.step)} comes after the last step, {seen.length - 1}",
                 "Move it before the end, train for longer, or take it out.",
                 (group,),
@@ -207,6 +208,17 @@ def restart_cut(seen: Sample) -> Iterator[Finding]:
 
 
 def floor_above_lr(seen: Sample) -> Iterator[Finding]:
+    for group, name, moment in _moments(seen):
+        found = moment.happens and not _upside_down(moment.part) and falls_elsewhere(seen, group, moment)
+        if name == "lr" and found:
+            yield Finding(
+                "floor-above-lr",
+                "warning",
+                f"lr: {moment.part.name} goes up to {short(seen.at(seen.values[group]['lr'], moment.step))}, to which "
+                "it falls in other groups",
+                "Lower the floor of this group below its learning rate.",
+                (group,),
+            )
     for group, values in seen.shown.items():
         for part, clock in parts(values.get("lr")):
             if clock.end < seen.length:
@@ -220,6 +232,18 @@ def floor_above_lr(seen: Sample) -> Iterator[Finding]:
                     "Lower the floor of this group below its learning rate.",
                     (group,),
                 )
+
+
+def falls_elsewhere(seen: Sample, group: str, moment: Moment) -> bool:
+    """Whether a rise is a decay in another group, whose learning rate is above the floor that they share."""
+    if moment.kind not in ("warm-up", "rise"):
+        return False
+
+    def falls(name: str) -> bool:
+        found = seen.moments[name].get("lr", [])
+        return any(m.kind == "end" and m.step == moment.step and m.part.maker is moment.part.maker for m in found)
+
+    return not falls(group) and any(falls(name) for name in seen.moments)
 
 
 def plateau_floor(seen: Sample) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from jaxsched.report._curves import LONGEST, update_steps
 from jaxsched.report._sample import Sample
 from jaxsched.report._table import short
 from jaxsched.report.lint._finding import Finding
+from jaxsched.report.lint._lengths import falls_elsewhere
 from jaxsched.schedules import Schedule
 from jaxsched.schedules.internal import number, parts
 
@@ -37,9 +38,10 @@ def zero_lr(seen: Sample) -> Iterator[Finding]:
     for group, lr in _rates(seen):
         moves = np.flatnonzero(lr != 0)
         if not moves.size:
+            others_train = any((other != 0).any() for _, other in _rates(seen))
             yield Finding(
                 "zero-lr",
-                "warning",
+                "remark" if others_train else "warning",
                 "lr is 0 throughout: nothing of this group is trained",
                 f'If this is intended, freeze it: groups={{"{group}": None}}.',
                 (group,),
@@ -81,6 +83,8 @@ def rising_at_end(seen: Sample) -> Iterator[Finding]:
         found = seen.moments[group]["lr"]
         if any(m.kind == "restart" or (m.kind in ("warm-up", "rise") and m.step >= seen.length) for m in found):
             continue  # the rules on lengths report these
+        if any(falls_elsewhere(seen, group, m) for m in found):
+            continue
         before = seen.at(lr, seen.length - 1 - max(seen.length // 20, 1))
         if lr[-1] > before * 1.001:
             yield Finding(
@@ -117,7 +121,8 @@ def jump(seen: Sample) -> Iterator[Finding]:
             before, after = seen.at(lr, step - 1), seen.at(lr, step)
             if before <= 0 or after <= 0:
                 continue
-            if after > before and before < seen.at(lr, step - 2) and seen.at(lr, step + 1) < after:
+            near = max(seen.length // 20, 2)  # a decay by iteration may not move in one step, in float32
+            if after > before and before < seen.at(lr, step - near) and seen.at(lr, step + near) < after:
                 continue  # a decay after a decay is a restart
             ratio = max(before, after) / min(before, after)
             if ratio > LARGEST_JUMP * 1.001:  # factors of 10 are common; in float32 they may be 10.000001

@@ -42,7 +42,7 @@ CASES = {
         run(DECAY, momentum=js.warmup(0.9, 1000, start=0.8)),
     ),
     "milestone-past-end": (
-        run(js.per_epoch(js.multi_step(0.1, at=(8, 12)), 1000)), "warning", "step 12000 (epoch 12)",
+        run(js.per_epoch(js.multi_step(0.1, at=(8, 13)), 1000)), "warning", "step 13000 (epoch 13)",
         run(js.per_epoch(js.multi_step(0.1, at=(8, 11)), 1000)),
     ),
     "milestone-never-reached": (
@@ -162,7 +162,7 @@ CASES = {
     **{
         code: (run(notes=[caution(code, "it is said")]), severity, "it is said", run())
         for code, severity in (
-            ("unread-hook", "warning"), ("unknown-loop", "warning"), ("other-generation", "warning"),
+            ("left-out", "warning"), ("unread-hook", "warning"), ("unknown-loop", "warning"), ("other-generation", "warning"),
             ("no-lr", "remark"),
         )
     },

@@ -119,14 +119,16 @@ def compose(schedulers: Sequence[Scheduler], base: float, steps: int) -> Schedul
     if interpolations and any(one.factor_at(one.last) == 0 for one in factors):
         return _by_recursion(acting, base, bases, steps)
 
-    parts: list[Any] = [product(base, *(one.on_steps(one.factor, steps) for one in factors)) if factors else base]
+    starts = [*(one.first for one in interpolations), steps]  # until when each part counts
+    soon = [one for one in factors if one.first < starts[0]]
+    parts: list[Any] = [product(base, *(one.on_steps(one.factor, steps) for one in soon)) if soon else base]
     at = [0]
     value_at = _value_at(lambda step: base, factors)
-    for one in interpolations:
+    for one, until in zip(interpolations, starts[1:], strict=True):
         form = one.interpolation(value_at(max(one.first - 1, 0)), bases[id(one)])  # type: ignore[misc]
         still = not any(other.moves(one.start + 1, one.first) for other in acting if other is not one)
         since = one.start if still else one.first  # where nothing moves it, it already has the entry's value
-        later = [other for other in factors if other.last > since]
+        later = [other for other in factors if other.last > since and other.first < until]
         schedule = one.on_steps(form, steps)
         if later:
             done = _product_at(later, since)

@@ -82,7 +82,7 @@ def multi_step_factor(settings: Settings, window: Window) -> Scheduler:
     for milestone in milestones:
         if milestone != int(milestone) or milestone < 0:
             raise ValueError(f"{settings.where}: milestone {milestone!r} is no whole number >= 0: it would never come")
-    at = sorted(int(m) for m in milestones if m < window.length)
+    at = sorted(int(m) for m in milestones if m < window.length) if gamma != 1 else []
     counts = Counter(at)
     gone = dict(zip(counts, accumulate(counts.values()), strict=True))
 
