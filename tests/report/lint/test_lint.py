@@ -162,7 +162,8 @@ CASES = {
     **{
         code: (run(notes=[caution(code, "it is said")]), severity, "it is said", run())
         for code, severity in (
-            ("left-out", "warning"), ("unread-hook", "warning"), ("unknown-loop", "warning"), ("other-generation", "warning"),
+            ("left-out", "warning"), ("unread-hook", "warning"), ("unknown-loop", "warning"),
+            ("other-generation", "warning"),
             ("no-lr", "remark"),
         )
     },
