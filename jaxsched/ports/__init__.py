@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxsched.ports import darknet as darknet
     from jaxsched.ports import deepspeed as deepspeed
     from jaxsched.ports import detectron2 as detectron2
     from jaxsched.ports import huggingface as huggingface

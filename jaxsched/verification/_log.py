@@ -85,7 +85,7 @@ class Log:
 
 
 def read_log(path: str | os.PathLike[str]) -> Log:
-    """The log at a path: CSV, JSON lines, a trainer's state, TensorBoard's event file, or lines of YOLOX or DeepSpeed.
+    """The log at a path: CSV, JSON lines, a trainer's state, TensorBoard's event file, or the lines of `from_lines`.
 
     Raises:
         OSError: If it cannot be opened.
@@ -98,10 +98,10 @@ def read_log(path: str | os.PathLike[str]) -> Log:
             return _of_events(name, *events.scalars(stream, name))
     file = File.read(Path(path), largest=LARGEST_LOG)
     text = file.text.lstrip()
-    rows: Sequence[Mapping[str, Any]] = from_lines(text)
-    if not rows:
-        rows = _from_json(file.name, text) if text.startswith(("{", "[")) else _from_csv(text)
-    return _log(file.name, rows)
+    printed, decimals = from_lines(text)
+    if printed:
+        return dataclasses.replace(_log(file.name, printed), decimals=decimals)
+    return _log(file.name, _from_json(file.name, text) if text.startswith(("{", "[")) else _from_csv(text))
 
 
 def _of_events(name: str, rows: list[dict[str, Any]], said: list[str]) -> Log:

@@ -72,7 +72,22 @@ class Exp(MyExp):
         super().__init__()
         self.max_epoch = 100
 """
+DARKNET = """\
+[net]
+batch=64
+subdivisions=16
+learning_rate=0.0013
+burn_in=1000
+max_batches=500500
+policy=steps
+steps=400000,450000
+scales=.1,.1
+
+[convolutional]
+filters=32
+"""
 FILES = {
+    "darknet": ("yolov4.cfg", DARKNET, []),
     "yolox": ("yolox_s.py", YOLOX, ["-s", "925", "-b", "64"]),
     "torch": ("config.yaml", LIGHTNING, ["-s", "100"]),
     "deepspeed": ("ds_config.json", DEEPSPEED, ["--version", "0.19.8"]),
@@ -180,7 +195,7 @@ def test_pictures(file, tmp_path):
         (["show", "retinanet.py"], "give --steps-per-epoch"),
         (["show", "retinanet.py", "-s", "10", "--epochs", "3"], "--epochs has no meaning for an OpenMMLab config"),
         (["show", "recipe.json", "--epochs", "3", "-s", "10"], "the recipe has steps 100"),
-        (["show", "hyp.yaml", "--as", "kears"], "--as must be one of recipe, deepspeed, detectron2"),
+        (["show", "hyp.yaml", "--as", "kears"], "--as must be one of recipe, darknet, deepspeed, detectron2"),
         (["show", "hyp.yaml", "--as", "recipe"], "recipe"),
         (["lint", "bad.yaml"], "bad.yaml is no YAML"),
         (["lint", "other.yaml"], "other.yaml is of no kind that is known"),

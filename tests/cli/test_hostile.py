@@ -37,6 +37,8 @@ STARTS = {
     "yolox": "from yolox.exp import Exp as MyExp\n\nclass Exp(MyExp):\n    def __init__(self):\n"
     "        super(Exp, self).__init__()\n        self.max_epoch = 100\n        self.basic_lr_per_img = 0.01 / 64.0\n"
     "        self.no_aug_epochs = self.max_epoch // 10\n        self.ema = True\n        self.scheduler = 'warmcos'\n",
+    "darknet": "[net]\nbatch=64\nsubdivisions=16\nmomentum=0.949\ndecay=0.0005\nlearning_rate=0.0013\nburn_in=1000\n"
+    "max_batches = 5000\npolicy=steps\nsteps=4000,4500\nscales=.1,.1\n\n[convolutional]\nfilters=32\nsize=3\n",
     "openmmlab": "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)\n"
     "optimizer_config = dict(grad_clip=dict(max_norm=35, norm_type=2))\n"
     "lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])\n"

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsched as js
-from jaxsched.ports import deepspeed, detectron2, huggingface, timm, torch, ultralytics, yolox
+from jaxsched.ports import darknet, deepspeed, detectron2, huggingface, timm, torch, ultralytics, yolox
 
 PARAMS = {"conv": {"kernel": jnp.ones((1, 1, 2, 2)), "bias": jnp.ones(2)}, "bn": {"scale": jnp.ones(2)}}
 SECTIONS = ["train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"]
@@ -35,6 +35,10 @@ def lightning_config(args):
 
 
 PORTS = {
+    "darknet": (
+        {**darknet.DEFAULTS, "steps": "", "scales": ""},
+        lambda args: darknet.recipe({"max_batches": 9, **args}),
+    ),
     "torch": (
         TRAINER + PARAMS + SCHEDULER,
         lambda args: torch.read(lightning_config(args), steps_per_epoch=7, epochs=3),

@@ -47,6 +47,9 @@ LOGS = {
         f"lr: {LR[s]:.3e}, size: 640"
         for s in range(10, 200, 10)
     ),
+    "darknet.log": "Loaded: 0.1 seconds\n" + "\n".join(
+        f"\n {s + 1}: 93.1, 95.2 avg loss, {LR[s]:.6f} rate, 1.5 seconds, 64 images" for s in range(0, 200, 9)
+    ),
     "deepspeed.log": "\n".join(
         f"[INFO] [Rank 0] step={s}, skipped=0, lr=[{float(LR[s])!r}, {float(BIAS[s])!r}], mom=[(0.9, 0.99)]"
         for s in range(10, 200, 10)
