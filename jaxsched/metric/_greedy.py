@@ -114,7 +114,7 @@ class GreedyState(NamedTuple):
 
     Attributes:
         value: The value that the next update uses in place of ``base``; float32 [].
-        best: The best metric; float32 [], infinite before the first report.
+        best: The best metric; float32 [], before the first as in a `PlateauState`.
         good: Better reports in a row; int32 [].
         bad: Bad reports in a row; int32 [].
         pause: Reports that are left of the pause; int32 [].

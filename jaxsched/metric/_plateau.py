@@ -107,7 +107,8 @@ class PlateauState(NamedTuple):
 
     Attributes:
         value: The value that the next update uses in place of ``base``; float32 [].
-        best: The best metric; float32 [], infinite before the first report.
+        best: The best metric; float32 []. Before the first better one the largest float32, or the smallest: an infinity
+            would stop a run under ``jax_debug_infs``.
         bad: Bad reports since the last better one; int32 [].
         cooldown: Reports that are left of the cooldown; int32 [].
         reports: Reports so far; int32 [].
@@ -155,15 +156,25 @@ def _report(state: PlateauState, metric: jax.Array) -> PlateauState:
 
 
 def is_better(metric: jax.Array, best: jax.Array, s: Any) -> jax.Array:
-    """Whether a metric is better than the best by more than the ``threshold``."""
+    """Whether a metric is better than the best by more than the ``threshold``.
+
+    Before the first the best is infinite in torch, and so is the limit, unless a relative threshold of 1 or more makes
+    it NaN or turns its sign: then no metric is ever better.
+    """
+    kind = jnp.finfo(best.dtype)
+    is_first = jnp.where(s.maximize, best <= kind.min, best >= kind.max)
+    best = jnp.where(is_first, 0, best)
     margin = jnp.where(s.maximize, -s.threshold, s.threshold)
     limit = jnp.where(s.relative, best * (1 - margin), best - margin)
-    return jnp.where(s.maximize, metric > limit, metric < limit)
+    is_past = jnp.where(s.maximize, metric > limit, metric < limit)
+    is_any = jnp.where(s.maximize, metric >= kind.min, metric <= kind.max) & (~s.relative | (margin < 1))
+    return jnp.where(is_first, is_any, is_past)
 
 
 def worst(maximize: jax.Array) -> jax.Array:
     """The best metric before the first."""
-    return jnp.where(maximize, -jnp.inf, jnp.inf).astype(real(0).dtype)
+    kind = jnp.finfo(real(0).dtype)
+    return jnp.where(maximize, jnp.asarray(kind.min, kind.dtype), jnp.asarray(kind.max, kind.dtype))
 
 
 def _settings(definition: Schedule) -> PlateauSettings:

@@ -227,3 +227,22 @@ def test_a_fresh_state_can_be_donated(make):
     assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
     jax.jit(lambda state: tx.update(params, state, params), donate_argnums=0)(state)
     assert float(base) == 0.5
+
+
+@pytest.mark.parametrize("lr", [js.plateau(0.1, patience=0), js.metric.greedy(0.1, patience=0, restart=1, floor=0.1)])
+@pytest.mark.parametrize("maximize", [False, True])
+def test_nothing_is_infinite(lr, maximize):
+    tx = js.sgd(lr.replace(maximize=maximize))
+    with jax.debug_infs(True), jax.debug_nans(True):
+        state = js.report_metric(tx.init(PARAMS), 1.0)
+        _, state = jax.jit(tx.update)(PARAMS, state, PARAMS)
+        js.report_metric(state, 1.0)
+
+
+@pytest.mark.parametrize("first", [-3e38, 0.0, 3e38])
+@pytest.mark.parametrize("maximize", [False, True])
+def test_the_first_metric_is_better_than_none(first, maximize):
+    state = js.sgd(js.plateau(0.1, maximize=maximize)).init(PARAMS)
+    assert int(lr_state(js.report_metric(state, first)).bad) == 0
+    for never in (jnp.nan, -jnp.inf if maximize else jnp.inf):
+        assert int(lr_state(js.report_metric(state, never)).bad) == 1
