@@ -6,6 +6,7 @@
 import importlib
 import inspect
 import re
+import sys
 from types import ModuleType
 
 
@@ -38,7 +39,13 @@ def api(module: ModuleType) -> str:
     if missing := undocumented(module):
         raise ValueError(f"{module.__name__} has public names without documentation: {', '.join(missing)}")
     summary = (inspect.getdoc(module) or "").split("\n\n")[0]
-    return "\n\n".join([summary, *(f"::: {module.__name__}.{name}" for name in public_names(module))])
+    return "\n\n".join([summary, *(f"::: {_path(module, name)}" for name in public_names(module))])
+
+
+def _path(module: ModuleType, name: str) -> str:
+    """Where a name is found: ``report.lint`` is a function, and a package that has it too."""
+    path = f"{module.__name__}.{name}"
+    return f"{path}.{name}" if path in sys.modules else path
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
