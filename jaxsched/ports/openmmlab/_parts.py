@@ -158,8 +158,9 @@ def mmcv(config: Config, run: Run, depthwise: Match | None, batch_size: int | No
             clip_norm = _norm(_clipping("optimizer_config: grad_clip", clip))
         if kind in _GATHERING:
             every = settings.count("cumulative_iters", 1, least=1)
-        elif "update_interval" in settings.values:  # of mmselfsup and Swin: each N batches, counted over the run
-            every, drops = settings.count("update_interval", least=1), True
+        elif "update_interval" in settings.values:  # each N batches, counted over the run
+            every = settings.count("update_interval", least=1)
+            drops = "use_fp16" in settings.values  # of Swin's code; MMSelfSup 0.11 makes a last update of what is left
         aside = ("loss_scale", "coalesce", "bucket_size_mb", "distributed", "detect_anomalous_params", "use_fp16")
         set_aside(settings, aside, notes)
         if settings.take("frozen_layers_cfg", None):

@@ -173,7 +173,7 @@ def _recipe(config: Config, run: Run, batch_size: int | None, parts: ConfigParts
     if (every := parts.every) > 1:
         rest = run.steps % every
         # at the very end an update is made of what is left
-        flushed = rest and run.steps > every and not parts.drops
+        flushed = rest and not parts.drops
         gathered = piecewise([every, rest], at=[run.steps - 1]) if flushed else every
         accumulate = Accumulation(gathered, mean=True)
         if parts.ema is not None:

@@ -397,12 +397,15 @@ def test_of_several_optimizers_one_is_read_by_name():
 
 
 def test_accumulation_by_update_interval_drops_what_is_left():
-    """As in MMSelfSup's and Swin's DistOptimizerHook: an update where ``(i + 1) % update_interval == 0``, else none."""
+    """As in Swin's DistOptimizerHook: an update where ``(i + 1) % update_interval == 0``, else none."""
     hook = dict(type="DistOptimizerHook", update_interval=5, grad_clip=None, coalesce=True, use_fp16=True)
     old = {**OLD, "optimizer_config": hook, "runner": dict(type="EpochBasedRunnerAmp", max_epochs=12)}
     recipe = openmmlab.recipe(old, steps_per_epoch=1)
     assert recipe.accumulate.mean
     assert np.flatnonzero(js.report.update_steps(recipe)).tolist() == [4, 9]
+    del hook["use_fp16"]  # and in MMSelfSup's with the last batch as well
+    recipe = openmmlab.recipe(old, steps_per_epoch=1)
+    assert np.flatnonzero(js.report.update_steps(recipe)).tolist() == [4, 9, 11]
 
 
 def test_an_unknown_loop_says_what_it_counts_by_its_name():
