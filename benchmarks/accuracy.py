@@ -342,12 +342,12 @@ LEAST = 2.0**-126
 """The least normal float32: below it a product with it is 0 on most devices."""
 
 
-def ulps(values: Any, truth: np.ndarray, least: float = LEAST) -> np.ndarray:
-    """The distance from the truth in float32 ulp; 0 where both are at most ``least``."""
+def ulps(values: Any, truth: np.ndarray, smallest: float = LEAST) -> np.ndarray:
+    """The distance from the truth in float32 ulp; 0 where it is at most ``smallest``."""
     values = np.asarray(values, np.longdouble)
     exponent = np.floor(np.log2(np.maximum(np.abs(truth), np.longdouble(LEAST))))
     errors = np.abs(values - truth) / np.longdouble(2) ** (exponent - 23)
-    return np.where((np.abs(truth) <= least) & (np.abs(values) <= least), 0.0, errors).astype(float)
+    return np.where(np.abs(values - truth) <= smallest, 0.0, errors).astype(float)
 
 
 class Family(NamedTuple):
@@ -363,12 +363,14 @@ def log_uniform(some: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(some.uniform(np.log(low), np.log(high))))
 
 
-MOST = 1e3
-"""The largest value that is drawn."""
-
-
 def value(some: np.random.Generator) -> float:
-    return log_uniform(some, 1e-9, MOST)
+    """Usually what a hyperparameter may be; one in five is tiny or huge."""
+    return log_uniform(some, *((1e-30, 1e30) if some.uniform() < 0.2 else (1e-9, 1e3)))
+
+
+def least(arguments: tuple[Any, ...]) -> float:
+    """What a value may be off by, beside its roundings: a factor below the normal numbers is 0 on most devices."""
+    return LEAST * max(1.0, *(abs(float(argument)) for argument in arguments))
 
 
 def end(some: np.random.Generator) -> float:
@@ -467,6 +469,35 @@ def families() -> dict[str, Family]:
                 lambda m, t, peak, n, floor, lower, upper: tanh_between(m, t, n, peak, floor, lower, upper),
                 lambda peak, n, floor, lower, upper: (n, -n * lower / (upper - lower)),
             ),
+            f"inverse_time{kind}": Family(
+                lambda some, steps=steps: (value(some), log_uniform(some, 1e-6, 1e3), steps(some)),
+                js.inverse_time,
+                lambda m, t, start, rate, every: m.number(start) / (1 + m.number(rate) * t / m.number(every)),
+                lambda start, rate, every: (min(every / rate, LAST),),
+            ),
+            f"warmup{kind}": Family(
+                lambda some, steps=steps: (value(some), steps(some), end(some)),
+                lambda peak, n, start: js.warmup(peak, n, start),
+                lambda m, t, peak, n, start: line(m, t, n, start, peak),
+                lambda peak, n, start: (n,),
+            ),
+            f"warmup, quadratic{kind}": Family(
+                lambda some, steps=steps: (value(some), steps(some), end(some)),
+                lambda peak, n, start: js.warmup(peak, n, start, shape="quadratic"),
+                lambda m, t, peak, n, start: (
+                    m.number(start) * left(m, t, n) * (1 + gone(m, t, n)) + m.number(peak) * gone(m, t, n) ** 2
+                ),
+                lambda peak, n, start: (n,),
+            ),
+            f"warmup, sqrt{kind}": Family(
+                lambda some, steps=steps: (value(some), steps(some), end(some)),
+                lambda peak, n, start: js.warmup(peak, n, start, shape="sqrt"),
+                lambda m, t, peak, n, start: (
+                    m.number(start) * left(m, t, n) / (1 + m.sqrt(gone(m, t, n)))
+                    + m.number(peak) * m.sqrt(gone(m, t, n))
+                ),
+                lambda peak, n, start: (n,),
+            ),
             f"warmup, cosine{kind}": Family(
                 lambda some, steps=steps: (value(some), steps(some), value(some) / 1e3),
                 lambda peak, n, start: js.warmup(peak, n, start, shape="cosine"),
@@ -510,10 +541,56 @@ def families() -> dict[str, Family]:
             lambda low, high, up, down: (up, up + down),
         ),
         "cyclic, exponential range": Family(
-            lambda some: (end(some) / 1e12, value(some), whole(some, 2**30), 1 - log_uniform(some, 1e-12, 1)),
+            lambda some: (0.0, value(some), whole(some, 2**30), 1 - log_uniform(some, 1e-12, 1)),
             lambda low, high, up, rate: js.cyclic(low, high, up, amplitude=js.exponential(1.0, rate)),
             lambda m, t, low, high, up, rate: triangle(m, t, up, up, low, high, exponential(m, t, 1, rate)),
             lambda low, high, up, rate: (up, 2 * up),
+        ),
+        "flat_then_cosine": Family(
+            lambda some: (
+                value(some),
+                *sorted((whole(some, 2**29), whole(some, 2**29) + 2**29), reverse=True),
+                end(some),
+            ),
+            js.schedules.flat_then_cosine,
+            lambda m, t, peak, n, flat, floor: half_cosine(m, m.maximum(t - flat, 0), n - flat, peak, floor),
+            lambda peak, n, flat, floor: (flat, n),
+        ),
+        "one_cycle": Family(
+            lambda some: (value(some), 2**30 + whole(some, 2**30), whole(some, 2**30), end(some), end(some)),
+            js.one_cycle,
+            lambda m, t, peak, n, up, start, floor: two_phases(m, t, half_cosine, peak, n, up, start, floor),
+            lambda peak, n, up, start, floor: (up, n),
+        ),
+        "one_cycle, linear": Family(
+            lambda some: (value(some), 2**30 + whole(some, 2**30), whole(some, 2**30), end(some), end(some)),
+            lambda peak, n, up, start, floor: js.one_cycle(peak, n, up, start, floor, shape="linear"),
+            lambda m, t, peak, n, up, start, floor: two_phases(m, t, line, peak, n, up, start, floor),
+            lambda peak, n, up, start, floor: (up, n),
+        ),
+        "warmup_stable_decay": Family(
+            lambda some: (value(some), whole(some, 2**29), whole(some, 2**29), whole(some, 2**29)),
+            lambda peak, up, flat, down: js.warmup_stable_decay(peak, up, flat, down),
+            lambda m, t, peak, up, flat, down: (
+                m.number(peak) * gone(m, t, up) * left(m, m.maximum(t - up - flat, 0), down)
+            ),
+            lambda peak, up, flat, down: (up, up + flat, up + flat + down),
+        ),
+        "multi_step": Family(
+            lambda some: (value(some), *sorted((whole(some), whole(some), whole(some))), rate(some)),
+            lambda start, a, b, c, factor: js.multi_step(start, (a, b, c), factor),
+            lambda m, t, start, a, b, c, factor: exponential(
+                m, m.where(t >= a, 1, 0) + m.where(t >= b, 1, 0) + m.where(t >= c, 1, 0), start, factor
+            ),
+            lambda start, a, b, c, factor: (a, b, c),
+        ),
+        "piecewise": Family(
+            lambda some: (value(some), value(some), value(some), *sorted((whole(some), whole(some)))),
+            lambda a, b, c, first, second: js.piecewise([a, b, c], at=[first, second]),
+            lambda m, t, a, b, c, first, second: m.where(
+                t >= second, m.number(c), m.where(t >= first, m.number(b), m.number(a))
+            ),
+            lambda a, b, c, first, second: (first, second),
         ),
         "step_decay": Family(
             lambda some: (value(some), whole(some), rate(some)),
@@ -532,6 +609,10 @@ def drawn_restarts(m: Any, t: Any, peak: float, n: int, floor: float, stretch: i
     return exponential(m, cycle, 1, decay) * half_cosine(m, t - cycle * n, n, peak) + half_cosine(
         m, t - cycle * n, n, 0, floor
     )
+
+
+def two_phases(m: Any, t: Any, way: Any, peak: float, n: int, up: int, start: float, floor: float) -> Any:
+    return m.where(t < up, way(m, t, up, start, peak), way(m, m.maximum(t - up, 0), n - up, peak, floor))
 
 
 def tanh_between(m: Any, t: Any, steps: float, peak: float, floor: float, lower: float, upper: float) -> Any:
@@ -569,8 +650,7 @@ def worst_drawn(family: Family, schedules: int, number: int, seed: int = 0) -> t
     for each, at, found in zip(arguments, steps, values, strict=True):
         with np.errstate(over="ignore", under="ignore", divide="ignore"):
             truth = np.asarray(family.truth(Longdouble, at.astype(np.longdouble), *each), np.longdouble)
-        # A factor below the normal numbers is 0: an error of up to the least of them times the largest value.
-        errors = np.where(truth < np.finfo(np.float32).max, ulps(found, truth, LEAST * MOST), 0.0)
+        errors = np.where(truth < np.finfo(np.float32).max, ulps(found, truth, least(each)), 0.0)
         index = int(np.argmax(np.where(np.isnan(errors), np.inf, errors)))
         if not errors[index] <= worst[0]:
             worst = float(errors[index]), each, int(at[index])

@@ -80,8 +80,10 @@ def power_and_rest(x: Twofold, rest: Twofold, power: Any) -> tuple[jax.Array, ja
     inside = (x.high > 0) & (rest.high > 0)
     high, low = jnp.where(inside, x.high, 0.5), jnp.where(inside, x.low, 0.0)
     relative = low / high
-    # Each where XLA's is within 1.2 ulp of the true value: log1p is 2.5 off for -0.5.
-    logarithm = jnp.where(high < 0.7, jnp.log(high) + relative, jnp.log1p(-jnp.where(inside, rest.high, 0.5)))
+    # Each where XLA's is within 1.2 ulp of the true value: log1p is 2.5 off for -0.5. The one that is not chosen is
+    # finite, as log1p(-1) is not: its derivative times 0 would be NaN.
+    near = inside & (high >= 0.7)
+    logarithm = jnp.where(near, jnp.log1p(-jnp.where(near, rest.high, 0.5)), jnp.log(high) + relative)
     # A rounding of x counts as often as the power says: 50 ulp for a power of 50.
     raised = jnp.power(high, exponent) * (1.0 + (exponent * relative + exponent_low * logarithm))
     unraised = minus_expm1(*product(Twofold(-exponent, -exponent_low), logarithm))
