@@ -76,3 +76,9 @@ def test_the_errors_that_are_explained_exist():
     for message in messages:
         for piece in filter(None, (piece.strip(" ,") for piece in message.split("..."))):
             assert piece in joined, piece
+
+
+def test_every_page_is_in_the_navigation():
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    assert pages | {"contributing.md", "changelog.md"} == listed
