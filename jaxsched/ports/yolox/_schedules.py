@@ -54,14 +54,13 @@ def LRScheduler(name: str, lr: float, iters_per_epoch: int, total_epochs: int, *
     if name == "multistep":
         return _multistep(lr, total, total_epochs, **kwargs)
     warm = _whole("warmup_epochs", kwargs["warmup_epochs"], nb)
+    start = as_number("warmup_lr_start", kwargs.get("warmup_lr_start", 0 if name == "yoloxwarmcos" else 1e-6))
     if name == "warmcos":
-        return _warmed(
-            lr, warm, as_number("warmup_lr_start", kwargs.get("warmup_lr_start", 1e-6)), "linear", total - warm
-        )
-    ratio = as_number("min_lr_ratio", kwargs.get("min_lr_ratio", 0.2))
-    falls = total - warm - _whole("no_aug_epochs", kwargs["no_aug_epochs"], nb)
-    start = as_number("warmup_lr_start", kwargs.get("warmup_lr_start", 0))
-    return _warmed(lr, warm, start, "quadratic", falls, lr * ratio)
+        return _warmed(lr, warm, start, "linear", total)
+    floor = lr * as_number("min_lr_ratio", kwargs.get("min_lr_ratio", 0.2))
+    end = total - _whole("no_aug_epochs", kwargs["no_aug_epochs"], nb)
+    falls = _warmed(lr, warm, start, "quadratic", end, floor)
+    return piecewise([falls, floor], at=[end]) if warm < end < total else falls
 
 
 def _whole(name: str, epochs: Any, nb: int) -> int:
@@ -69,12 +68,13 @@ def _whole(name: str, epochs: Any, nb: int) -> int:
     return as_count(f"{name} x iters_per_epoch", as_number(name, epochs) * nb, least=0)
 
 
-def _warmed(lr: float, warm: int, start: float, shape: str, falls: int, floor: float = 0.0) -> Schedule:
-    """A rise to ``lr`` at iteration ``warm``, this one included, then half a cosine over ``falls`` iterations."""
+def _warmed(lr: float, warm: int, start: float, shape: str, end: int, floor: float = 0.0) -> Schedule:
+    """A rise to ``lr`` at iteration ``warm``, this one included, then half a cosine to ``floor`` at ``end``."""
     rise = warmup(constant(lr), warm, start, shape=shape) if warm else constant(lr)
-    if falls <= 0:  # the end comes before the warm-up's
+    if end <= warm:
         return piecewise([rise, floor], at=[warm + 1])
-    return sequential([rise, cosine(lr, falls, floor)], at=[warm]) if warm else cosine(lr, falls, floor)
+    falls = cosine(lr, end - warm, floor)
+    return sequential([rise, falls], at=[warm]) if warm else falls
 
 
 def _multistep(lr: float, total: int, epochs: int, milestones: Any, gamma: Any = 0.1, **others: Any) -> Schedule:

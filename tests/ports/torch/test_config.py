@@ -173,6 +173,10 @@ LR = "torch.optim.lr_scheduler"
         (scheduler(f"{LR}.SequentialLR", schedulers=[3], milestones=[]), r"schedulers\[0\] must name a class"),
         (scheduler("transformers.get_cosine_schedule_with_warmup"), "with js.ports.huggingface.get_scheduler"),
         (scheduler("timm.scheduler.CosineLRScheduler", t_initial=3), "with js.ports.timm"),
+        (
+            scheduler("my.Warmup", main={"class_path": "lightning.pytorch.cli.ReduceLROnPlateau", "init_args": {}}),
+            "my.Warmup is not a class of torch",
+        ),
         ({**CONFIG, "lr_multiplier": {"_target_": "detectron2.solver.WarmupParamScheduler"}}, "names 2 of scheduler"),
         ({**CONFIG, "trainer": {"accumulate_grad_batches": {0: 8}}}, "accumulate_grad_batches must be a number"),
         ({**CONFIG, "trainer": {"gradient_clip_algorithm": "l2"}}, "must be one of 'norm', 'value'"),

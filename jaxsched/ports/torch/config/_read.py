@@ -82,7 +82,8 @@ def read(
         [0.10000000149011612, 0.10000000149011612, 0.05000000074505806]
     """
     where, content = shared.read(config, "config")
-    root = content["fit"] if isinstance(content.get("fit"), Mapping) and "trainer" in content["fit"] else content
+    fit = content.get("fit")  # of a command line with subcommands
+    root = fit if isinstance(fit, Mapping) and {"trainer", "optimizer", "model"} & fit.keys() else content
     found, references = list(nodes(root)), References(root)
     chosen = _one(where, "optimizer", found, is_optimizer, _OPTIMIZER_KEYS, optimizer)
     if chosen is None:
@@ -133,7 +134,9 @@ def _one(where: str, what: str, found: list[Node], is_ours: Any, keys: tuple[str
         return None
     others = [node for node in found if node.key in keys and not node.name.startswith("torch.optim.")]
     fitting = [node for node in found if is_ours(node) or node in others]
-    if path is not None:
+    if path is None:  # what is within another is its argument
+        fitting = [node for node in fitting if not any(_is_within(node, other) for other in fitting)]
+    else:
         fitting = [node for node in fitting if node.path == path]
         if not fitting:
             raise ValueError(f"{where}: there is no {what} at {one_line(repr(path), 100)}")
@@ -147,6 +150,10 @@ def _one(where: str, what: str, found: list[Node], is_ours: Any, keys: tuple[str
         remedy = _ELSEWHERE.get(node.name.split(".")[0], "write the recipe with js.Recipe and jaxsched.schedules")
         raise ValueError(f"{where}: {node.path}: {one_line(node.name, 100)} is not a class of torch; {remedy}")
     return node
+
+
+def _is_within(node: Node, other: Node) -> bool:
+    return node.path.startswith(f"{other.path}.") or (not other.path and bool(node.path))
 
 
 def _arguments(at: str, node: Node, references: References) -> dict[str, Any]:
