@@ -6,7 +6,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
+_WIDE = (jnp.float64, jnp.complex64, jnp.complex128)
 
-def compute_dtype(x: Any) -> Any:
-    """The dtype in which ``x`` is summed: its own, but float32 at least."""
-    return jnp.promote_types(jnp.result_type(x), jnp.float32)
+
+def compute_dtype(x: Any) -> jnp.dtype:
+    """The dtype in which ``x`` is summed: its own, but float32 at least.
+
+    Not ``jnp.promote_types``, which refuses bfloat16 beside float32 under strict dtype promotion.
+    """
+    dtype = jnp.result_type(x)
+    return dtype if dtype in _WIDE else jnp.dtype(jnp.float32)

@@ -44,7 +44,7 @@ def _rms(x: jax.Array) -> jax.Array:
 
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     eps1, eps2 = h.eps
-    smallest = jnp.finfo(h.dtype).eps
+    smallest = float(jnp.finfo(h.dtype).eps)
     eps1 = smallest if eps1 is None else jnp.where(jnp.isnan(eps1), smallest, eps1)  # NaN: None in this group alone
     added = eps1 if h.eps_in_square else 0.0
     square = jnp.square(gradient) + added

@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from jaxsched.groups import JoinedTree
-from jaxsched.numerics import as_step, replicate, reshard_like, takes_shapes
+from jaxsched.numerics import as_step, compute_dtype, replicate, reshard_like, takes_shapes
 from jaxsched.optimizers._hyperparameters import NonNegative, PositiveCount
 from jaxsched.optimizers._optimizer import checked_arguments
 from jaxsched.optimizers._reset import restarted
@@ -49,7 +49,8 @@ def lbfgs(
 
     ``update(gradient, state, params, value=..., grad=..., value_fn=...)`` takes optax's extra arguments, as
     ``optax.lbfgs`` does: the value and gradient at ``params`` and the function, of the parameters alone, that returns
-    the value. There is one group, named "all", as torch has.
+    the value. There is one group, named "all", as torch has. Of complex parameters the gradient is the conjugate of what
+    ``jax.grad`` returns, as torch's is.
 
     Args:
         lr: Learning rate, >= 0.
@@ -67,7 +68,7 @@ def lbfgs(
 
     Raises:
         ValueError: If a number is out of its range, or ``value`` or ``value_fn`` is missing.
-        TypeError: If an argument is not known or of the wrong type, or a parameter is not real.
+        TypeError: If an argument is not known or of the wrong type, or a parameter is an integer.
 
     Source: ``torch/optim/lbfgs.py``, torch 2.13.0. Its ``step`` evaluates first; here ``value`` and ``grad`` are that.
 
@@ -204,23 +205,30 @@ class _Carry(NamedTuple):
 
 
 def _flat(tree: Any) -> jax.Array:
-    """All entries as one vector, in float32 at least."""
+    """All entries as one vector, in float32 at least; a complex one as its real and its imaginary part."""
     for leaf in jax.tree.leaves(tree):
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            raise TypeError(f"lbfgs: only real floating parameters can be trained, got {jnp.result_type(leaf)}")
-    wide = jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.promote_types(jnp.result_type(x), jnp.float32)), tree)
-    return ravel_pytree(jax.tree.map(replicate, wide))[0]
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            raise TypeError(f"lbfgs: only floating parameters can be trained, got {jnp.result_type(leaf)}")
+
+    def real_parts(leaf: Any) -> jax.Array:
+        wide = replicate(jnp.asarray(leaf).astype(compute_dtype(leaf)))
+        return jnp.stack([wide.real, wide.imag], -1) if jnp.iscomplexobj(wide) else wide
+
+    return ravel_pytree(jax.tree.map(real_parts, tree))[0]
 
 
 def _like(tree: Any, flat: jax.Array) -> Any:
     """The vector as a tree, in its shapes, dtypes and shardings."""
     leaves, structure = jax.tree.flatten(tree)
-    sizes = [jnp.size(leaf) for leaf in leaves]
+    sizes = [jnp.size(leaf) * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in leaves]
+
+    def shaped(part: jax.Array, leaf: Any) -> jax.Array:
+        if jnp.iscomplexobj(leaf):
+            part = jax.lax.complex(*part.reshape(-1, 2).T)
+        return reshard_like(part.reshape(jnp.shape(leaf)).astype(jnp.result_type(leaf)), leaf)
+
     parts = jnp.split(flat, np.cumsum(sizes)[:-1])
-    shaped = [
-        reshard_like(x.reshape(jnp.shape(y)).astype(jnp.result_type(y)), y) for x, y in zip(parts, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, shaped)
+    return jax.tree.unflatten(structure, list(map(shaped, parts, leaves)))
 
 
 def _remember(memory: _Memory, gradient: jax.Array) -> _Memory:

@@ -30,14 +30,15 @@ def _orthogonal(matrix: jax.Array, divisor: jax.Array, coefficients: Any, steps:
     """The matrices with singular values of about 1. ``divisor`` is at least the largest of them."""
     a, b, c = (jnp.asarray(number, matrix.dtype) for number in coefficients)  # as they are: not rounded to dtype
     tall = matrix.shape[-2] > matrix.shape[-1]
-    x = _rounded(_rounded(matrix, dtype) / _rounded(divisor, dtype).astype(matrix.dtype), dtype)
+    wide = functools.partial(jax.lax.convert_element_type, new_dtype=matrix.dtype)
+    x = _rounded(wide(_rounded(matrix, dtype)) / wide(_rounded(divisor, dtype)), dtype)
     x = x.mT if tall else x
     product = functools.partial(jnp.matmul, preferred_element_type=matrix.dtype)  # rounded once, as torch's addmm is
     for _ in range(steps):
         gram = _rounded(product(x, x.mT), dtype)
-        polynomial = _rounded(b * gram + c * product(gram, gram), dtype)
-        x = _rounded(a * x + product(polynomial, x), dtype)
-    return (x.mT if tall else x).astype(matrix.dtype)
+        polynomial = _rounded(b * wide(gram) + c * product(gram, gram), dtype)
+        x = _rounded(a * wide(x) + product(polynomial, x), dtype)
+    return wide(x.mT if tall else x)
 
 
 def _rounded(x: jax.Array, dtype: Any) -> jax.Array:

@@ -20,7 +20,12 @@ def norm(tree: Any) -> jax.Array:
 def clip_by_norm(tree: Any, limit: jax.Array, epsilon: float = 0.0) -> Any:
     """All arrays scaled by ``min(1, limit / (norm + epsilon))``, in their own dtypes."""
     factor = limit / jnp.maximum(norm(tree) + epsilon, limit)
-    return jax.tree.map(lambda leaf: (leaf * factor.astype(compute_dtype(leaf))).astype(leaf.dtype), tree)
+
+    def scaled(leaf: jax.Array) -> jax.Array:
+        wide = compute_dtype(leaf)
+        return (leaf.astype(wide) * factor.astype(wide)).astype(leaf.dtype)
+
+    return jax.tree.map(scaled, tree)
 
 
 def _square(leaf: Any) -> jax.Array:

@@ -124,8 +124,9 @@ def test_slots_have_stable_paths_and_any_tree_will_do(name):
 def test_half_precision(name, dtype):
     params, gradients = jax.tree.map(lambda p: p.astype(dtype), (PARAMS, GRADIENTS))
     tx = make(name)
-    state = tx.init(params)
-    updates, after = tx.update(gradients, state, params)
+    with jax.numpy_dtype_promotion("strict"):
+        state = tx.init(params)
+        updates, after = tx.update(gradients, state, params)
     chex.assert_type(jax.tree.leaves(updates), dtype)
     for part in (after.slots, after.hyperparams, after.shared):
         chex.assert_type(jax.tree.leaves(part), jnp.float32)

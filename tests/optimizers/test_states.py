@@ -64,12 +64,17 @@ def test_shapes_of_an_nnx_model():
 
 
 @made
-def test_strict_dtype_promotion(name):
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_strict_dtype_promotion(name, dtype):
+    params, gradients = jax.tree.map(lambda x: x.astype(dtype), (PARAMS, GRADIENTS))
+    extra = {}
+    if name == "lbfgs":
+        extra = dict(
+            value=jnp.zeros((), dtype), grad=gradients, value_fn=lambda p: jnp.square(p["conv"]["kernel"]).sum()
+        )
     with jax.numpy_dtype_promotion("strict"):
         tx = MADE[name]()
-        state = tx.init(PARAMS)
-        if name != "lbfgs":
-            tx.update(GRADIENTS, state, PARAMS)
+        jax.eval_shape(lambda: tx.update(gradients, tx.init(params), params, **extra))
 
 
 @made

@@ -109,3 +109,40 @@ def test_its_arguments_are_asked_for():
         js.lbfgs(line_search_fn="zoom")
     with pytest.raises(ValueError, match="max_iter must be a whole number"):
         js.lbfgs(max_iter=0)
+
+
+@pytest.mark.parametrize("kwargs", [dict(lr=0.3, max_iter=4), dict(max_iter=4, **WOLFE)])
+def test_complex_parameters(kwargs):
+    start = {"a": np.array([[-1.2 + 0.5j, 1.0 - 2j], [0.8j, -0.3]]), "b": np.array([0.4, -0.7, 0.2])}
+
+    def value(p, absolute):
+        return (absolute(p["a"] - (1 + 2j)) ** 2).sum() + (absolute(p["a"]) ** 4).sum() + (p["b"] ** 2).sum()
+
+    theirs = {k: torch.tensor(v, requires_grad=True) for k, v in start.items()}
+    optimizer = torch.optim.LBFGS(list(theirs.values()), **kwargs)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = value(theirs, torch.abs)
+        loss.backward()
+        return loss
+
+    def value_fn(p):
+        return value(p, jnp.abs)
+
+    with jax.enable_x64(True):
+        tx, params = js.lbfgs(**kwargs), jax.tree.map(jnp.asarray, start)
+        state = tx.init(params)
+
+        @jax.jit
+        def step(params, state):
+            loss, grads = jax.value_and_grad(value_fn)(params)
+            grads = jax.tree.map(jnp.conj, grads)
+            updates, state = tx.update(grads, state, params, value=loss, grad=grads, value_fn=value_fn)
+            return jax.tree.map(jnp.add, params, updates), state
+
+        for _ in range(3):
+            optimizer.step(closure)
+            params, state = step(params, state)
+            for key, own in theirs.items():
+                np.testing.assert_allclose(params[key], own.detach().numpy(), rtol=1e-9, atol=1e-12)
