@@ -49,8 +49,8 @@ def lbfgs(
 
     ``update(gradient, state, params, value=..., grad=..., value_fn=...)`` takes optax's extra arguments, as
     ``optax.lbfgs`` does: the value and gradient at ``params`` and the function, of the parameters alone, that returns
-    the value. There is one group, named "all", as torch has. Of complex parameters the gradient is the conjugate of what
-    ``jax.grad`` returns, as torch's is.
+    the value. There is one group, named "all", as torch has. The gradient of complex parameters is, as torch's, the
+    conjugate of what ``jax.grad`` returns.
 
     Args:
         lr: Learning rate, >= 0.
