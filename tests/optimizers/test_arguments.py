@@ -159,5 +159,5 @@ def test_the_signature_is_the_definition(name):
     assert ":math:" not in maker.__doc__
     if name != "adamw":  # which refers to adam
         assert all(
-            f"\n        {argument}: " in maker.__doc__ for argument in [*definition.arguments, "groups", "rules"]
+            f"\n    {argument}: " in inspect.getdoc(maker) for argument in [*definition.arguments, "groups", "rules"]
         )
