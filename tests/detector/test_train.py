@@ -166,6 +166,17 @@ def test_bfloat16_computes_and_float32_remembers(folder, whole):
 
 
 @pytest.mark.slow
+def test_multi_scale(folder, whole):
+    """Batches of 32 and of 64 pixels, each size compiled once; the recipe is the same."""
+    chosen = options(folder, "scaled", multi_scale=True, epochs=2)
+    run = setup.set_up(chosen)
+    assert {next(run.batches)["image"].shape for _ in range(8)} == {(4, 32, 32, 3), (4, 64, 64, 3)}
+    train.train(chosen)
+    assert np.isfinite(log(chosen.out)["train/loss"]).all()
+    assert js.verify(js.ports.yolov5.recipe(chosen.out / "opt.yaml", steps_per_epoch=4), chosen.out / "results.csv").ok
+
+
+@pytest.mark.slow
 def test_fine_tuning(folder, whole):
     chosen = options(folder, "tuned", weights=whole[1], body_rate=0.1, freeze=("backbone/**",), log_ratios=True)
     train.train(chosen)
