@@ -45,8 +45,8 @@ def numbers(update):
     return x.reshape(4, 3, 4).astype(np.float32), y.reshape(4, 4).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", [name for name, run in RECORDED.items() if "parameters" in run])
-def test_updates_are_those_of_darknet(name, read):
+def test_updates_are_those_of_darknet(read):
+    name = "steps"  # whose parameters were recorded
     recipe = read(RECORDED[name]["cfg"])
     bias, *kernel = RECORDED[name]["parameters"][0]
     params = {"kernel": jnp.asarray(kernel)[:, None], "bias": jnp.asarray([bias], jnp.float32)}

@@ -171,9 +171,9 @@ def test_what_is_missing_or_grows_too_far():
             deepspeed.recipe(CONFIG, version=version)
 
 
-@pytest.mark.parametrize("steps", [2**24, 2**31 - 2])
-def test_far_out(steps):
-    """Against float64: stairs and lines of millions of updates."""
+def test_far_out():
+    """Against float64: stairs and lines of two billion updates."""
+    steps = 2**31 - 2
     at = np.asarray([0, 1, 2, 999_999, steps // 2, steps - 1, steps])
     log = deepspeed.WarmupLR(warmup_max_lr=0.1, warmup_num_steps=steps)(0.0)(at)
     np.testing.assert_allclose(log[1:], 0.1 * np.log(at[1:]) / np.log(steps), rtol=5e-7, atol=0)
