@@ -20,7 +20,7 @@ from jaxsched.ports.detectron2._schedulers import (
     StepWithFixedGammaParamScheduler,
 )
 from jaxsched.ports.detectron2._solver import DEFAULTS, Config
-from jaxsched.recipe import Recipe
+from jaxsched.recipe import Recipe, caution
 from jaxsched.schedules import Schedule, cosine, maximum, multi_step, piecewise, polynomial, warmup
 
 _ASIDE = ("CHECKPOINT_PERIOD", "AMP")
@@ -223,6 +223,7 @@ def recipe(
         *([f"STEPS from MAX_ITER on are never reached: {dropped}"] if dropped else []),
         *([f"not part of a recipe: {', '.join(aside)}"] if aside else []),
         *(projects.cautions_of(where, project) if project else []),
+        *_far_lr(where, solver, optimizer),
     ]
     return Recipe(
         optimizer=optimizer,
@@ -241,6 +242,19 @@ def recipe(
             "norm.weight_decay": f"{where}: WEIGHT_DECAY_NORM",
         },
     )
+
+
+def _far_lr(where: str, solver: Config, optimizer: str) -> list[str]:
+    """A caution where SGD has an lr for many more images than a batch has: the configs' lr on a small machine."""
+    images, lr = solver["IMS_PER_BATCH"], solver["BASE_LR"]
+    if optimizer != "sgd" or lr / images <= _FAR * _LR_OF_AN_IMAGE:
+        return []
+    usual = _LR_OF_AN_IMAGE * images
+    text = f"{where}: BASE_LR {lr:g} on {images} images is {lr / usual:.2g} times what Detectron2's configs have"
+    return [caution("lr-of-batch", f"{text}, 0.02 on 16: that would be {usual:.4g}")]
+
+
+_LR_OF_AN_IMAGE, _FAR = 0.02 / 16, 3.0
 
 
 def _optimizer(solver: Config, project: projects.Project | None) -> tuple[str, dict[str, Any]]:

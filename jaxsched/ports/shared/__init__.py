@@ -52,6 +52,7 @@ from jaxsched.ports.shared._words import parse_words as parse_words
 from jaxsched.ports.shared._yolo import MOST_BATCHES as MOST_BATCHES
 from jaxsched.ports.shared._yolo import Curve as Curve
 from jaxsched.ports.shared._yolo import Loop as Loop
+from jaxsched.ports.shared._yolo import longer_warmup as longer_warmup
 from jaxsched.ports.shared._yolo import warmup_steps as warmup_steps
 from jaxsched.ports.shared._yolo import what_differs as what_differs
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxsched.recipe import Accumulation
+from jaxsched.recipe import Accumulation, caution
 from jaxsched.schedules import Schedule, constant, cosine, delayed, linear, per_epoch, piecewise, warmup
 
 Curve = Literal["line", "short line", "cosine", "flat cosine", "flat"]
@@ -172,6 +172,16 @@ def warmup_steps(epochs: float, steps_per_epoch: Any, shortest: int) -> Any:
     if isinstance(steps_per_epoch, np.ndarray):
         return np.maximum(np.rint(epochs * steps_per_epoch), shortest)
     return max(round(epochs * steps_per_epoch), shortest)
+
+
+def longer_warmup(where: str, epochs: float, steps_per_epoch: int, steps: int) -> list[str]:
+    """A caution where warm-up takes twice as long as its setting asks for, or more: the release has a least length."""
+    asked = round(epochs * steps_per_epoch)
+    if steps < 2 * max(asked, 1):
+        return []
+    text = f"{where}: warm-up takes {steps} iterations, which are {steps / steps_per_epoch:.3g} epochs"
+    text += f": warmup_epochs {epochs:g} asks for {asked}, its release for {steps} at least"
+    return [caution("warmup-floor", text)]
 
 
 def _by_epoch(curve: Curve, peak: float, epochs: int, floor: float) -> Schedule:

@@ -168,7 +168,7 @@ def recipe(
         conditions = {"muon": kernels | ndim(3) | ndim(5) if rules.flat else kernels, **conditions}
         groups["muon"] = {"weight_decay": decay, "use_muon": True}
     rows = [(condition, name) for name, condition in conditions.items()] + [(Condition("all", ()), "weight")]
-    notes += [choice.why] if choice.why else []
+    notes += _explained(where, a, choice)
     if use_muon and boosted is not None:
         for _, name in rows:
             boost = loop.lr(BOOST * choice.lr, starts.get(name, 0.0))
@@ -189,7 +189,11 @@ def recipe(
         steps_per_epoch=steps_per_epoch,
         batch_size=batch,
         nominal_batch_size=a["nbs"],
-        notes=(*notes, *shared.open_version(where, chosen, others)),
+        notes=(
+            *notes,
+            *shared.longer_warmup(where, a["warmup_epochs"], steps_per_epoch, loop.warmup_steps),
+            *shared.open_version(where, chosen, others),
+        ),
         origin={
             "optimizer": f"{where}: optimizer={a['optimizer']}",
             "lr": f"{where}: lr0 {choice.lr}, lrf, warmup_epochs ({loop.warmup_steps} iterations)",
@@ -283,6 +287,16 @@ def _differs(
     if choice.name == "MuSGD" and our_rules.muon != rules.muon:
         text = ", ".join(filter(None, [text, "MuSGD weighs its two parts otherwise"]))
     return text
+
+
+def _explained(where: str, a: Mapping[str, Any], choice: _Choice) -> list[str]:
+    """What ``optimizer=auto`` came to, with a caution where the file sets an lr0 that it ignores."""
+    if choice.why is None:
+        return []
+    if a["lr0"] == DEFAULTS["lr0"] or a["lr0"] == choice.lr:
+        return [choice.why]
+    text = f"{where}: lr0 is {a['lr0']:g}, and optimizer=auto takes {choice.lr:g} instead"
+    return [choice.why, caution("ignored-lr", text)]
 
 
 def _frozen(where: str, settings: shared.Settings) -> list[str]:

@@ -132,7 +132,11 @@ def recipe(
         steps_per_epoch=steps_per_epoch,
         batch_size=run.batch_size,
         nominal_batch_size=NOMINAL_BATCH,
-        notes=(*run.notes, *shared.open_version(where, chosen, others)),
+        notes=(
+            *run.notes,
+            *shared.longer_warmup(where, number["warmup_epochs"], steps_per_epoch, loop.warmup_steps),
+            *shared.open_version(where, chosen, others),
+        ),
         origin={
             "lr": f"{where}: lr0, lrf, warmup_epochs ({loop.warmup_steps} iterations)",
             "bias.lr": f"{where}: warmup_bias_lr, then as the others",

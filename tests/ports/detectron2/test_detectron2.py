@@ -232,6 +232,15 @@ def test_projects_by_what_makes_them():
     assert note.startswith("caution unknown-project: SOLVER: OPTIMIZER is of a project")
 
 
+@pytest.mark.parametrize(("lr", "images", "said"), [(0.02, 16, 0), (0.02, 2, 1), (0.00025, 2, 0), (0.08, 64, 0)])
+def test_an_lr_for_a_larger_batch_is_said(lr, images, said):
+    notes = detectron2.recipe(dict(BASE_LR=lr, IMS_PER_BATCH=images)).notes
+    assert len(notes) == said
+    if said:
+        assert "lr-of-batch: SOLVER: BASE_LR 0.02 on 2 images is 8 times" in notes[0]
+        assert notes[0].endswith("that would be 0.0025")
+
+
 def test_panoptic_deeplab():
     solver = dict(BASE_LR=1e-3, WARMUP_ITERS=0, STEPS=[], NESTEROV=True)
     recipe = detectron2.recipe(dict(MODEL=dict(META_ARCHITECTURE="PanopticDeepLab"), SOLVER=solver))
@@ -294,11 +303,13 @@ def test_what_is_left_out_is_said():
 
 
 def test_scaling_to_the_workers_is_said():
-    solver = dict(REFERENCE_WORLD_SIZE=8, BASE_LR=0.1, IMS_PER_BATCH=16, MAX_ITER=5000, STEPS=(4000,), WARMUP_ITERS=100)
+    solver = dict(
+        REFERENCE_WORLD_SIZE=8, BASE_LR=0.05, IMS_PER_BATCH=16, MAX_ITER=5000, STEPS=(4000,), WARMUP_ITERS=100
+    )
     recipe = detectron2.recipe(solver, world_size=16)
     assert (recipe.batch_size, recipe.steps) == (32, 2500)
-    np.testing.assert_allclose(js.curves(recipe, [1000, 2000])["weight"]["lr"], [0.2, 0.02], rtol=1e-6)
-    assert "BASE_LR 0.1 -> 0.2" in recipe.notes[0]
+    np.testing.assert_allclose(js.curves(recipe, [1000, 2000])["weight"]["lr"], [0.1, 0.01], rtol=1e-6)
+    assert "BASE_LR 0.05 -> 0.1" in recipe.notes[0]
     assert "world_size" in detectron2.recipe(solver).notes[0]
     assert detectron2.recipe(solver, world_size=8).notes == ()
 

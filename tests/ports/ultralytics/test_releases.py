@@ -73,7 +73,7 @@ def test_every_iteration(release, epochs, nb, batch):
     np.testing.assert_allclose(ours["bn"]["lr"], plain, rtol=1e-6, atol=1e-9)
     assert np.flatnonzero(js.report.update_steps(recipe)).tolist() == updates
     assert recipe.accumulate is None or recipe.accumulate.drop_at_epoch_end == RULES[release][2]
-    assert not cautions(recipe.notes)
+    assert "version-open" not in dict(cautions(recipe.notes))
 
 
 @pytest.mark.parametrize(("release", "steps"), [("8.0.118", 100), ("8.0.119", 0), ("8.4.102", 0), ("8.4.103", 0)])
@@ -166,6 +166,23 @@ def test_freeze_is_said():
     assert [code for code, _ in cautions(recipe.notes)] == ["freeze"]
     for nothing in (None, "None"):  # Ultralytics' default.yaml has the latter
         assert not cautions(ultralytics.recipe({**args, "freeze": nothing}, steps_per_epoch=5, version="8.4.190").notes)
+
+
+def test_an_lr0_that_auto_ignores_is_said():
+    args = dict(optimizer="auto", lr0=0.001, epochs=300)
+    recipe = ultralytics.recipe(args, steps_per_epoch=1000, version="8.3.0")
+    assert [text for code, text in cautions(recipe.notes) if code == "ignored-lr"] == [
+        "args: lr0 is 0.001, and optimizer=auto takes 0.01 instead"
+    ]
+    assert not cautions(ultralytics.recipe({**args, "lr0": 0.01}, steps_per_epoch=1000, version="8.3.0").notes)
+
+
+def test_a_warmup_that_is_longer_than_it_looks_is_said():
+    args = dict(optimizer="SGD", warmup_epochs=2.0)
+    (found,) = cautions(ultralytics.recipe(args, steps_per_epoch=10, version="8.3.0").notes)
+    assert found[0] == "warmup-floor"
+    assert "takes 100 iterations, which are 10 epochs: warmup_epochs 2 asks for 20" in found[1]
+    assert not cautions(ultralytics.recipe(args, steps_per_epoch=10, version="8.4.190").notes)
 
 
 def test_recorded_cases():

@@ -165,6 +165,7 @@ CASES = {
             ("left-out", "warning"), ("unread-hook", "warning"), ("unknown-loop", "warning"),
             ("other-generation", "warning"),
             ("no-lr", "remark"),
+            ("warmup-floor", "remark"), ("ignored-lr", "warning"), ("lr-of-batch", "warning"),
         )
     },
     "unknown-key": (
