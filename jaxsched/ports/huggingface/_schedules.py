@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxsched.checks import count, number, short
-from jaxsched.metric import greedy, plateau
+from jaxsched.ports.huggingface._by_metric import OfLr, greedy_lr, reduce_lr_on_plateau
 from jaxsched.ports.shared import MOST_CYCLES, cosine_cycles, shifted
 from jaxsched.schedules import (
     Schedule,
@@ -25,9 +25,6 @@ from jaxsched.schedules import (
     polynomial,
     sequential,
 )
-
-OfLr = Callable[..., Schedule]
-"""From a group's base lr, and as ``default`` the optimizer's own, to the schedule."""
 
 
 def get_scheduler(
@@ -264,78 +261,6 @@ def _warmup_stable_decay(
     return of_lr
 
 
-def _reduce_lr_on_plateau(
-    mode: str = "min",
-    factor: float = 0.1,
-    patience: int = 10,
-    threshold: float = 1e-4,
-    threshold_mode: str = "rel",
-    cooldown: int = 0,
-    min_lr: float = 0,
-    eps: float = 1e-8,
-) -> OfLr:
-    modes = _modes(mode, threshold_mode)
-    return lambda lr, default=None: plateau(
-        lr,
-        factor,
-        patience,
-        threshold=threshold,
-        cooldown=cooldown,
-        floor=_of_one_group("min_lr", min_lr),
-        least_change=eps,
-        **modes,
-    )
-
-
-def _greedy(
-    mode: str = "min",
-    factor: float = 0.95,
-    patience: int = 10,
-    threshold: float = 1e-6,
-    threshold_mode: str = "abs",
-    cooldown: int = 0,
-    warmup: int = 0,
-    min_lr: float = 1e-3,
-    max_lr: float = 1.0,
-    eps: float = 1e-8,
-    verbose: bool = False,
-    smooth: bool = False,
-    window_size: int = 50,
-    reset_start: int = 500,
-) -> OfLr:
-    del verbose
-    modes = _modes(mode, threshold_mode)
-    return lambda lr, default=None: greedy(
-        lr,
-        factor,
-        patience,
-        threshold=threshold,
-        cooldown=cooldown,
-        warmup=warmup,
-        floor=_of_one_group("min_lr", min_lr),
-        ceiling=_of_one_group("max_lr", max_lr),
-        least_change=eps,
-        window=window_size if smooth else None,
-        restart=reset_start,
-        **modes,
-    )
-
-
-def _modes(mode: str, threshold_mode: str) -> dict[str, bool]:
-    for name, value, allowed in (("mode", mode, ("min", "max")), ("threshold_mode", threshold_mode, ("rel", "abs"))):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {short(value)}")
-    return {"relative": threshold_mode == "rel", "maximize": mode == "max"}
-
-
-def _of_one_group(name: str, value: Any) -> float:
-    if isinstance(value, list | tuple):
-        raise TypeError(
-            f"{name} must be one number, got {short(value)}; call get_scheduler for each group with its own"
-        )
-    return number(name, value)
-
-
 _SCHEDULES: dict[str, Callable[..., OfLr]] = {
     "linear": _linear,
     "cosine": _cosine,
@@ -344,8 +269,8 @@ _SCHEDULES: dict[str, Callable[..., OfLr]] = {
     "constant": _constant,
     "constant_with_warmup": _constant_with_warmup,
     "inverse_sqrt": _inverse_sqrt,
-    "reduce_lr_on_plateau": _reduce_lr_on_plateau,
-    "greedy": _greedy,
+    "reduce_lr_on_plateau": reduce_lr_on_plateau,
+    "greedy": greedy_lr,
     "cosine_with_min_lr": _cosine_with_min_lr,
     "cosine_warmup_with_min_lr": _cosine_warmup_with_min_lr,
     "warmup_stable_decay": _warmup_stable_decay,

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from jaxsched.ports import shared
-from jaxsched.ports.ultralytics._recipe import BOOST, fitted_lr, loop_of, read_args
+from jaxsched.ports.ultralytics._args import read_args
+from jaxsched.ports.ultralytics._choice import fitted_lr
+from jaxsched.ports.ultralytics._recipe import BOOST, loop_of
 from jaxsched.ports.ultralytics._releases import CHANGES, Rules, rules_of
 
 MOST_CLASSES = 20_000
