@@ -35,6 +35,7 @@ from jaxsched.numerics._twofold import Twofold as Twofold
 from jaxsched.numerics._twofold import as_twofold as as_twofold
 from jaxsched.numerics._twofold import difference as difference
 from jaxsched.numerics._twofold import minus_expm1 as minus_expm1
+from jaxsched.numerics._twofold import ordered_sum as ordered_sum
 from jaxsched.numerics._twofold import product as product
 from jaxsched.numerics._twofold import quotient as quotient
 from jaxsched.numerics._twofold import rounded as rounded

@@ -15,10 +15,9 @@ from jaxsched.checks import Count, Exponent, Floor, Milestones, Peak, PreciseNum
 from jaxsched.numerics import (
     MAX_STEP,
     LogRate,
-    Mixed,
     Twofold,
-    as_twofold,
     difference,
+    ordered_sum,
     passed,
     power_and_rest,
     quotient,
@@ -26,6 +25,7 @@ from jaxsched.numerics import (
     repeats,
     sin_squared,
     tanh_and_rest,
+    two_sum,
 )
 from jaxsched.schedules import Arguments, Mark, schedule
 from jaxsched.schedules.internal import MOST as MOST_MARKED
@@ -38,20 +38,24 @@ def _spans(name: str, value: Any) -> Any:
     if isinstance(value, jax.Array):
         return value
     values = np.asarray(value, np.float64)
-    if values.ndim != 2 or values.shape[1] not in (2, 3):
+    if values.ndim != 2 or values.shape[1] not in (2, 4):
         raise ValueError(f"{name} must hold a pair for each cycle, got {short(value)}")
-    if values.shape[1] == 3:
+    if values.shape[1] == 4:
         return values
     begun, length = values.T
     left = length - begun
-    return np.stack([begun, np.floor(left), left - np.floor(left)], axis=1)
+    return np.stack([begun, left // _TOP * _TOP, left % _TOP // 1, left % 1], axis=1)
+
+
+_TOP = 2**16
+"""Steps are taken apart into multiples of this and a rest: float32 holds both exactly, and not a sum above 2**24."""
 
 
 Spans = Annotated[Any, _spans]
 """For each cycle of unequal lengths: the elapsed part at its first whole step, and its length.
 
-Stored as three numbers: the elapsed part, and the remaining length as whole steps and a fraction. The difference of two
-float32 lengths of 1e6 steps would be off by 0.1 steps.
+Stored as four numbers: the elapsed part, and the remaining length as a multiple of 2**16, whole steps and a fraction.
+The difference of two float32 lengths of 1e6 steps would be off by 0.1 steps.
 """
 
 
@@ -91,10 +95,11 @@ def _position(
         return jnp.minimum(cycle, limit), cycle >= limit, quotient(over, each), quotient(each - over, each)
     cycle = passed(step, starts[1:])
     since = step - jnp.asarray(starts, jnp.int32)[cycle]
-    begun, whole, part = jnp.moveaxis(real(spans)[cycle], -1, 0)
-    whole = whole.astype(jnp.int32)
-    gone, left = difference(since, -begun), as_twofold(Mixed(whole - since, part))
-    total = difference(Mixed(whole, part), -begun)
+    begun, top, rest, part = jnp.moveaxis(real(spans)[cycle], -1, 0)
+    above = since // _TOP * _TOP
+    high, low = two_sum(top - real(above), rest - real(since - above))
+    gone, left = difference(since, -begun), ordered_sum(high, low + part)
+    total = difference(ordered_sum(top, rest + part), -begun)
     return cycle, cycle >= len(starts) - 1, _share(gone, total), _share(left, total)
 
 

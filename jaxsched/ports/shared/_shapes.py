@@ -10,7 +10,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxsched.checks import Floor, Length, Number, Peak, Rate, Role, Step, WholeLength, choice, number
-from jaxsched.numerics import LogRate, Precise, as_twofold, difference, fraction, precise, quotient, real, sin_squared
+from jaxsched.numerics import (
+    Fractional,
+    LogRate,
+    Mixed,
+    Twofold,
+    as_mixed,
+    difference,
+    fraction,
+    quotient,
+    real,
+    sin_squared,
+)
 from jaxsched.schedules import Arguments, Mark, Value, half_waves, no_moments, schedule, times, value_at, warms_up
 
 Anneal = Annotated[str, choice("cos", "linear")]
@@ -49,9 +60,15 @@ def _numbers(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def _ends(name: str, value: Any) -> tuple[Any, ...]:
-    """Fractional ends as `Precise`, with 48 bits: float32 would lose digits that matter at the steps next to them."""
-    found = (item if isinstance(item, Precise) else number(f"{name}[{i}]", item) for i, item in enumerate(value))
-    return tuple(Precise(item) if isinstance(item, float) else item for item in found)
+    """Fractional ends as whole steps and a rest: float32 would lose digits that matter at the steps next to them."""
+    found = (item if isinstance(item, Fractional) else number(f"{name}[{i}]", item) for i, item in enumerate(value))
+    return tuple(Fractional(item) if isinstance(item, float) else item for item in found)
+
+
+def _apart(end: Any, begin: Any) -> Twofold:
+    """``end - begin`` of steps that need not be whole: whole steps are subtracted as integers."""
+    end, begin = as_mixed(end), as_mixed(begin)
+    return difference(Mixed(end.whole - begin.whole, end.part, end.lost), Twofold(begin.part, real(begin.lost)))
 
 
 def _phases(a: Arguments, run: float) -> Iterable[Mark]:
@@ -80,11 +97,11 @@ def phases(
     The ends need not be whole. A step at the end of a phase belongs to that phase. The last value is held.
     """
     result = real(values[0])
-    at = [precise(end) if isinstance(end, Precise) else as_twofold(end) for end in (0, *ends)]
+    at = (0, *ends)
     for k in reversed(range(len(ends))):
-        length, left = difference(at[k + 1], at[k]), difference(at[k + 1], step)
+        length, left = _apart(at[k + 1], at[k]), _apart(at[k + 1], step)
         # A phase that ends before step 0 is never entered, and may have a length below 0.
-        gone_part = jnp.minimum(quotient(difference(step, at[k]), length).high, 1.0)
+        gone_part = jnp.minimum(quotient(_apart(step, at[k]), length).high, 1.0)
         left_part = jnp.maximum(quotient(left, length).high, 0.0)
         value = annealed(gone_part, left_part, values[k], values[k + 1], shape)
         result = value if k == len(ends) - 1 else jnp.where(left.high >= 0, value, result)
@@ -93,7 +110,7 @@ def phases(
 
 def phases_at(step: int, values: Sequence[float], ends: Sequence[float], shape: str) -> float:
     """`phases` at one step, in float64 on the host."""
-    values, ends = [float(value) for value in values], [float(end) for end in ends]  # an end may be `Precise`
+    values, ends = [float(value) for value in values], [float(end) for end in ends]  # an end may be `Fractional`
     k = next((k for k, end in enumerate(ends) if step <= end), len(ends) - 1)
     begin, end = (ends[k - 1] if k else 0.0), ends[k]
     gone = min((step - begin) / (end - begin), 1.0)

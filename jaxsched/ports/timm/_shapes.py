@@ -36,7 +36,8 @@ def exponential_ending(
         return minus_expm1(-exponent, -lost) / minus_expm1(-size.high, -size.low)
 
     # The weights are 1 - r ** gone and r ** gone - r, over 1 - r: without a difference of large numbers.
-    shrunk = jnp.exp(product(Twofold(*(jnp.where(falls, a, b) for a, b in zip(gone, left, strict=True))), size).high)
+    exponent, lost = product(Twofold(*(jnp.where(falls, a, b) for a, b in zip(gone, left, strict=True))), size)
+    shrunk = jnp.exp(exponent) * (1.0 + lost)
     falling, rising = near(left) * jnp.where(falls, shrunk, 1.0), near(gone) * jnp.where(falls, 1.0, shrunk)
     return value_at(schedule, step) * falling + end * rising
 

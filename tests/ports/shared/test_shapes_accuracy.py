@@ -6,6 +6,7 @@ With benchmarks/accuracy.py's draws and steps: lengths that are not whole, stret
 import runpy
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -84,7 +85,7 @@ FAMILIES = {
         lambda base, power, at, late, steps: (at, at + steps),
     ),
     "phases": Family(
-        lambda some: (value(some), value(some), 0.0, *(whole(some, 2**18) + float(some.uniform()) for _ in range(2))),
+        lambda some: (value(some), value(some), 0.0, *(whole(some, 2**29) + float(some.uniform()) for _ in range(2))),
         lambda first, top, last, up, down: shared.phases((first, top, last), (up, up + down)),
         phases,
         lambda first, top, last, up, down: (up, up + down),
@@ -123,3 +124,20 @@ FAMILIES = {
 def test_within_eight_ulp(name):
     error, arguments, step = worst_drawn(FAMILIES[name], schedules=40, number=128, seed=11)
     assert error <= 8, (arguments, step)
+
+
+def test_cycles_of_unequal_lengths_above_two_to_the_24th():
+    """At the ends of each, given where timm's float64 puts them; a float32 of 2**27 steps would be off by up to 4."""
+    for steps, mul in ((13_252_425, 1.0580785755019368), (192_377_731, 2.4071331609618336), (3401, 1.6356134813023033)):
+        described = shared.unequal(steps, mul, 40)
+        starts, spans = np.asarray(described["starts"]), described["spans"]
+        schedule = shared.cosine_cycles(0.3, steps, 0.0, 1.0, len(starts) - 1, **described)
+        near = np.stack([starts[:-1], starts[:-1] + 1, (starts[:-1] + starts[1:]) // 2, starts[1:] - 2, starts[1:] - 1])
+        near = np.resize(near[near < 2**31 - 1], 256)
+        for step, value in zip(near.tolist(), np.asarray(schedule(near)), strict=True):
+            k = int(np.searchsorted(starts[:-1], step, side="right")) - 1
+            begun, whole = map(mpmath.mpf, spans[k])
+            left = (whole - begun - (step - int(starts[k]))) / whole
+            exact = mpmath.mpf(0.3) * mpmath.sin(mpmath.pi / 2 * min(max(left, 0), 1)) ** 2
+            ulp = mpmath.mpf(2) ** (mpmath.floor(mpmath.log(max(exact, mpmath.mpf(1e-37)), 2)) - 23)
+            assert abs(mpmath.mpf(float(value)) - exact) <= max(8 * ulp, 1e-37), (steps, mul, step)
