@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxsched.groups._boxes import is_variable
+
 Tree = Any
 
 ROLES = ("weight", "norm", "norm_bias", "bias")
@@ -69,7 +71,7 @@ def _names(tree: Tree, path: Sequence[Any]) -> tuple[tuple[str, ...], bool | Non
     node, in_norm = tree, None
     names: list[str] = []
     for key in path:
-        is_box = hasattr(node, "get_value") and _is_of_flax(type(node), "Variable")
+        is_box = is_variable(node)
         if is_box and any(_is_of_flax(type(node), kind) for kind in _NOT_TRAINED):
             raise TypeError(
                 f"{'/'.join(names)} is an NNX {type(node).__name__}, not a parameter; pass the parameters only: "

@@ -52,7 +52,9 @@ def state_sharding(tx: optax.GradientTransformation, params: Any, params_shardin
         >>> found.slots["exp_avg"]["kernel"].spec == PartitionSpec("data"), found.count.is_fully_replicated
         (True, True)
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    structure: Any = jax.tree.structure(params)
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    given: list[Any]
     if params_sharding is None:
         given = [getattr(leaf, "sharding", None) for _, leaf in leaves]
     elif isinstance(params_sharding, Sharding):

@@ -31,7 +31,7 @@ class Nnx(nnx.Module):
     def __init__(self, rngs):
         self.conv = nnx.Conv(3, 4, (3, 3), rngs=rngs)
         self.bn = nnx.BatchNorm(4, rngs=rngs)
-        self.layers = nnx.List([nnx.Linear(4, 4, rngs=rngs)])
+        self.layers = getattr(nnx, "List", list)([nnx.Linear(4, 4, rngs=rngs)])
 
 
 class Eqx(eqx.Module):

@@ -69,7 +69,11 @@ def ran(tx, params, steps=6):
     return params, state
 
 
-def assert_same(flattened, plain, rtol=0.0):
+SAME = 0.0 if jax.__version_info__ >= (0, 8) else 2.0**-20
+"""The XLA of older ones fuses a product and a sum in one program and not in the other: some ulp after six steps."""
+
+
+def assert_same(flattened, plain, rtol=SAME):
     """Bit for bit, but where a norm is summed in another order, or another program rounds a product before its sum."""
     chex.assert_trees_all_equal_structs(flattened, plain)
     chex.assert_trees_all_close(flattened, plain, rtol=rtol, atol=rtol / 8)
