@@ -115,7 +115,7 @@ def recipe(
     if scheduler is None:
         notes.append(f"{where} has no scheduler: lr is constant, unless the script has one of its own")
     else:
-        values |= _scheduled(values, scheduler, rules, every)
+        values |= _scheduled({**shared.defaults_of(optimizer), **values}, scheduler, rules, every)
     nb = None
     if any(given is not None for given in (epochs, steps_per_epoch, images)):
         drop_last = bool(a.values.get("dataloader_drop_last"))
@@ -194,12 +194,12 @@ def _as_number(where: str, value: Any) -> Any:
 
 
 def _scheduled(values: Mapping[str, Any], scheduler: Scheduler, rules: Rules, every: int) -> dict[str, Any]:
-    """The hyperparameters that the scheduler sets, by batches."""
+    """The hyperparameters that the scheduler sets, by batches, from those of the optimizer."""
 
     def by_batch(schedule: Schedule) -> Schedule:
         return shared.by_update(schedule, every, every) if every > 1 else schedule
 
-    lr, momentum = rules.lr(scheduler, values.get("lr", 1e-3)), rules.momentum(scheduler)
+    lr, momentum = rules.lr(scheduler, values["lr"]), rules.momentum(scheduler)
     found: dict[str, Any] = {"lr": by_batch(lr)}
     if momentum is not None and "betas" in values:
         found["betas"] = (by_batch(momentum), 0.99)

@@ -46,6 +46,7 @@ from jaxsched.ports.shared._solve import peaks_that_fit as peaks_that_fit
 from jaxsched.ports.shared._solve import told as told
 from jaxsched.ports.shared._torch_optimizers import IMPLEMENTATION as IMPLEMENTATION
 from jaxsched.ports.shared._torch_optimizers import TORCH_OPTIMIZERS as TORCH_OPTIMIZERS
+from jaxsched.ports.shared._torch_optimizers import defaults_of as defaults_of
 from jaxsched.ports.shared._torch_optimizers import torch_optimizer as torch_optimizer
 from jaxsched.ports.shared._versions import open_version as open_version
 from jaxsched.ports.shared._words import parse_words as parse_words

@@ -21,6 +21,13 @@ _OURS = {"form", "eps_root", "outputs", "ns_dtype", "dimension_numbers", *LAYOUT
 """Arguments of ours that torch's classes do not have."""
 
 
+def defaults_of(ours: str) -> dict[str, Any]:
+    """The arguments of an optimizer in ``jaxsched.optimizers``, with their defaults."""
+    definition = definition_of(getattr(optimizers, ours))
+    assert definition
+    return {name: argument.default for name, argument in definition.arguments.items()}
+
+
 def torch_optimizer(where: str, name: Any, a: Settings) -> tuple[str, dict[str, Any]]:
     """The name in ``jaxsched.optimizers`` of a class of torch, and the arguments that its settings give.
 
@@ -41,15 +48,14 @@ def torch_optimizer(where: str, name: Any, a: Settings) -> tuple[str, dict[str, 
         hint = did_you_mean(name, TORCH_OPTIMIZERS) if isinstance(name, str) else ""
         raise ValueError(f"{where} must be one of torch's {', '.join(TORCH_OPTIMIZERS)}, got {short(name)}{hint}")
     ours = TORCH_OPTIMIZERS[name]
-    definition = definition_of(getattr(optimizers, ours))
-    assert definition
+    known = defaults_of(ours).keys() - _OURS
     given = {}
-    for argument in definition.arguments:
-        if argument in a.values and argument not in _OURS:
+    for argument in list(a.values):
+        if argument in known:
             given[argument] = _value(a, a.at(argument), a.take(argument))
     for argument in IMPLEMENTATION:
         a.take(argument, None)
-    a.finish(known=set(definition.arguments) - _OURS)
+    a.finish(known=known)
     return ours, given
 
 

@@ -67,6 +67,9 @@ def test_momentum_of_one_cycle():
     curves = js.curves(deepspeed.recipe(config, steps=6))["all"]
     np.testing.assert_allclose(curves["momentum"], [0.5, 0.625, 0.5, 0.625, 0.75, 0.75])
     assert deepspeed.recipe(config, steps=6).hyperparameters["betas"][1] == 0.99
+    for optimizer in (dict(type="Adam", params=dict(torch_adam=True)), dict(type="NAdam")):
+        betas = deepspeed.recipe({**config, "optimizer": optimizer}, steps=6).hyperparameters["betas"]
+        assert (float(betas[0](2)), betas[1]) == (0.5, 0.99)
     torch = {**config, "optimizer": dict(type="SGD", params=dict(lr=0.1, momentum=0.9))}  # which has no betas
     assert deepspeed.recipe(torch, steps=6).by_group()["all"]["momentum"] == 0.9
 
@@ -90,6 +93,12 @@ def test_optimizers(name, params, ours, values):
     assert recipe.optimizer == ours
     assert values.items() <= recipe.by_group()["all"].items()
     assert recipe.notes[-1].endswith("lr is constant, unless the script has one of its own")
+
+
+def test_warm_up_to_the_lr_of_an_optimizer_that_does_not_say_it():
+    scheduler = dict(type="WarmupLR", params=dict(warmup_num_steps=2))
+    config = {**CONFIG, "optimizer": dict(type="Adagrad"), "scheduler": scheduler}
+    np.testing.assert_allclose(js.curves(deepspeed.recipe(config, steps=6), [5])["all"]["lr"], [0.01])
 
 
 def test_adam_is_said_to_be_adamw():

@@ -50,6 +50,12 @@ def test_hydra():
     assert "there may be groups" in recipe.notes[0]
     with pytest.raises(ValueError, match=r"how often model.scheduler is stepped; give interval=\.\.\."):
         torch.read(HYDRA, steps_per_epoch=1)
+    at_the_top = {
+        "optimizer": HYDRA["model"]["optimizer"],
+        "lr_scheduler": {"_target_": f"{LR}.StepLR", "step_size": 1},
+    }
+    with pytest.raises(ValueError, match=r"how often lr_scheduler is stepped"):  # only Lightning's own decides that
+        torch.read(at_the_top, steps_per_epoch=1)
 
 
 def test_interval_and_frequency_beside_the_scheduler_or_in_it():
@@ -88,7 +94,7 @@ def test_nested_schedulers_and_momentum():
     cosine = {"_target_": f"{module}.CosineAnnealingLR", "T_max": 2}
     decay = {"_target_": f"{module}.ExponentialLR", "gamma": 0.5}
     chain = {"_target_": f"{module}.ChainedScheduler", "schedulers": [cosine, decay]}
-    nested = {"_target_": f"{module}.SequentialLR", "schedulers": [warm, chain], "milestones": [2]}
+    nested = {"_target_": f"{module}.SequentialLR", "schedulers": [warm, chain], "milestones": [2], "interval": "epoch"}
     recipe = torch.read({**CONFIG, "lr_scheduler": nested}, steps_per_epoch=1, epochs=5)
     np.testing.assert_allclose(lr(recipe), [0.25, 0.375, 0.5, 0.125, 0.0], atol=1e-8)
     cycle = {"class_path": f"{module}.OneCycleLR", "init_args": {"max_lr": 1, "total_steps": 5}}
@@ -119,9 +125,9 @@ def test_plateau(path):
 
 def test_several_are_told_apart():
     config = {**CONFIG, "g": {"optimizer": SGD}, "scheduler": {"_target_": "diffusers.DDPMScheduler"}}
-    with pytest.raises(ValueError, match=r"names 2 of optimizer: optimizer, g.optimizer; say which with optimizer="):
+    with pytest.raises(ValueError, match=r"has 2 optimizers: optimizer, g.optimizer; say which with optimizer="):
         torch.read(config, steps_per_epoch=1)
-    with pytest.raises(ValueError, match="names 2 of scheduler: lr_scheduler, scheduler"):
+    with pytest.raises(ValueError, match="has 2 schedulers: lr_scheduler, scheduler"):
         torch.read(config, steps_per_epoch=1, optimizer="g.optimizer")
     assert lr(torch.read(config, steps_per_epoch=1, optimizer="g.optimizer", scheduler="lr_scheduler"))[1] == 0.25
     assert lr(torch.read(config, steps_per_epoch=1, optimizer="optimizer", scheduler="none"))[1] == 0.5
@@ -141,7 +147,7 @@ def test_files(tmp_path):
 
 
 def scheduler(name, **arguments):
-    return {**CONFIG, "lr_scheduler": {"_target_": name, **arguments}}
+    return {**CONFIG, "lr_scheduler": {"class_path": name, "init_args": arguments}}
 
 
 def optimizer(name, **arguments):
@@ -160,7 +166,7 @@ LR = "torch.optim.lr_scheduler"
         (optimizer("torch.optim.Adam", lr="fast"), "lr"),
         (optimizer("torch.optim.Adam", _args_=[1]), "_args_ has no names"),
         (optimizer("torch.optim.SGD", params={"_target_": "detectron2.solver.build"}), "'params' is not known"),
-        (optimizer("timm.optim.create_optimizer_v2"), "not a class of torch"),
+        (optimizer("timm.optim.create_optimizer_v2"), "not a class of torch; write the recipe with js.Recipe"),
         (optimizer("torch.optim.SGD", lr="${lr}"), r"is '\$\{lr\}', which the file does not have; write the value"),
         (optimizer("torch.optim.SGD", lr="${eval:1+1}"), "only its own program can evaluate"),
         (optimizer("torch.optim.SGD", lr="???"), "is to be filled in"),
@@ -177,7 +183,7 @@ LR = "torch.optim.lr_scheduler"
             scheduler("my.Warmup", main={"class_path": "lightning.pytorch.cli.ReduceLROnPlateau", "init_args": {}}),
             "my.Warmup is not a class of torch",
         ),
-        ({**CONFIG, "lr_multiplier": {"_target_": "detectron2.solver.WarmupParamScheduler"}}, "names 2 of scheduler"),
+        ({**CONFIG, "lr_multiplier": {"_target_": "detectron2.solver.WarmupParamScheduler"}}, "has 2 schedulers"),
         ({**CONFIG, "trainer": {"accumulate_grad_batches": {0: 8}}}, "accumulate_grad_batches must be a number"),
         ({**CONFIG, "trainer": {"gradient_clip_algorithm": "l2"}}, "must be one of 'norm', 'value'"),
         ({**CONFIG, "trainer": {"max_epochs": 0}}, "max_epochs must be"),

@@ -28,12 +28,14 @@ class Node:
         name: The path of the class.
         arguments: Its arguments, references unresolved.
         beside: The settings beside it.
+        is_lightning: Whether it is named by ``class_path``, as Lightning's command line does.
     """
 
     path: str
     name: str
     arguments: Mapping[str, Any]
     beside: Mapping[str, Any]
+    is_lightning: bool
 
     @property
     def key(self) -> str:
@@ -55,10 +57,10 @@ def node_at(path: str, value: Any, beside: Mapping[str, Any]) -> Node | None:
         for key in ("init_args", "dict_kwargs"):
             if isinstance(given := value.get(key), Mapping):
                 arguments |= given
-        return Node(path, value["class_path"], arguments, beside)
+        return Node(path, value["class_path"], arguments, beside, True)
     if isinstance(value.get("_target_"), str):
         arguments = {key: item for key, item in value.items() if key != "_target_" and key not in _HYDRA}
-        return Node(path, value["_target_"], arguments, beside)
+        return Node(path, value["_target_"], arguments, beside, False)
     return None
 
 

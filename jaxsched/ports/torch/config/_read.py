@@ -6,10 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from jaxsched import optimizers
 from jaxsched.checks import one_line
 from jaxsched.groups import Rule
-from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
 from jaxsched.ports.torch._base import Scheduler
 from jaxsched.ports.torch._schedulers import ReduceLROnPlateau
@@ -19,12 +17,11 @@ from jaxsched.ports.torch.config._scheduler import Clock, scheduler_of
 from jaxsched.recipe import Accumulation, Recipe, caution
 
 _ELSEWHERE = {
-    "transformers": "write the schedule with js.ports.huggingface.get_scheduler",
-    "timm": "write the schedule with js.ports.timm",
-    "detectron2": "write the schedule with js.ports.detectron2",
-    "fvcore": "write the schedule with js.ports.detectron2",
-    "mmengine": "write the schedule with js.ports.openmmlab",
-    "deepspeed": "write the schedule with js.ports.deepspeed",
+    "transformers": "js.ports.huggingface.get_scheduler",
+    "timm": "js.ports.timm",
+    "detectron2": "js.ports.detectron2",
+    "fvcore": "js.ports.detectron2",
+    "deepspeed": "js.ports.deepspeed",
 }
 """Packages whose schedulers another port has, by name; no port imports another."""
 _BESIDE = ("interval", "frequency", "name", "strict")
@@ -142,12 +139,15 @@ def _one(where: str, what: str, found: list[Node], is_ours: Any, keys: tuple[str
             raise ValueError(f"{where}: there is no {what} at {one_line(repr(path), 100)}")
     if len(fitting) > 1:
         listed = ", ".join(one_line(node.path, 100) for node in fitting[:5])
-        raise ValueError(f"{where} names {len(fitting)} of {what}: {listed}; say which with {what}=...")
+        raise ValueError(f"{where} has {len(fitting)} {what}s: {listed}; say which with {what}=...")
     if not fitting:
         return None
     (node,) = fitting
     if not is_ours(node):
-        remedy = _ELSEWHERE.get(node.name.split(".")[0], "write the recipe with js.Recipe and jaxsched.schedules")
+        remedy = "write the recipe with js.Recipe, and its optimizer by the name of one of jaxsched or optax"
+        if what == "scheduler":
+            port = _ELSEWHERE.get(node.name.split(".")[0], "jaxsched.schedules")
+            remedy = f'take the optimizer alone with scheduler="none", and write the schedule with {port}'
         raise ValueError(f"{where}: {node.path}: {one_line(node.name, 100)} is not a class of torch; {remedy}")
     return node
 
@@ -194,8 +194,8 @@ def _clock(where: str, node: Node, references: References, interval: Any, every:
     a = shared.Settings(at, {**said, **({} if interval is None else {"interval": interval})})
     frequency = a.count("frequency", 1, least=1)
     by = a.choice("interval", ("epoch", "step")) if "interval" in a.values else None
-    if by is None and node.path == "lr_scheduler":
-        by = "epoch"  # as Lightning's command line
+    if by is None and node.path == "lr_scheduler" and node.is_lightning:
+        by = "epoch"
     if by is None:
         raise shared.MissingError(where, f"it does not say how often {node.path} is stepped", ["interval"])
     if by == "epoch" and nb is None:
@@ -210,21 +210,18 @@ def _clock(where: str, node: Node, references: References, interval: Any, every:
 
 def _scheduled(where: str, made: Scheduler, clock: Clock, ours: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters that the scheduler sets."""
-    definition = definition_of(getattr(optimizers, ours))
-    assert definition
-    defaults = {name: argument.default for name, argument in definition.arguments.items()}
+    values = {**shared.defaults_of(ours), **values}
     try:
-        lr, momentum = made(float(values.get("lr", defaults["lr"]))), made.momentum
+        lr, momentum = made(float(values["lr"])), made.momentum
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where}: {error}") from None
     if isinstance(made, ReduceLROnPlateau):
         return {"lr": lr}
     found: dict[str, Any] = {"lr": clock.by_batch(lr)}
     if momentum is not None:
-        if "betas" in defaults:
-            second = tuple(values.get("betas", defaults["betas"]))[1:]
-            found["betas"] = (clock.by_batch(momentum), *second)
-        elif "momentum" in defaults:
+        if "betas" in values:
+            found["betas"] = (clock.by_batch(momentum), *values["betas"][1:])
+        elif "momentum" in values:
             found["momentum"] = clock.by_batch(momentum)
         else:
             raise ValueError(f"{where} cycles the momentum, which {ours} does not have; set cycle_momentum to false")
