@@ -42,6 +42,10 @@ def _is_tuned(file: File) -> bool:
     return tuned and not {"task", "mode", "epochs", "batch", "obj", "warmup_bias_lr", "anchor_t"} & file.names
 
 
+def _is_yolo_classifier(file: File) -> bool:
+    return {"lr0", "decay", "cutoff", "batch_size"} <= file.names
+
+
 KINDS = (
     Kind(
         "ultralytics-tune",
@@ -67,6 +71,12 @@ KINDS = (
         _is_maskrcnn_benchmark,
         refusal="set what SOLVER leaves out (BIAS_LR_FACTOR is 2 there), and give it as a dict to "
         "js.ports.detectron2.recipe",
+    ),
+    Kind(
+        "yolov5-classify",
+        "an opt.yaml of YOLOv5's classify/train.py, which has no warm-up and no hyp",
+        _is_yolo_classifier,
+        refusal=f"{_BY_HAND} js.per_epoch(js.linear(lr0, 0.01 * lr0, epochs), steps_per_epoch)",
     ),
     Kind(
         "llama-factory-v1",

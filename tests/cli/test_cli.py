@@ -266,6 +266,10 @@ OTHERS = {
         "model_class: llm\nmicro_batch_size: 2\nlearning_rate: 1e-4\nmax_steps: 10\nnum_train_epochs: 1\n",
         "LLaMA-Factory's v1 trainer, which is not the Trainer",
     ),
+    "opt.yaml": (
+        "model: yolov5s-cls.pt\nepochs: 10\nbatch_size: 64\nimgsz: 224\nlr0: 0.001\ndecay: 5e-5\ncutoff: null\n",
+        "YOLOv5's classify/train.py, which has no warm-up",
+    ),
     "fair.yaml": ("MODEL: {META_ARCHITECTURE: GeneralizedRCNN, WEIGHT: catalog://a}\nSOLVER: {}", "maskrcnn-benchmark"),
 }
 
