@@ -407,7 +407,7 @@ OPTIONS = {
     "environment": (MMDET_2.replace("lr=0.01", "lr={{$LR:0.01}}"), ["--environment", "LR=0.02"], None),
     "options": (MMDET_2, ["--options", "optimizer.lr=0.02", "--option", "runner.max_epochs=12"], None),
     "options of a type": (
-        MMDET_2.replace("SGD", "Lion"),
+        MMDET_2.replace("SGD", "Sophia"),
         ["--option", "optimizer.type=SGD"],
         "--option optimizer.type=",
     ),
