@@ -102,7 +102,6 @@ BASE = """
         "del param_scheduler",
         "local = dict(a=dict(b=1))\ntrain_cfg.update(local=local)\nlocal['a']['b'] = 2\ntrain_cfg.local.a.c = 3",
         "alias = train_cfg\nalias.max_epochs = 7",
-        "x = train_cfg.setdefault('y', dict(z=1))",
         "if max_epochs > 3:\n    size = 'big'\nfor i in range(2):\n    train_cfg[f'k{i}'] = i",
         "shallow = train_cfg.copy()\nshallow.max_epochs = 1",
     ],

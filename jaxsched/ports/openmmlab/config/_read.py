@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxsched.ports.openmmlab.config._statements import Statements
-from jaxsched.ports.openmmlab.config._syntax import assigns_base
+from jaxsched.ports.openmmlab.config._statements import Statements, assigns_base
 from jaxsched.ports.openmmlab.config._values import Budget, ConfigError, Imported, Inherited, Unreadable, inherit
 from jaxsched.ports.shared import LARGEST_FILE, LARGEST_TOTAL, MOST_FILES, File
 
