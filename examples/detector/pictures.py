@@ -51,8 +51,9 @@ def draw_box(axis: Axes, corners: Sequence[float], label: str, colour, dashed: b
         path_effects=[withStroke(linewidth=3, foreground="black")],
     ))  # fmt: skip
     if label:
+        inside = y0 < 0.06 * max(axis.get_ylim())  # above the box, its name would be cut by the image's upper edge
         axis.text(
-            x0, y0, label, fontsize=7, color="white", va="bottom", clip_on=True,
+            x0, y0, label, fontsize=7, color="white", va="top" if inside else "bottom", clip_on=True,
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
         )  # fmt: skip
 

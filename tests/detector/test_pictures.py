@@ -55,3 +55,13 @@ def test_names_are_drawn_as_written(yolo, tmp_path):
     labels(data, tmp_path / "labels.png")
     batch = {"image": data.pixels(0)[None], "boxes": data.boxes[0][None], "classes": np.zeros((1, 1), int)}
     pictures.training_batch(batch, data.names, tmp_path / "batch.png")
+
+
+@pytest.mark.parametrize("top", [0, 1, 16])
+def test_the_name_of_a_box_is_within_the_image(top):
+    figure, (axis,) = pictures.tiles(1, "")
+    pictures.draw_pixels(axis, np.zeros((32, 32, 3), np.uint8))
+    pictures.draw_box(axis, (4, top, 12, 30), "cat", "red")
+    figure.canvas.draw()
+    assert axis.texts[0].get_window_extent().y1 <= axis.get_window_extent().y1
+    plt.close(figure)
