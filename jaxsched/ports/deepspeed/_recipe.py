@@ -10,25 +10,13 @@ from typing import Any
 from jaxsched.checks import did_you_mean, short
 from jaxsched.groups import Rule
 from jaxsched.ports import shared
+from jaxsched.ports.deepspeed._auto import SIZES, check_auto
 from jaxsched.ports.deepspeed._optimizers import optimizer_of
 from jaxsched.ports.deepspeed._releases import Rules, open_release, rules_of
 from jaxsched.ports.deepspeed._schedulers import SCHEDULERS, Scheduler
 from jaxsched.recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule
 
-_FILLED = {
-    "lr": "learning_rate",
-    "betas": "adam_beta1 and adam_beta2",
-    "eps": "adam_epsilon",
-    "weight_decay": "weight_decay",
-    "warmup_max_lr": "learning_rate",
-    "warmup_num_steps": "warmup_steps",
-    "total_num_steps": "its number of updates",
-    "gradient_clipping": "max_grad_norm",
-    "gradient_accumulation_steps": "gradient_accumulation_steps",
-    "train_micro_batch_size_per_gpu": "per_device_train_batch_size",
-}
-"""What Hugging Face's Trainer (transformers 5.23.0) writes in place of "auto"."""
 _OTHERS_TEXT = """
     activation_checkpointing aio amp autotuning bf16 bfloat16 checkpoint comms_logger communication_data_type
     compile compression_training csv_monitor curriculum_learning data_efficiency data_types dataloader_drop_last
@@ -44,17 +32,10 @@ _OTHERS = frozenset(_OTHERS_TEXT.split())
 
 
 class _Config(shared.Settings):
-    """A section of the config, in which "auto" is a value that another program fills in."""
+    """A section of the config, in which "auto" may be a value; see `check_auto`."""
 
     def read(self, where: str, value: Any) -> Any:
-        name = where.rpartition(": ")[2]
-        if value != "auto" or name == "type":
-            return value
-        if name == "warmup_min_lr":
-            return 0.0
-        filled = _FILLED.get(name)
-        by = f" with {filled} of its TrainingArguments" if filled else ""
-        raise ValueError(f'{where} is "auto", which Hugging Face\'s Trainer fills in{by}; write the number')
+        return 0.0 if value == "auto" and where.endswith(": warmup_min_lr") else value
 
 
 def recipe(
@@ -101,6 +82,7 @@ def recipe(
         [0.0, 0.0005000000237487257, 0.0010000000474974513]
     """
     where, content = shared.read(config, "config")
+    check_auto(where, content)
     a = _Config(where, content)
     if "optimizer" not in a.values:
         raise ValueError(
@@ -144,9 +126,9 @@ def recipe(
 def _batches(a: _Config, world_size: int | None) -> tuple[int, int]:
     """Examples in a batch of all devices together, and batches to an update; two of three settings are enough."""
     for name in ("train_batch_size", "train_micro_batch_size_per_gpu"):
-        if a.values.get(name) == "auto" and any(a.values.get(other) not in (None, "auto") for other in _SIZES):
+        if a.values.get(name) == "auto" and any(a.values.get(other) not in (None, "auto") for other in SIZES):
             del a.values[name]
-    total, micro, every = (a.count(name, None, least=1) for name in _SIZES)
+    total, micro, every = (a.count(name, None, least=1) for name in SIZES)
     if total is None and micro is None:
         raise ValueError(f"{a.where}: train_batch_size or train_micro_batch_size_per_gpu is missing; add one")
     if total is not None and micro is not None and every is not None and world_size is None:
@@ -164,9 +146,6 @@ def _batches(a: _Config, world_size: int | None) -> tuple[int, int]:
             f"update, processes), got {total}; give world_size=... if that is not right"
         )
     return micro * processes, every
-
-
-_SIZES = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
 
 
 def _scheduler(a: _Config) -> Scheduler | None:

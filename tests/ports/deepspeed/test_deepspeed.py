@@ -52,6 +52,13 @@ def test_batch_sizes(sizes, processes, expected):
     assert (recipe.batch_size, recipe.accumulate.every if recipe.accumulate else 1) == expected
 
 
+def test_an_auto_that_is_known():
+    params = {**LINE["params"], "warmup_min_lr": "auto"}
+    sizes = {"train_batch_size": "auto", "train_micro_batch_size_per_gpu": 8, "zero_optimization": {"stage": "auto"}}
+    recipe = deepspeed.recipe({**CONFIG, **sizes, "scheduler": {**LINE, "params": params}}, version="0.19.8")
+    np.testing.assert_allclose(js.curves(recipe)["all"]["lr"], [0, 0, 0.5, 1, 0.75, 0.5])
+
+
 def test_length():
     plain = {**CONFIG, "scheduler": dict(type="WarmupLR", params=dict(warmup_num_steps=2))}
     assert deepspeed.recipe(plain, epochs=3, images=81).steps == 3 * 11
@@ -131,9 +138,14 @@ def test_from_a_file_with_settings_of_other_things(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(optimizer=dict(type="AdamW", params=dict(lr="auto"))), "learning_rate of its TrainingArguments"),
-        (dict(scheduler=dict(type="WarmupLR", params=dict(warmup_num_steps="auto"))), "with warmup_steps of its"),
-        (dict(gradient_clipping="auto"), "max_grad_norm of its"),
+        (dict(optimizer=dict(type="AdamW", params=dict(lr="auto"))), r"optimizer.params.lr \(learning_rate\)"),
+        (
+            dict(scheduler=dict(type="WarmupLR", params=dict(warmup_num_steps="auto", warmup_max_lr="auto"))),
+            r"numbers of scheduler.params.warmup_num_steps \(warmup_steps\), scheduler.params.warmup_max_lr",
+        ),
+        (dict(gradient_clipping="auto"), r"numbers of gradient_clipping \(max_grad_norm\)$"),
+        (dict(train_batch_size="auto"), r"train_batch_size \(per_device_train_batch_size x"),
+        (dict(optimizer=dict(type="auto")), "must be one of torch's"),
         (dict(optimizer=None), "must hold names and values"),
         (dict(optimizer=dict(type="Lamb")), "bounds the ratio of norms"),
         (dict(optimizer=dict(type="OneBitAdam")), "in one bit"),
