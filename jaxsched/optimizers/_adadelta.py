@@ -28,7 +28,9 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return -h.lr * delta, {"square_avg": square, "acc_delta": second_moment(slots["acc_delta"], delta, h.rho)}
 
 
-_ADADELTA = UpdateRule(_update, _slots, averages=("rho",))
+_ADADELTA = UpdateRule(
+    _update, _slots, averages=("rho",), weights={"square_avg": ("rho", None), "acc_delta": ("rho", None)}
+)
 
 
 @optimizer(_ADADELTA)

@@ -12,7 +12,7 @@ from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._hyperparameters import Beta, FixedNonNegative, Groups, NonNegative, Values
 from jaxsched.optimizers._layout import Stacked, StateDtype
-from jaxsched.optimizers._moments import second_moment
+from jaxsched.optimizers._moments import MOMENTS, second_moment
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -43,7 +43,7 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return h.step_size * mean / (jnp.sqrt(square) / h.root_correction + h.eps), new
 
 
-_ADAM = UpdateRule(_update, _slots, _per_step, averages=("betas",))
+_ADAM = UpdateRule(_update, _slots, _per_step, averages=("betas",), weights=MOMENTS)
 
 
 @optimizer(_ADAM)

@@ -33,7 +33,9 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return h.step_size * mean / largest, {"exp_avg": mean, "exp_inf": largest}
 
 
-_ADAMAX = UpdateRule(_update, _slots, _per_step, averages=("betas",))
+_ADAMAX = UpdateRule(
+    _update, _slots, _per_step, averages=("betas",), weights={"exp_avg": ("betas", 0), "exp_inf": ("betas", 1)}
+)
 
 
 @optimizer(_ADAMAX)

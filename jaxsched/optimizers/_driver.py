@@ -21,7 +21,7 @@ from jaxsched.checks import short
 from jaxsched.metric import internal as plateaus
 from jaxsched.numerics import as_step, compute_dtype, is_host_number, reshard_like, takes_shapes
 from jaxsched.optimizers._hyperparameters import Definition, Groups, Values
-from jaxsched.optimizers._layout import LAYOUT, by_layer, check_slots, first_slot, why_not_kept
+from jaxsched.optimizers._layout import LAYOUT, by_layer, check_slots, check_weights, first_slot, why_not_kept
 from jaxsched.optimizers._norm import clip_by_norm
 from jaxsched.optimizers._override import overridden
 from jaxsched.optimizers._reset import corrected_count, restarted
@@ -70,6 +70,7 @@ def as_transformation(
     for values in active.values():
         initial_slots = {**rule.slots(values), **initial_slots}
     check_slots(optimizer, list(active.values()), list(initial_slots))
+    check_weights(optimizer, list(active.values()), rule.weights)
 
     def evaluated(step: ArrayLike, leaves: list[Any], plateau: Mapping[str, Any]) -> Values:
         wide = any(compute_dtype(leaf) in (jnp.float64, jnp.complex128) for leaf in leaves)

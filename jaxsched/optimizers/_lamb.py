@@ -12,7 +12,7 @@ from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction as corrected
 from jaxsched.optimizers._hyperparameters import Beta, FixedNonNegative, Groups, NonNegative, Positive, Values
 from jaxsched.optimizers._layout import Stacked, StateDtype
-from jaxsched.optimizers._moments import second_moment
+from jaxsched.optimizers._moments import MOMENTS, second_moment
 from jaxsched.optimizers._norm import norm
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
@@ -60,6 +60,7 @@ _LAMB = UpdateRule(
     _slots,
     _per_step,
     averages=("betas",),
+    weights=MOMENTS,
     weight_decay="own",
     max_norm="max_grad_norm",
     elementwise=False,

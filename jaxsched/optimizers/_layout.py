@@ -92,6 +92,29 @@ def check_slots(optimizer: str, by_group: Sequence[Values], slots: Sequence[str]
                 )
 
 
+def check_weights(optimizer: str, by_group: Sequence[Values], weights: Mapping[str, tuple[str, int | None]]) -> None:
+    """That averages do not stand still in their dtypes, as far as the host knows their weights.
+
+    With ``1 - weight`` below half the distance of two numbers, the sum of an average and its change is rounded back to
+    the average: 1 stays 1 with a weight of 0.999 in bfloat16, whatever small values follow.
+
+    Raises:
+        ValueError: If one does.
+    """
+    for values in by_group:
+        for slot, dtype in (values["state_dtype"] or {}).items():
+            if slot not in weights:
+                continue
+            name, i = weights[slot]
+            weight: Any = values[name] if i is None else values[name][i]
+            if is_host_number(weight) and 1 - weight < float(jnp.finfo(dtype).eps) / 2:
+                place = name if i is None else f"{name}[{i}]"
+                raise ValueError(
+                    f"{optimizer}: state_dtype keeps {slot!r} in {dtype}, in which an average with {place}={weight} "
+                    "stands still; leave it in float32"
+                )
+
+
 def why_not_kept(shape: tuple[int, ...], dtype: Any, values: Values, is_joined: bool) -> str | None:
     """Why a parameter cannot be kept as its group says, or None."""
     stacked = values["stacked"]

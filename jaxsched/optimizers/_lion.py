@@ -29,7 +29,7 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return -h.lr * direction, {"exp_avg": ema_step(slots["exp_avg"], gradient, beta2)}
 
 
-_LION = UpdateRule(_update, _slots, averages=("betas",), weight_decay="decoupled")
+_LION = UpdateRule(_update, _slots, averages=("betas",), weights={"exp_avg": ("betas", 1)}, weight_decay="decoupled")
 
 
 @optimizer(_LION)

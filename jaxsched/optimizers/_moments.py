@@ -7,6 +7,9 @@ import jax.numpy as jnp
 
 from jaxsched.numerics import EmaWeights, ema_step
 
+MOMENTS = {"exp_avg": ("betas", 0), "exp_avg_sq": ("betas", 1)}
+"""What the moments of Adam and its relatives are averages by."""
+
 
 def second_moment(average: jax.Array, gradient: jax.Array, beta: EmaWeights) -> jax.Array:
     """``beta * average + (1 - beta) * gradient**2``, as far as float32 reaches.

@@ -12,7 +12,7 @@ from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._hyperparameters import Beta, Groups, NonNegative, Values
 from jaxsched.optimizers._layout import Stacked, StateDtype
-from jaxsched.optimizers._moments import second_moment
+from jaxsched.optimizers._moments import MOMENTS, second_moment
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -48,7 +48,7 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return (h.of_gradient * gradient + h.of_mean * mean) / root, {"exp_avg": mean, "exp_avg_sq": square}
 
 
-_NADAM = UpdateRule(_update, _slots, _per_step, shared={"mu_product": 1.0}, averages=("betas",))
+_NADAM = UpdateRule(_update, _slots, _per_step, shared={"mu_product": 1.0}, averages=("betas",), weights=MOMENTS)
 
 
 @optimizer(_NADAM)

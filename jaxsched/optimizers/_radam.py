@@ -12,7 +12,7 @@ from jaxsched.groups import Rules
 from jaxsched.numerics import EmaWeights, bias_correction, ema_step
 from jaxsched.optimizers._hyperparameters import Beta, Groups, NonNegative, Values
 from jaxsched.optimizers._layout import Stacked, StateDtype
-from jaxsched.optimizers._moments import second_moment
+from jaxsched.optimizers._moments import MOMENTS, second_moment
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -59,7 +59,7 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return step * mean, {"exp_avg": mean, "exp_avg_sq": square}
 
 
-_RADAM = UpdateRule(_update, _slots, _per_step, averages=("betas",))
+_RADAM = UpdateRule(_update, _slots, _per_step, averages=("betas",), weights=MOMENTS)
 
 
 @optimizer(_RADAM)

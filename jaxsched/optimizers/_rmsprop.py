@@ -46,7 +46,9 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     return -outside * direction, new
 
 
-_RMSPROP = UpdateRule(_update, _slots, averages=("alpha",))
+_RMSPROP = UpdateRule(
+    _update, _slots, averages=("alpha",), weights={"square_avg": ("alpha", None), "grad_avg": ("alpha", None)}
+)
 
 
 @optimizer(_RMSPROP)

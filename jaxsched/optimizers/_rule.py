@@ -50,6 +50,8 @@ class UpdateRule(NamedTuple):
             next.
         averages: The hyperparameters that are the weight of the past in a moving average: in ``h`` they are
             `EmaWeights`.
+        weights: For a slot that is a moving average, the hyperparameter (and which of a tuple) that is the weight of
+            its past: in a dtype of few bits such an average may stand still.
         weight_decay: "coupled": added to the gradient. "decoupled": the parameter shrinks by ``lr * weight_decay``
             first. "own": ``update`` does it. An option ``decoupled_weight_decay``, where there is one, decides.
         max_norm: The hyperparameter that limits the norm of all gradients together, if there is one. It is the same
@@ -66,6 +68,7 @@ class UpdateRule(NamedTuple):
     per_step: Callable[[Hypers], Mapping[str, jax.Array]] | None = None
     shared: Mapping[str, float] = types.MappingProxyType({})
     averages: tuple[str, ...] = ()
+    weights: Mapping[str, tuple[str, int | None]] = types.MappingProxyType({})
     weight_decay: str = "coupled"
     max_norm: str | None = None
     elementwise: bool = True

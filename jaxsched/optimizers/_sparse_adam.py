@@ -12,6 +12,7 @@ from jaxsched.groups import Rules
 from jaxsched.numerics import bias_correction, ema_step
 from jaxsched.optimizers._hyperparameters import Beta, Groups, NonNegative, Values
 from jaxsched.optimizers._layout import Stacked, StateDtype
+from jaxsched.optimizers._moments import MOMENTS
 from jaxsched.optimizers._optimizer import optimizer
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
 
@@ -43,7 +44,13 @@ def _why_untrainable(shape: tuple[int, ...], dtype: jax.typing.DTypeLike, values
 
 
 _SPARSE_ADAM = UpdateRule(
-    _update, _slots, _per_step, averages=("betas",), elementwise=False, why_untrainable=_why_untrainable
+    _update,
+    _slots,
+    _per_step,
+    averages=("betas",),
+    weights=MOMENTS,
+    elementwise=False,
+    why_untrainable=_why_untrainable,
 )
 
 

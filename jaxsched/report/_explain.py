@@ -193,9 +193,10 @@ def _groups(seen: Sample, table: ParameterTable | None) -> dict[str, GroupExplan
     rules: dict[str, list[str]] = {}
     for rule in seen.recipe.rules:
         rules.setdefault(rule.group, []).append(rule_text(rule.match))
-    counts = None if table is None else table.counts()
+    counts = {} if table is None else table.counts()
+    none = None if table is None else (0, 0)
     return {
-        group: _group(seen.recipe, group, values, tuple(rules.get(group, ())), counts and counts.get(group, (0, 0)))
+        group: _group(seen.recipe, group, values, tuple(rules.get(group, ())), counts.get(group, none))
         for group, values in seen.groups.items()
     }
 
