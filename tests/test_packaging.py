@@ -1,0 +1,28 @@
+"""What a packager gets, and what a program may not do to the process that it runs in."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_source_distribution_is_the_package_and_small():
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = [ROOT / name.strip("/") for name in content["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]]
+    assert {path.name for path in included} == {"jaxsched", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
+    assert all(path.exists() for path in included)
+    files = [file for path in included for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
+    files = [file for file in files if "__pycache__" not in file.parts]
+    assert sum(file.stat().st_size for file in files) < 3e6  # it was 12 MB with tests and recorded runs
+    assert (ROOT / "jaxsched" / "__init__.pyi") in files
+
+
+def test_no_program_replaces_the_process_that_it_runs_in():
+    """Running itself anew for another allocator lost a notebook's kernel and what was piped in."""
+    for path in [*(ROOT / "examples").rglob("*.py"), *(ROOT / "jaxsched").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                assert not (
+                    node.attr.startswith(("exec", "spawn", "posix_spawn")) and ast.unparse(node.value) == "os"
+                ), path
