@@ -163,7 +163,7 @@ def argument_roles(function: Callable[..., Any]) -> dict[str, Role]:
 
 @functools.cache
 def static_arguments(function: Callable[..., Any]) -> frozenset[str]:
-    """The parameters that are no numbers by their annotation: strings, bools, functions and sizes of arrays."""
+    """The parameters that are not numbers by their annotation: strings, bools, functions and sizes of arrays."""
     return frozenset(
         name for name, hint in typing.get_type_hints(function, include_extras=True).items() if _is_static(hint)
     )

@@ -102,7 +102,7 @@ class Size(int):
 def size(name: str, value: Any) -> Size:
     """A positive whole number that shapes arrays."""
     if not is_host_number(value):
-        raise TypeError(f"{name} must be a positive whole number that is no array (it is a size), got {short(value)}")
+        raise TypeError(f"{name} must be a positive whole number and not an array (it is a size), got {short(value)}")
     return Size(whole_length(name, value))
 
 

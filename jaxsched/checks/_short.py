@@ -43,9 +43,9 @@ def _escape(character: str) -> str:
 
 
 def _pieces(value: Any, most: int) -> Iterator[str]:
-    """The ``repr`` in pieces, of which a caller takes as many as it shows.
+    """The ``repr`` in pieces, which a caller reads as far as it shows them.
 
-    Each level of nesting begins with a piece of its own, so ``most`` bounds the depth of the recursion as well.
+    Each level of nesting begins with a separate piece, so ``most`` bounds the depth of the recursion as well.
     """
     if isinstance(value, str | bytes):
         yield repr(value[: most + 1])

@@ -48,7 +48,7 @@ def _literals() -> dict[str, bool]:
 
 
 def _mapping(name: str, entries: list[str], literals: bool) -> dict[str, Any]:
-    """``["a=1", "b.c=x"]`` as ``{"a": 1, "b.c": "x"}``: a value that is no literal is a string."""
+    """``["a=1", "b.c=x"]`` as ``{"a": 1, "b.c": "x"}``: a value that is not a literal is a string."""
     result: dict[str, Any] = {}
     for entry in entries:
         key, equals, value = entry.partition("=")
@@ -69,7 +69,7 @@ def _common() -> dict[str, Any]:
             typer.Option(
                 "--as",
                 metavar="KIND",
-                help=f"What the file is, if not told by its content: {names}.",
+                help=f"What the file is, if it is not recognised by its content: {names}.",
                 autocompletion=lambda: names.split(", "),
             ),
         ],

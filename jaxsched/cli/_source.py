@@ -1,4 +1,4 @@
-"""Which kind a file is of, told by its content, and the recipe in it: a loop over what the ports say of their files."""
+"""The kind of a file, recognised by its content, and the recipe in it: a loop over the kinds that the ports declare."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Given:
 
     Attributes:
         values: The options that are given, by name.
-        kind: The kind of the file, by name; told by its content where None.
+        kind: The kind of the file, by name; recognised by its content where None.
         strict: Whether a `caution` of the port is an error.
         lenient: Whether options that have no meaning for a file are passed over: several files share one command line.
     """

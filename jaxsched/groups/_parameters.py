@@ -88,7 +88,7 @@ def _names(tree: Tree, path: Sequence[Any]) -> tuple[tuple[str, ...], bool | Non
 
 
 _NOT_TRAINED = ("BatchStat", "Cache", "Intermediate", "Perturbation", "RngState")
-"""The Variables of NNX that are no parameters; a user's own kind may be one, and is taken as one."""
+"""The Variables of NNX that are not parameters; a user's own kind may be one, and is taken as one."""
 _COLLECTIONS = ("batch_stats", "cache", "intermediates", "losses", "perturbations", "spectral_stats")
 
 

@@ -68,7 +68,7 @@ def definitions(values: Mapping[str, Any]) -> dict[str, Schedule]:
 def start(values: Mapping[str, Any]) -> dict[str, State]:
     """The state, before any report, of each metric-driven schedule among hyperparameters.
 
-    Each array is a buffer of its own, so that a fresh state can be donated.
+    Each array is a separate buffer, so that a fresh state can be donated.
     """
     return jax.tree.map(jnp.array, _begun(values))
 

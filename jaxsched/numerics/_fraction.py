@@ -101,7 +101,7 @@ def tanh_and_rest(gone: Twofold, left: Twofold, lower: Any, upper: Any) -> tuple
     x, lost = two_sum(first.high, second.high)
     lost += first.low + second.low
     falls = x > 0
-    # The exponential of -abs(2 x) does not overflow, so its gradient is no NaN.
+    # The exponential of -abs(2 x) does not overflow, so its gradient is not NaN.
     small = jnp.exp(-2.0 * jnp.abs(x)) * (1.0 - jnp.where(falls, 2.0, -2.0) * lost)
     large = 1.0 / (1.0 + small)
     return jnp.where(falls, small * large, large), jnp.where(falls, large, small * large)

@@ -25,7 +25,7 @@ from jaxsched.numerics._types import Real, Whole, is_host_number, is_whole
 class Kept:
     """A host number, or after passing through a transformation of jax the leaves made of it.
 
-    The leaves are made when they are asked for: those of float64 under ``jax_enable_x64`` have more digits.
+    The leaves are made when they are read: those of float64 under ``jax_enable_x64`` have more digits.
     """
 
     __slots__ = ("_forms", "value")
@@ -115,7 +115,7 @@ class Fractional(Kept):
       ``tilt`` is the sign of what the number is above its ratio: -1 for 2.4, since 2.4 in binary is below 12 / 5;
     - ``per``, one over it as a `Twofold`, for rates.
 
-    A length that is no such ratio (those of up to six decimals below 500 are) is counted by the nearest one.
+    A length that is not such a ratio (those of up to six decimals below 500 are) is counted by the nearest one.
     """
 
     __slots__ = ()

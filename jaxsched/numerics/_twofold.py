@@ -3,7 +3,7 @@
 A rounding of one float32 (6e-8 of the number) that is raised to the power 50, or that is in an exponent of 80, is an
 error of 50 or 80 ulp of the result. Everything else is computed in single floats; see benchmarks/accuracy.py.
 
-All products whose rounding would count are of numbers of 12 bits, hence exact, and so the same with or without fused
+All products whose rounding would count are of numbers of 12 bits, therefore exact, and the same with or without fused
 multiply-adds, which XLA uses as it likes. And no constant may meet another through additions alone: XLA compiles
 ``(c1 - x) + c2`` to ``(c1 + c2) - x``, which drops the ``c2`` that `Twofold` is for.
 """

@@ -31,7 +31,7 @@ def override(opt_state: Any, groups: str | Sequence[str] | None = None, **values
     Raises:
         ValueError: If there is no such hyperparameter or group. By the next ``update``, if a hyperparameter was the
             number 0 when the optimizer was made, so that it keeps no slot for it: use ``js.constant(0.0)`` there.
-        TypeError: If a value is no number.
+        TypeError: If a value is not a number.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js

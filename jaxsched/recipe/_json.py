@@ -51,7 +51,7 @@ def from_json(text: str | bytes, records: Records) -> Any:
     content = _parsed(text)
     outermost = next(iter(records))
     if not isinstance(content, dict) or outermost not in content:
-        raise ValueError(f'this is no recipe: it must be a JSON object with "{outermost}"')
+        raise ValueError(f'this is not a recipe: it must be a JSON object with "{outermost}"')
     _check_size(content)
     return _read(_Place("", "recipe"), content, _At(records))
 
@@ -163,9 +163,9 @@ def _parsed(text: str | bytes) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
     except RecursionError:
-        raise ValueError("this is no recipe: it is nested too deeply") from None
+        raise ValueError("this is not a recipe: it is nested too deeply") from None
     except ValueError as error:  # of JSON, of UTF-8, or of a whole number with thousands of digits
-        raise ValueError(f"this is no recipe: {error}") from None
+        raise ValueError(f"this is not a recipe: {error}") from None
 
 
 def _check_size(content: Any) -> None:
@@ -188,7 +188,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _read(where: _Place, value: Any, at: _At) -> Any:
@@ -219,7 +219,7 @@ def _fields(where: _Place, value: dict[str, Any], kind: str, at: _At) -> dict[st
 def _schedule(where: _Place, value: dict[str, Any], kind: str, at: _At) -> Schedule:
     maker = maker_of(value[kind])
     if maker is None:
-        raise ValueError(f"{where}: {_short(value[kind])} is no schedule of jaxsched")
+        raise ValueError(f"{where}: {_short(value[kind])} is not a schedule of jaxsched")
     arguments = _fields(where, value, kind, at)
     parameters = inspect.signature(maker).parameters.values()
     star = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
@@ -277,7 +277,7 @@ def _condition(where: _Place, value: dict[str, Any], kind: str, at: _At) -> grou
     _check_names(where, value, (kind, "of"), ("of",))
     name, of = value[kind], _read(where, value["of"], at)
     if not isinstance(name, str) or name not in _CONDITIONS:
-        raise ValueError(f"{where}: {_short(name)} is no condition; there are {', '.join(_CONDITIONS)}")
+        raise ValueError(f"{where}: {_short(name)} is not a condition; there are {', '.join(_CONDITIONS)}")
     count, wanted = _CONDITIONS[name]
     fits = isinstance(of, tuple) and count in (None, len(of)) and all(type(item) is wanted for item in of)
     if not fits:

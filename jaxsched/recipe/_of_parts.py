@@ -58,7 +58,7 @@ def of_parts(transformation: Any) -> Recipe:
         elif maker is optimizers.grouped:
             name = optax_name(arguments["factory"])
             if name is None:
-                raise ValueError(f"{short(arguments['factory'])} is no optimizer of optax: a recipe cannot name it")
+                raise ValueError(f"{short(arguments['factory'])} is not an optimizer of optax: a recipe cannot name it")
             fields |= {"optimizer": name, **{key: arguments[key] or {} for key in ("hyperparameters", "groups")}}
             if arguments["rules"] is not None:
                 fields["rules"] = arguments["rules"]

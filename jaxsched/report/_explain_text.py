@@ -73,7 +73,7 @@ def frozen_groups(e: Any) -> list[str]:
 
 
 def hyperparameters(e: Any) -> Iterator[tuple[str, Cells]]:
-    """What most groups have, said once; then what each group has of its own."""
+    """What most groups have, once; then what each group has beside it."""
     trained = {name: group for name, group in e.groups.items() if group.hyperparameters is not None}
     cells = {
         name: {key: (text, group.origin.get(key, "")) for key, text in (group.hyperparameters or {}).items()}

@@ -42,7 +42,7 @@ class Mark(NamedTuple):
 
 
 class UnknownArgument(Exception):
-    """An argument that only a compiled program knows, or that is no number."""
+    """An argument that only a compiled program knows, or that is not a number."""
 
 
 class Arguments(Mapping[str, Any]):

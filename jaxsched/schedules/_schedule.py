@@ -40,7 +40,7 @@ class Schedule:
     Attributes:
         maker: The decorated function that made this value; ``maker.__wrapped__`` is the pure function of the step.
         arguments: The arguments by name, defaults included; read only.
-        static: The names of the arguments that are no leaves.
+        static: The names of the arguments that are not leaves.
 
     Examples:
         >>> import jaxsched as js

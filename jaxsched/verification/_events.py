@@ -42,7 +42,7 @@ def scalars(stream: BinaryIO, name: str) -> tuple[list[dict[str, Any]], list[str
         name: What it is called in errors.
 
     Raises:
-        ValueError: If it is no event file.
+        ValueError: If it is not an event file.
     """
     rows: dict[int, dict[str, Any]] = {}
     said: list[str] = []
@@ -72,7 +72,7 @@ def _records(stream: BinaryIO, name: str, said: list[str]) -> Iterator[bytes]:
             return
         if len(head) < 12 or not _checks(head[:8], head[8:]):
             if number == 0:
-                raise ValueError(f"{name} is no event file of TensorBoard")
+                raise ValueError(f"{name} is not an event file of TensorBoard")
             said.append(f"the file is damaged or cut off after {number:,} records")
             return
         (length,) = struct.unpack("<Q", head[:8])

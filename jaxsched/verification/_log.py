@@ -140,7 +140,7 @@ def _from_json(name: str, text: str) -> list[dict[str, Any]]:
         rows = [parsed(line) for line in text.splitlines()]
     found = [row for row in rows if isinstance(row, dict) and row.get("mode", "train") == "train"]
     if not found:
-        raise ValueError(f"{name} is no log: it has neither rows of JSON nor a log_history")
+        raise ValueError(f"{name} is not a log: it has neither rows of JSON nor a log_history")
     return found
 
 
@@ -151,7 +151,7 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
     if not names or not clocks:
         lacking = "a learning rate" if not names else f"{', '.join(_STEPS)}, iter or epoch"
         raise ValueError(f"{name}: no column has {lacking}")
-    told = []
+    notes = []
     with_lr = [row for row in rows if any(row.get(key) not in (None, "") for key in names)]
     good = [row for row in with_lr if all(_is_number(row.get(key)) for key in [*names, *clocks])]
     if not good:  # columns that are not in all rows: those of the first row
@@ -161,11 +161,11 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
     if not good or not clocks:
         raise ValueError(f"{name}: no row has a learning rate with its step or epoch")
     if damaged := len(with_lr) - len(good):
-        told.append(f"{damaged} damaged row{'s' * (damaged > 1)} passed over")
+        notes.append(f"{damaged} damaged row{'s' * (damaged > 1)} passed over")
     last = {tuple(row[clock] for clock in clocks): k for k, row in enumerate(good)}
     kept = [good[k] for k in sorted(last.values())]
     if repeated := len(good) - len(kept):
-        told.append(f"{repeated} row{'s' * (repeated > 1)} logged again later, after a stop; the last one counts")
+        notes.append(f"{repeated} row{'s' * (repeated > 1)} logged again later, after a stop; the last one counts")
     clock = {key: np.array([float(row[key]) for row in kept]) for key in clocks}
     step = next((clock[key] for key in _STEPS if key in clock), None)
     if step is None and "iter" in clock and ("epoch" not in clock or _never_restarts(clock["epoch"], clock["iter"])):
@@ -176,7 +176,7 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
         step,
         clock.get("epoch"),
         clock.get("iter") if step is None else None,
-        tuple(told),
+        tuple(notes),
         decimals=_MMCV_DECIMALS if any("mode" in row for row in kept) else None,
         epoch_decimals=max(len(str(row["epoch"]).partition(".")[2]) for row in kept) if "epoch" in clock else 0,
     )

@@ -174,10 +174,10 @@ LR = ("hyperparameters", "lr")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no recipe"),
-        ("[1]", "no recipe"),
-        ("{}", "no recipe"),
-        (b"\xff\xfe", "no recipe"),
+        ("", "not a recipe"),
+        ("[1]", "not a recipe"),
+        ("{}", "not a recipe"),
+        (b"\xff\xfe", "not a recipe"),
         ('{"$recipe": 1}', "'optimizer' is missing"),
         ('{"$recipe": 2, "optimizer": "sgd"}', "version 2"),
         ('{"$recipe": true, "optimizer": "sgd"}', "got True"),
@@ -194,7 +194,7 @@ LR = ("hyperparameters", "lr")
         (changed(["hyperparameters"], {"learning_rate": 1}), "learning_rate"),
         (changed(["rules"], [["**", "all"], 5]), r"rules\[1\]"),
         (changed(["rules"], [{"$rule": 5, "group": "x"}]), r"rules\[0\]"),
-        (changed(["rules"], [{"$rule": {"$condition": "eval", "of": ["1"]}, "group": "x"}]), "no condition"),
+        (changed(["rules"], [{"$rule": {"$condition": "eval", "of": ["1"]}, "group": "x"}]), "not a condition"),
         (changed(["rules"], [{"$rule": {"$condition": "glob", "of": [1]}, "group": "x"}]), "glob takes 1 of str"),
         (changed(["rules"], [{"$rule": {"$condition": "all", "of": ["**"]}, "group": "x"}]), "takes a list"),
         (changed(["accumulate"], 3), "accumulate must be"),
@@ -210,15 +210,15 @@ LR = ("hyperparameters", "lr")
         (changed(LR, {"$code": "1"}), "is not known"),
         (changed(LR, 10**400), "lr"),
         (changed(LR, 7).replace("7", "1e999"), "too large"),
-        (changed(LR, 7).replace("7", "NaN"), "no JSON number"),
-        (changed(LR, 7).replace("7", "9" * 10_000), "no recipe"),
+        (changed(LR, 7).replace("7", "NaN"), "not a JSON number"),
+        (changed(LR, 7).replace("7", "9" * 10_000), "not a recipe"),
         (changed(LR, {"$schedule": "cosine", "peak": 1}), "steps"),
         (changed(LR, {"$schedule": "cosine", "peak": 1, "steps": 0}), "lr: cosine: steps must be a positive"),
         (changed(LR, {"$schedule": "cosine", "peak": 1, "steps": 3, "make": 1}), "make"),
         (changed(LR, {"$schedule": "product", "schedules": 3}), "schedules must be a list"),
         (changed(LR, {"$schedule": "from_function", "function": "os.system"}), "must be a function"),
         *[
-            (changed(LR, {"$schedule": name}), "is no schedule of jaxsched")
+            (changed(LR, {"$schedule": name}), "is not a schedule of jaxsched")
             for name in (
                 "os.system",
                 "os:system",

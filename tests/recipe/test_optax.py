@@ -101,7 +101,7 @@ def test_a_transformation_is_reported_on():
     tx = optax.chain(js.clip_norm(1.0), js.optimizers.grouped(optax.lion, **LION.hyperparameters, groups=LION.groups))
     expected = LION.replace(clip_norm=1.0, steps=None, steps_per_epoch=None)
     assert not js.diff(tx, expected)
-    with pytest.raises(ValueError, match="is no optimizer of optax: a recipe cannot name it"):
+    with pytest.raises(ValueError, match="is not an optimizer of optax: a recipe cannot name it"):
         js.explain(js.optimizers.grouped(lambda learning_rate: optax.sgd(learning_rate), learning_rate=0.1))
 
 

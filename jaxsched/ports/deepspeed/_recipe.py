@@ -95,7 +95,7 @@ def recipe(
     if version is None:
         notes += open_release(where, scheduler, clips="gradient_clipping" in a.values)
     if scheduler is None:
-        notes.append(f"{where} has no scheduler: lr is constant, unless the script has one of its own")
+        notes.append(f"{where} has no scheduler: lr is constant, unless the script makes one")
     else:
         values |= _scheduled({**shared.defaults_of(optimizer), **values}, scheduler, rules, every)
     nb = None

@@ -74,7 +74,7 @@ class ParamScheduler:
     def over(self, max_iter: int) -> Schedule:
         """The schedule whose progress at a step is ``step / max_iter``; after that the last value is held.
 
-        (fvcore raises there, or goes on outside its range.)
+        (fvcore raises there, or continues outside its range.)
         """
         if isinstance(max_iter, bool) or not isinstance(max_iter, int) or max_iter < 1:
             raise ValueError(f"max_iter must be a whole number >= 1, got {short(max_iter)}")

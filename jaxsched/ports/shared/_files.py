@@ -51,7 +51,7 @@ class File:
 
         Raises:
             OSError: If it cannot be opened.
-            ValueError: If it is no regular file, too large or not UTF-8.
+            ValueError: If it is not a regular file, too large or not UTF-8.
         """
         path = Path(path)
         if path == STANDARD_INPUT:
@@ -87,16 +87,16 @@ class File:
             try:
                 return _mapping(self.name, _parse_json(self.text))
             except RecursionError:
-                raise ValueError(f"{self.name} is no JSON of settings: it is nested too deeply") from None
+                raise ValueError(f"{self.name} is not valid JSON: it is nested too deeply") from None
             except json.JSONDecodeError as error:
                 if self.path.suffix == ".json":
-                    raise ValueError(f"{self.name} is no JSON: {error}") from None
+                    raise ValueError(f"{self.name} is not valid JSON: {error}") from None
             except ValueError as error:
-                raise ValueError(f"{self.name} is no JSON of settings: {error}") from None
+                raise ValueError(f"{self.name} is not valid JSON: {error}") from None
         try:
             content = parse_yaml(self.text)
         except ValueError as error:
-            raise ValueError(f"{self.name} is no YAML of settings: {error}") from None
+            raise ValueError(f"{self.name} is not valid YAML: {error}") from None
         return _mapping(self.name, content)
 
     @functools.cached_property
@@ -118,7 +118,7 @@ def opened(path: Path) -> tuple[Path, BinaryIO]:
 
     Raises:
         OSError: If it cannot be opened.
-        ValueError: If it is no regular file.
+        ValueError: If it is not a regular file.
     """
     with contextlib.suppress(RuntimeError):  # ~ of a user who is not there
         path = path.expanduser()
@@ -220,7 +220,7 @@ def _check_regular(opened: int, name: str) -> None:
     mode = os.fstat(opened).st_mode
     if not stat.S_ISREG(mode):
         os.close(opened)
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file; pipe its content, and give - as its name"
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file; pipe its content, and give - as its name"
         raise ValueError(f"{name} is {kind}")
 
 
@@ -232,7 +232,7 @@ def _decoded(name: str, content: bytes, largest: int) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is no text: {error.reason} at byte {error.start}") from None
+        raise ValueError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
 def _parse_json(text: str) -> Any:

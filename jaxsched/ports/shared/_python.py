@@ -49,9 +49,9 @@ def parse_python(file: File) -> ast.Module:
             warnings.simplefilter("ignore")  # of escapes in the file's strings
             return ast.parse(file.text)
     except SyntaxError as error:
-        raise ValueError(f"{file.name}:{error.lineno}: it is no Python: {error.msg}") from None
+        raise ValueError(f"{file.name}:{error.lineno}: it is not Python: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError):
-        raise ValueError(f"{file.name} is no Python, or nested too deeply") from None
+        raise ValueError(f"{file.name} is not Python, or nested too deeply") from None
 
 
 def value_of(node: ast.expr, look_up: Callable[[ast.expr], Any]) -> Any:

@@ -146,7 +146,7 @@ def recipe(
 
     Raises:
         TypeError: If a value is of the wrong type.
-        ValueError: If an argument or the optimizer is not known, noise or adaptive clipping is asked for, or lengths do
+        ValueError: If an argument or the optimizer is not known, noise or adaptive clipping is requested, or lengths do
             not fit.
 
     Examples:

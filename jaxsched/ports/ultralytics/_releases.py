@@ -123,7 +123,7 @@ def parse(version: Any) -> Version:
     """A release such as ``"8.3.40"``.
 
     Raises:
-        ValueError: If it is no release of Ultralytics.
+        ValueError: If it is not a release of Ultralytics.
     """
     match = re.fullmatch(r"v?(8)\.(\d{1,3})(?:\.(\d{1,4}))?", str(version))
     if match is None:

@@ -32,7 +32,7 @@ _OPTIONS_TEXT = """
     ndjson_console ndjson_file mask_ratio no_overlap
 """
 _OPTIONS = tuple(_OPTIONS_TEXT.split())
-"""Options of ``train.py`` that are no part of a recipe."""
+"""Options of ``train.py`` that are not part of a recipe."""
 _CURVES = ("linear_lr", "cos_lr", "flat_cos_lr", "fixed_lr")
 """Options that ask for a curve."""
 _OPTIMIZERS = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "LION": "lion"}
@@ -90,7 +90,7 @@ def recipe(
         A recipe. Keys of the loss and of augmentation are not part of it; ``notes`` lists them.
 
     Raises:
-        TypeError: If a value is no number.
+        TypeError: If a value is not a number.
         ValueError: If a key is missing or not known, or a number out of its range; it names the key, the value and
             what it should be.
 

@@ -34,7 +34,7 @@ def empty_group(seen: Sample, table: ParameterTable) -> Iterator[Finding]:
             yield Finding(
                 "empty-group",
                 "remark",
-                "no parameter belongs to this group, which has hyperparameters of its own",
+                "no parameter belongs to this group, whose hyperparameters differ",
                 "Look at its rules, and at those before them.",
                 (group,),
             )

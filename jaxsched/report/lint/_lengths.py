@@ -90,7 +90,7 @@ def milestone_in_warmup(seen: Sample) -> Iterator[Finding]:
 
 
 def peak_never_reached(seen: Sample) -> Iterator[Finding]:
-    """A warm-up that lasts beyond the middle of the decay within it, whose clock goes on."""
+    """A warm-up that lasts beyond the middle of the decay within it, whose clock runs during the warm-up."""
     warm_up_ends = {group: _warmup_end(seen, group) for group in seen.moments}
     for group, name, moment in _moments(seen):
         begun, end, warm = moment.clock.step(0), moment.step, warm_up_ends[group]
@@ -167,7 +167,7 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
                 (group,),
             )
         elif moment.kind == "low":
-            continue  # of a wave, which goes on
+            continue  # of a wave, which does not end
         elif end > seen.length:
             yield Finding(
                 "length-mismatch",

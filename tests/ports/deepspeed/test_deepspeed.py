@@ -99,7 +99,7 @@ def test_optimizers(name, params, ours, values):
     recipe = deepspeed.recipe(config, steps=5)
     assert recipe.optimizer == ours
     assert values.items() <= recipe.by_group()["all"].items()
-    assert recipe.notes[-1].endswith("lr is constant, unless the script has one of its own")
+    assert recipe.notes[-1].endswith("lr is constant, unless the script makes one")
 
 
 def test_warm_up_to_the_lr_of_an_optimizer_that_does_not_say_it():

@@ -127,7 +127,7 @@ def test_files_inherit(tmp_path):
         ({"a.yaml": "SOLVER: 3"}, "must hold names"),
         ({"a.yaml": "[1, 2]"}, "must hold names"),
         ({"a.yaml": "SOLVER: {STEPS: !!python/object/apply:os.system ['touch hacked']}"}, "STEPS must be a list"),
-        ({"a.yaml": "[" * 100_000}, "no YAML of settings"),
+        ({"a.yaml": "[" * 100_000}, "is not valid YAML"),
         ({"a.yaml": "SOLVER: {MAX_ITER: " + "1" * 10_000 + "}"}, "SOLVER: MAX_ITER must be finite"),
         ({"a.yaml": "SOLVER: {MAX_ITER: " + "1" + ":1" * 10_000 + "}"}, "SOLVER: MAX_ITER must be finite"),
         ({"a.yaml": "SOLVER: {MAX_ITER: 1, MAX_ITER: 2}"}, "line 1: the key 'MAX_ITER' is there twice"),
@@ -137,7 +137,7 @@ def test_files_inherit(tmp_path):
         ({"a.yaml": "_BASE_: /etc/b.yaml"}, "lies outside"),
         ({"a.yaml": "_BASE_: [" + ", ".join(["b.yaml"] * 300) + "]", "b.yaml": "{}"}, "more than 200 files"),
         ({"a.yaml": "x" * (2**20 + 1)}, "bytes"),
-        ({"a.yaml": "\x00"}, "no YAML of settings"),
+        ({"a.yaml": "\x00"}, "is not valid YAML"),
         ({"a.yaml": "SOLVER:\n  STEPS: __import__('os').system('touch hacked')"}, "STEPS must be a list"),
     ],
 )

@@ -18,23 +18,23 @@ MERGE_BOMB = "a0: &a0 {x: 1}\n" + "".join(
         ("a.yaml", BOMB, "more than 200,000 values"),
         ("a.yaml", MERGE_BOMB, "more than 200,000 values"),
         ("a.yaml", "a: &a [*a]", "contains itself"),
-        ("a.yaml", "a: " + "[" * 5000, "a.yaml is no YAML of settings"),
+        ("a.yaml", "a: " + "[" * 5000, "a.yaml is not valid YAML"),
         ("a.yaml", "a: " + "[" * 200 + "]" * 200, "nested too deeply"),
         ("a.yaml", "lr: 1\nlr: 2", "line 2: the key 'lr' is there twice"),
         ("a.yaml", "lr: 1\nlr: '1'", "line 2: the key 'lr' is there twice"),
         ("a.yaml", "SOLVER: {STEPS: [1, 2], STEPS: [1, 3]}", "the key 'STEPS' is there twice"),
         ("a.yaml", "SOLVER: {MODEL: {lr: 1, lr: 2}}", "the key 'lr' is there twice"),
-        ("a.yaml", "lr: 2024-99-99", "a.yaml is no YAML of settings"),
-        ("a.yaml", "a: 1\n---\nb: 2", "a.yaml is no YAML of settings"),
-        ("a.yaml", "a: !!binary x", "a.yaml is no YAML of settings"),
-        ("a.yaml", "? [1]\n: 2", "a.yaml is no YAML of settings"),
+        ("a.yaml", "lr: 2024-99-99", "a.yaml is not valid YAML"),
+        ("a.yaml", "a: 1\n---\nb: 2", "a.yaml is not valid YAML"),
+        ("a.yaml", "a: !!binary x", "a.yaml is not valid YAML"),
+        ("a.yaml", "? [1]\n: 2", "a.yaml is not valid YAML"),
         ("a.yaml", "just words", "a.yaml must hold names and values, got 'just words'"),
         ("a.yaml", "", "a.yaml must hold names and values, got None"),
         ("a.yaml", "x" * (shared.LARGEST_FILE + 1), "more than 1048576 bytes"),
         ("a.json", '{"lr": 1, "lr": 2}', "the name 'lr' is there twice"),
         ("a.json", '{"a":' * 100_000, "nested too deeply"),
         ("a.json", "[1, 2]", r"must hold names and values, got \[1, 2\]"),
-        ("a.json", "lr: 1", "a.json is no JSON"),
+        ("a.json", "lr: 1", "a.json is not valid JSON"),
     ],
 )
 def test_what_is_refused(tmp_path, name, text, message):
@@ -62,14 +62,14 @@ def test_the_config_of_weights_and_biases(tmp_path):
 def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / "fifo.yaml")
     for path in (tmp_path / "fifo.yaml", "/dev/zero"):
-        with pytest.raises(ValueError, match="no regular file; pipe its content"):
+        with pytest.raises(ValueError, match="not a regular file; pipe its content"):
             shared.read(path)
     with pytest.raises(ValueError, match="is a folder"):
         shared.read(tmp_path)
     with pytest.raises(ValueError, match="is not a path"):
         shared.read("a\0b")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="is no text"):
+    with pytest.raises(ValueError, match="is not UTF-8 text"):
         shared.read(tmp_path / "bytes.yaml")
 
 

@@ -142,7 +142,7 @@ def test_files(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("defaults: [_self_, {model: net}]\noptimizer: {_target_: torch.optim.Adam, lr: 1e-3}\n")
     notes = torch.read(path, steps=5).notes
-    assert notes[0].endswith("lr is constant, unless the program has one of its own")
+    assert notes[0].endswith("lr is constant, unless the program makes one")
     assert "give the config that a run leaves in .hydra/config.yaml" in notes[1]
 
 

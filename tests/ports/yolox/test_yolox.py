@@ -123,7 +123,7 @@ def test_what_is_not_known_or_wrong(line, message, read):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("class Exp(", "exp.py:1: it is no Python"),
+        ("class Exp(", "exp.py:1: it is not Python"),
         ("x = 1", "has no class Exp"),
         (EXP.replace("from yolox.exp import", "from my.exp import"), "derived from my.exp.Exp, whose settings are not"),
         ("class Exp(Exp):\n    pass", "derived from Exp, whose settings are not"),

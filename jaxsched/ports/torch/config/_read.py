@@ -97,7 +97,7 @@ def read(
     length = _length(where, trainer, steps, epochs, nb)
     notes = [*trainer.notes, *callbacks(where, found)]
     if planned is None or clock is None:
-        notes.append(f"{where} names no scheduler: lr is constant, unless the program has one of its own")
+        notes.append(f"{where} names no scheduler: lr is constant, unless the program makes one")
     else:
         under = f"{where}: {planned.path}"
         made = scheduler_of(under, planned.short_name, _arguments(under, planned, references), clock.counts(length))
