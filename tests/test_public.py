@@ -11,7 +11,7 @@ import pytest
 
 import jaxsched as js
 
-ROOMS = ("groups", "metric", "optimizers", "recipe", "report", "schedules", "transforms")
+ROOMS = ("groups", "metric", "optimizers", "recipe", "report", "schedules", "transforms", "verification")
 
 
 def public_names(module):
