@@ -85,28 +85,14 @@ def as_transformation(
         return jax.tree.map(lambda row: jnp.broadcast_to(row, (len(active),)), values_of(numbers))
 
     def init(params: Any) -> OptimizerState:
-        if isinstance(params, grouping.JoinedTree) and not rule.elementwise:
-            raise ValueError(
-                f"{optimizer}: it looks at whole arrays, which flatten_groups joins; leave it out, and build a recipe "
-                "without flatten=True"
-            )
+        check_whole(optimizer, params, rule.elementwise)
         leaves, structure = _flatten(params)
         assigned = assignment(params)
         for leaf, path, group in zip(leaves, assigned.paths, assigned.groups, strict=True):
-            if not (hasattr(leaf, "dtype") or is_host_number(leaf)):
-                raise TypeError(
-                    f"{optimizer}: {path!r} is no array but {short(leaf)}; pass the arrays alone, of an Equinox module "
-                    "eqx.filter(model, eqx.is_inexact_array)"
-                )
-            dtype = jnp.result_type(leaf)
+            check_parameter(optimizer, leaf, path, is_frozen=group not in active)
             if group not in active:
                 continue
-            if not jnp.issubdtype(dtype, jnp.inexact):
-                raise TypeError(
-                    f"{optimizer}: parameter {path!r} is {dtype}; only floating ones can be trained. Keep it out of "
-                    "the tree, or freeze its group with None."
-                )
-            values, shape = active[group], jnp.shape(leaf)
+            values, shape, dtype = active[group], jnp.shape(leaf), jnp.result_type(leaf)
             if why := why_not_kept(shape, dtype, values, isinstance(params, grouping.JoinedTree)):
                 raise ValueError(f"{optimizer}: parameter {path!r} {why}; give it a group of its own")
             if why := rule.why_untrainable(shape[1:] if values["stacked"] else shape, dtype, values):
@@ -194,6 +180,29 @@ def as_transformation(
         return structure.unflatten([own for own, _ in results]), new_state
 
     return optax.GradientTransformationExtraArgs(takes_shapes(init), update)
+
+
+def check_whole(optimizer: str, params: Any, elementwise: bool) -> None:
+    """That an optimizer which may look at whole arrays does not get joined ones."""
+    if isinstance(params, grouping.JoinedTree) and not elementwise:
+        raise ValueError(
+            f"{optimizer}: it looks at whole arrays, which flatten_groups joins; leave it out, and build a recipe "
+            "without flatten=True"
+        )
+
+
+def check_parameter(optimizer: str, leaf: Any, path: str, *, is_frozen: bool) -> None:
+    """That a leaf of the parameters is an array and, unless it is frozen, a floating one."""
+    if not (hasattr(leaf, "dtype") or is_host_number(leaf)):
+        raise TypeError(
+            f"{optimizer}: {path!r} is no array but {short(leaf)}; pass the arrays alone, of an Equinox module "
+            "eqx.filter(model, eqx.is_inexact_array)"
+        )
+    if not is_frozen and not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+        raise TypeError(
+            f"{optimizer}: parameter {path!r} is {jnp.result_type(leaf)}; only floating ones can be trained. Keep it "
+            "out of the tree, or freeze its group with None."
+        )
 
 
 def check_state(optimizer: str, state: Any, groups: Values, slots: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxsched import groups as grouping
 from jaxsched.metric import internal as plateaus
 from jaxsched.numerics import as_step, is_host_number, takes_shapes
-from jaxsched.optimizers._driver import assignment_of, check_state
+from jaxsched.optimizers._driver import assignment_of, check_parameter, check_state, check_whole
 from jaxsched.optimizers._hyperparameters import Groups, Values
 from jaxsched.optimizers._optax import definition_of_factory
 from jaxsched.optimizers._override import overridden
@@ -93,14 +93,19 @@ def grouped(
         )
 
     def init(params: Any) -> OptimizerState:
+        check_whole(definition.name, params, elementwise=False)  # for all that is known of it
         structure: Any = jax.tree.structure(params)
-        of = assignment(params).groups
+        assigned = assignment(params)
+        of = assigned.groups
+        for leaf, path, group in zip(structure.flatten_up_to(params), assigned.paths, of, strict=True):
+            check_parameter(definition.name, leaf, path, is_frozen=group not in active)
         plateau = {name: plateaus.start(values) for name, values in driven.items()}
         numbers = evaluated(0, plateau)
         slots = {
             group: _started(made(group, i, numbers, {}), only(params, structure, of, group) if of else params)
             for i, group in enumerate(active)
         }
+        slots = jax.tree.map(jnp.array, slots)  # some keep the parameters, which cannot be donated twice
         zeros = (jnp.zeros((), jnp.int32) for _ in range(2))
         return OptimizerState(next(zeros), dict.fromkeys(active, ()), report(numbers), {}, slots, plateau, next(zeros))
 
@@ -161,7 +166,8 @@ def _is_numeric(values: Sequence[Any]) -> bool:
 def _is_value(value: Any) -> bool:
     if isinstance(value, tuple):
         return bool(value) and all(map(_is_value, value))
-    return is_host_number(value) or isinstance(value, Schedule) or hasattr(value, "dtype")
+    is_key = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+    return is_host_number(value) or isinstance(value, Schedule) or (hasattr(value, "dtype") and not is_key)
 
 
 def _in_force(value: Any, row: Any, i: int, is_set: bool) -> Any:

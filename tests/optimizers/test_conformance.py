@@ -312,7 +312,15 @@ for name, tx in around.items():
         got = tx.update(gradients, tx.init(spread), spread)[0]["w"]
         assert got.sharding.is_equivalent_to(spread["w"].sharding, 2), (name, got.sharding)
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+    again = tx.update(spread, js.optimizers.reset(tx.init(spread)), spread)[0]["w"] if name == "lamb" else got
+    np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-6, err_msg=name)
 js.group_norms(spread, spread)
+tx = js.lbfgs(max_iter=3, history_size=4, line_search_fn="strong_wolfe")
+value, grad = jax.jit(jax.value_and_grad(bowl))(spread)
+got = tx.update(grad, tx.init(spread), spread, value=value, grad=grad, value_fn=bowl)[0]["w"]
+assert got.sharding.is_equivalent_to(spread["w"].sharding, 2)
+alone = jax.jit(lambda p: tx.update(p, tx.init(p), p, value=bowl(p), grad=jax.grad(bowl)(p), value_fn=bowl)[0])(params)
+np.testing.assert_allclose(got, alone["w"], rtol=1e-4, atol=1e-6)
 # The sharding of a state from that of the parameters; a step keeps it, and another mesh takes the state up.
 import orbax.checkpoint as ocp
 grown = {{"layers": {{"w": jnp.arange(96.0).reshape(3, 16, 2) / 96}}}}

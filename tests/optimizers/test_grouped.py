@@ -79,6 +79,28 @@ def test_it_is_read_set_and_accumulated_as_ours():
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(shapes))
 
 
+@pytest.mark.parametrize("name", ["lion", "contrib.prodigy", "contrib.schedule_free_sgd", "noisy_sgd"])
+def test_a_fresh_state_can_be_donated(name):
+    factory = getattr(optax.contrib, name.removeprefix("contrib.")) if "." in name else getattr(optax, name)
+    tx = grouped(factory, learning_rate=0.1, **({"key": jax.random.key(0)} if name == "noisy_sgd" else {}))
+    jax.jit(tx.update, donate_argnums=1)(PARAMS, tx.init(PARAMS), PARAMS)
+
+
+def test_what_is_no_parameter_is_refused():
+    tx = grouped(optax.lion, learning_rate=0.1, rules=[("frozen", "frozen"), ("**", "all")], groups={"frozen": None})
+    kept = {"frozen": jnp.arange(3)}
+    with pytest.raises(TypeError, match=r"optax.lion: parameter 'table' is int32"):
+        tx.init({**kept, "table": jnp.arange(3)})
+    with pytest.raises(TypeError, match=r"optax.lion: 'f' is no array but"):
+        tx.init({**kept, "f": jnp.tanh})
+    params = {**kept, "kernel": jnp.ones(2)}
+    gradients = jax.grad(lambda p: jnp.sum(p["kernel"] ** 2), allow_int=True)(params)
+    updates, _ = tx.update(gradients, tx.init(params), params)
+    assert not updates["frozen"].any()
+    with pytest.raises(ValueError, match=r"optax.lion: it looks at whole arrays, which flatten_groups joins"):
+        js.flatten_groups(grouped(optax.lion, learning_rate=0.1)).init(PARAMS)
+
+
 def test_half_precision_keeps_its_dtype():
     params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
     chex.assert_trees_all_equal_dtypes(follow(grouped(optax.lion, learning_rate=LR), params)[0], params)
