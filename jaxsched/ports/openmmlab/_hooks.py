@@ -100,7 +100,7 @@ def scheduler_hook(config: Config) -> tuple[str, Settings] | None:
     if hook is None:
         if config.get("param_scheduler"):
             raise ValueError(
-                "default_hooks: param_scheduler=None takes out the hook that steps param_scheduler: remove one of them"
+                "default_hooks: param_scheduler=None removes the hook that steps param_scheduler: remove one of them"
             )
         return None
     settings = Settings("default_hooks: param_scheduler", hook)

@@ -33,7 +33,7 @@ def _set(holder: Any, path: list[str], value: Any, where: str) -> Any:
     first, *rest = path
     if isinstance(holder, list | tuple):
         if not first.isdigit() or int(first) >= len(holder):
-            raise ValueError(f"{where}: {first!r} is no place in a list of {len(holder)}")
+            raise ValueError(f"{where}: {first!r} is not a position in a list of {len(holder)}")
         items = list(holder)
         items[int(first)] = _set(items[int(first)], rest, value, where)
         return type(holder)(items)

@@ -82,7 +82,7 @@ def default_groups(
         if forced:
             if 1 in set_to.values() and own.decay != 1:
                 raise ValueError(
-                    "paramwise_cfg: force_default_settings with a multiplier of 1 is not read: take it out"
+                    "paramwise_cfg: force_default_settings with a multiplier of 1 is not read: remove the multiplier"
                 )
             for name, match, other in others:
                 inside = f"{group}, {name}"

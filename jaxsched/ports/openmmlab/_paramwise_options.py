@@ -99,7 +99,9 @@ def _values(settings: Settings, optimizer: Settings, hyperparameters: Collection
         if name in hyperparameters:
             result[name] = value if key == name else Times(settings.as_number(settings.at(key), value))
         else:
-            notes.append(caution("unknown-key", f"{settings.at(key)} is no hyperparameter of the optimizer: left out"))
+            notes.append(
+                caution("unknown-key", f"{settings.at(key)} is not a hyperparameter of the optimizer: left out")
+            )
     return result
 
 

@@ -75,7 +75,7 @@ def with_one_optimizer(config: Config, name: str | None, notes: list[str]) -> Co
         several = {key: value for key, value in found.items() if isinstance(value, Mapping) and own in value}
     if not several:
         if name is not None:
-            raise ValueError(f"{where}: there is one optimizer; leave optimizer= out")
+            raise ValueError(f"{where}: there is one optimizer; do not give optimizer=")
         return config
     listed = ", ".join(map(repr, several))
     if name is None:
@@ -284,7 +284,9 @@ def _check_deepspeed(strategy: Any, notes: list[str]) -> None:
         name for name in _OWN_OF_DEEPSPEED if isinstance(strategy, Mapping) and strategy.get(name) not in (None, 1)
     ]
     if found:
-        raise ValueError(f"strategy: {found[0]} of DeepSpeed is not read: take it out, and add what it does")
+        raise ValueError(
+            f"strategy: {found[0]} of DeepSpeed is not read: remove it, and add what it does to the recipe"
+        )
     notes.append("optim_wrapper: DeepSpeed's sharding and mixed precision are not part of a recipe")
 
 

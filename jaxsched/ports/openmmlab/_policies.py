@@ -55,9 +55,11 @@ def curve(config: Any, run: Run, what: str = "lr") -> Curve:
     counts_epochs = run.epochs is not None or what == "momentum"  # an IterBasedRunner changes only lr_config's default
     by_epoch = settings.flag("by_epoch", counts_epochs and not by_iteration)
     if by_epoch and by_iteration:
-        raise ValueError(f"{where}: policy {policy!r} goes by iteration: take by_epoch=True out")
+        raise ValueError(f"{where}: policy {policy!r} goes by iteration: remove by_epoch=True")
     if name == "YOLOX" and settings.values.get("warmup") is None and settings.values.get("warmup_iters"):
-        raise ValueError(f"{where}: warmup_iters without warmup bends YOLOX's cosine: name a warmup, or take it out")
+        raise ValueError(
+            f"{where}: warmup_iters without warmup shifts YOLOX's cosine: name a warmup, or remove warmup_iters"
+        )
     warm = _warmup(settings, run, what, by_epoch)
     if name == "StepFixCosineAnnealing" and warm and warm.shape == "linear":
         warm = warm._replace(ratio=0.0)

@@ -259,7 +259,7 @@ def _scale(config: Config, batch_size: int | None, otherwise_used: bool) -> tupl
     if base is None and otherwise_used:
         return 1.0, batch_size, None
     if base is None:
-        raise ValueError("the config has no auto_scale_lr.base_batch_size to scale by: leave batch_size= out")
+        raise ValueError("the config has no auto_scale_lr.base_batch_size to scale by: do not give batch_size=")
     scale = batch_size / require(base, "auto_scale_lr: base_batch_size")
     return scale, batch_size, f"auto_scale_lr: learning rates x {batch_size} / {base} = {scale:g}"
 

@@ -356,7 +356,7 @@ def test_an_average_in_the_default_hooks_is_read_and_two_are_an_error():
 
 
 def test_schedulers_that_nothing_steps_are_an_error():
-    with pytest.raises(ValueError, match="param_scheduler=None takes out the hook"):
+    with pytest.raises(ValueError, match="param_scheduler=None removes the hook"):
         openmmlab.recipe({**NEW, "default_hooks": dict(param_scheduler=None)}, steps_per_epoch=10)
     hook = dict(type="PPYOLOEParamSchedulerHook")
     with pytest.raises(ValueError, match="sets lr, as does param_scheduler"):
@@ -489,7 +489,7 @@ def test_options_change_a_config(tmp_path):
     options = {"optimizer.lr": 0.5, "lr_config.step.0": 4, "optimizer.constructor": None}
     recipe = openmmlab.read(path, steps_per_epoch=10, options=options)
     assert lr(recipe, 39, 40) == pytest.approx([0.5, 0.05])
-    with pytest.raises(ValueError, match="'9' is no place in a list of 2"):
+    with pytest.raises(ValueError, match="'9' is not a position in a list of 2"):
         openmmlab.read(path, steps_per_epoch=10, options={"lr_config.step.9": 4})
 
 

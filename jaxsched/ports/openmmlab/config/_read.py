@@ -43,10 +43,10 @@ def read_config(
             that holds a folder ``_base_``, else the folder of ``path``.
         environment: values for ``{{$NAME:default}}``; the default is taken for what is not in it. The process's own
             environment is not looked at: pass ``os.environ`` if that is meant.
-        text: the text of the file at ``path``, where it is read already.
+        text: the content of the file at ``path``, if it was read already.
 
     Raises:
-        ConfigError: a ValueError with ``file`` and ``line``: a file that is missing, is no Python, is too large or too
+        ConfigError: a ValueError with ``file`` and ``line``: a file that is missing, is not Python, is too large or too
             much work (a bomb), inherits from itself or from outside the given folders, or merges what cannot be merged.
     """
     reading = Reading(Path(path), packages or {}, root, environment or {}, text)
@@ -62,7 +62,7 @@ def _plain(leaf: Any, file: str) -> Any:
         return leaf.name
     if leaf is None or isinstance(leaf, (bool, int, float, str, bytes, Unreadable)):
         return leaf
-    raise ConfigError(f"a {type(leaf).__name__} has no place in a config", file)
+    raise ConfigError(f"a config cannot hold a {type(leaf).__name__}", file)
 
 
 class Reading:

@@ -113,7 +113,7 @@ class Budget:
     def spend(self, amount: int, file: str, line: int | None = None) -> None:
         self.left -= amount
         if self.left < 0:
-            raise ConfigError(f"reading takes more than {MAX_WORK} steps: this is no usual config", file, line)
+            raise ConfigError(f"reading takes more than {MAX_WORK} steps, which no usual config does", file, line)
 
     def tree(
         self,

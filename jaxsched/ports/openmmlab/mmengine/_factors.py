@@ -81,7 +81,9 @@ def multi_step_factor(settings: Settings, window: Window) -> Scheduler:
     milestones = [milestone * window.scale for milestone in settings.numbers("milestones")]
     for milestone in milestones:
         if milestone != int(milestone) or milestone < 0:
-            raise ValueError(f"{settings.where}: milestone {milestone!r} is no whole number >= 0: it would never come")
+            raise ValueError(
+                f"{settings.where}: milestone {milestone!r} is not a whole number >= 0: it would never come"
+            )
     at = sorted(int(m) for m in milestones if m < window.length) if gamma != 1 else []
     counts = Counter(at)
     gone = dict(zip(counts, accumulate(counts.values()), strict=True))

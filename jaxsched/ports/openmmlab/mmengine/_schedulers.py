@@ -78,7 +78,7 @@ def curve(
     if follower.floor:
         raise ValueError(
             f"param_scheduler: ReduceOnPlateau with min_value={follower.floor:g} beside other schedulers is not read: "
-            "the floor acts on what all make together; take min_value out, or begin it where they end"
+            "the floor acts on the product of all; remove min_value, or begin it where they end"
         )
     if any(one.interpolation for one in schedulers):
         raise ValueError(
@@ -142,7 +142,7 @@ def _scheduler(kind: str, settings: Settings, run: Run) -> Scheduler:
     for name, usual in (("last_step", -1), ("verbose", False), ("_scope_", None)):
         value = settings.take(name, usual)
         if name == "last_step" and value != -1:
-            raise ValueError(f"{settings.where}: last_step={value!r} resumes a run; take it out")
+            raise ValueError(f"{settings.where}: last_step={value!r} resumes a run; remove it")
     by_epoch = settings.flag("by_epoch", True)
     convert = settings.flag("convert_to_iter_based")
     if convert and not by_epoch:
@@ -178,9 +178,9 @@ def _reduce_on_plateau(settings: Settings, run: Run, reports_before: Callable[[i
     for name in ("monitor", "verbose", "_scope_"):
         settings.take(name, None)
     if settings.take("last_step", -1) != -1:
-        raise ValueError(f"{settings.where}: last_step resumes a run; take it out")
+        raise ValueError(f"{settings.where}: last_step resumes a run; remove it")
     if not settings.flag("by_epoch", True) or settings.flag("convert_to_iter_based"):
-        raise ValueError(f"{settings.where}: ReduceOnPlateau goes by epoch: take by_epoch=False out")
+        raise ValueError(f"{settings.where}: ReduceOnPlateau goes by epoch: remove by_epoch=False")
     begin, end = settings.count("begin", 0), settings.count("end", run.epochs or 1)
     if end <= begin:
         raise ValueError(f"{settings.where}: end must be larger than begin, got begin={begin} and end={end}")
