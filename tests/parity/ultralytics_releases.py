@@ -23,7 +23,7 @@ import packaging.version
 import torch
 
 UNUSED = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional", "cpuinfo", "pandas", "seaborn")
-UNUSED += ("hub_sdk", "hub_sdk.config")
+UNUSED += ("hub_sdk", "hub_sdk.config", "thop", "torchvision.ops", "torchvision.ops.boxes")
 """What older releases import, and the loop does not use."""
 
 
@@ -52,6 +52,8 @@ class Tiny(torch.nn.Module):
         self.stride, self.names = torch.tensor([1]), {0: "a"}
 
     def forward(self, batch):
+        if isinstance(batch, torch.Tensor):  # up to 8.0.112 the loss is the trainer's
+            return self.model(batch)
         loss = self.model(batch["img"]).mean()
         items = {"loss": loss.detach()} if self.dict_of_losses else torch.zeros(1)
         return loss, items
@@ -101,6 +103,9 @@ def trainer_of(base, images, folder, **args):
         def preprocess_batch(self, batch):
             return batch
 
+        def criterion(self, outputs, batch):
+            return outputs.mean(), torch.zeros(1)
+
         def validate(self):
             return {}, 0.0
 
@@ -120,11 +125,12 @@ def trainer_of(base, images, folder, **args):
 
 
 def run(images, folder, args):
-    module = importlib.import_module("ultralytics.engine.trainer")
+    version = tuple(int(part) for part in importlib.import_module("ultralytics").__version__.split("."))
+    place = "engine" if version >= (8, 0, 136) else "yolo.engine"
+    module = importlib.import_module(f"ultralytics.{place}.trainer")
     for check in ("check_det_dataset", "check_cls_dataset"):
         if hasattr(module, check):
             setattr(module, check, lambda *_, **__: {"train": "", "val": "", "nc": 7, "names": {0: "a"}})
-    version = tuple(int(part) for part in sys.modules["ultralytics"].__version__.split("."))
     kind = trainer_of(module.BaseTrainer, images, folder, **args)
     kind.one_dict = version >= (8, 3, 200)
     Tiny.dict_of_losses = version >= (8, 4, 150)
