@@ -217,6 +217,8 @@ def test_a_variable_of_a_users_own_kind_is_trained():
         ),
         (lambda: js.sgd(lr=np.array([10.0])), r"sgd: lr must be one number, got an array of shape \(1,\)"),
         (lambda: js.sgd(lr=lambda step: jnp.ones(2)), r"sgd: lr must give one number for a step"),
+        (lambda: js.lbfgs(lr=jnp.ones(2)), r"lbfgs: lr must be one number, got an array of shape \(2,\)"),
+        (lambda: js.lbfgs(lr=lambda step: jnp.ones(2)), r"lbfgs: lr must give one number for a step"),
         (lambda: js.sgd(lr=js.stack([js.constant(0.1)] * 2)).init(PARAMS), r"sgd: lr must be one number at each step"),
         (lambda: js.adam(betas=(0.9, jnp.ones(2))), r"adam: betas\[1\] must be one number"),
         (lambda: js.sgd(lr=js.ports.torch.StepLR(30)), r"sgd: lr .*call it with the base lr first"),

@@ -21,6 +21,9 @@ sgd = st.fixed_dictionaries(
 adamw = st.fixed_dictionaries(
     dict(lr=lrs), optional=dict(betas=st.just([0.9, js.constant(0.99)]), amsgrad=st.booleans())
 )
+prodigy = st.fixed_dictionaries(
+    dict(learning_rate=lrs), optional=dict(betas=st.just([0.9, js.constant(0.99)]), safeguard_warmup=st.booleans())
+)
 overrides = st.one_of(st.none(), st.fixed_dictionaries(dict(lr=lrs), optional=dict(maximize=st.booleans())))
 fields = st.fixed_dictionaries(
     {},
@@ -36,6 +39,7 @@ fields = st.fixed_dictionaries(
 recipes = st.one_of(
     st.builds(lambda a, f: js.Recipe("sgd", a, **f), sgd, fields),
     st.builds(lambda a, f: js.Recipe("adamw", a, **f), adamw, fields),
+    st.builds(lambda a, f: js.Recipe("optax.contrib.prodigy", a, **{**f, "groups": {"norm": None}}), prodigy, fields),
 )
 
 
