@@ -163,7 +163,7 @@ def _figure(
     if scale == "linear":
         made.yaxis.formatter = PrintfTickFormatter(format="%.4g")
     made.xaxis.ticker.desired_num_ticks = 4  # that fit a phone
-    range_of_colors = viridis(len(curves) * 10 // 9)  # without the yellow end, too pale on white
+    shades = viridis(256)[:230]  # without the yellow end, too pale on white
     order = np.argsort(np.argsort([float(line.values.max()) for line in curves], kind="stable"))
     drawn = []
     for i, line in enumerate(curves):
@@ -182,7 +182,7 @@ def _figure(
                 "value",
                 source=source,
                 name=label or name,
-                color=range_of_colors[order[i]] if many else COLORS[i % len(COLORS)],
+                color=shades[order[i] * 229 // (len(curves) - 1)] if many else COLORS[i % len(COLORS)],
                 line_dash="solid" if many else DASHES[i % len(DASHES)],
                 line_width=1 if many else 2.5,
                 **({"legend_label": label} if label and len(curves) > 1 and not many else {}),
