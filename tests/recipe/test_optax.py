@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from typer.testing import CliRunner
 
 import jaxsched as js
+from jaxsched.cli._app import app
 from jaxsched.optimizers.internal import definition_of_factory, optax_factory, optax_name
 
 PARAMS = {"kernel": jnp.array([[-1.0, 1.0], [0.5, 2.0]]), "bias": jnp.array([0.3, -0.2])}
@@ -87,6 +89,17 @@ def test_reports_call_its_learning_rate_lr():
     assert "warmup-too-long" in {finding.code for finding in js.lint(short, PARAMS)}
     bad = LION.replace(hyperparameters={"learning_rate": js.linear(0.1, -0.1, 100)}, groups={})
     assert {"negative-lr"} <= {finding.code for finding in js.lint(bad)}
+
+
+def test_it_is_plotted_and_shown_by_the_command(tmp_path):
+    figure = js.plot(LION)
+    assert {axis.get_label() for axis in figure.axes} >= {"lr", "momentum", "weight_decay"}
+    path = tmp_path / "lion.json"
+    path.write_text(LION.to_json())
+    shown = CliRunner().invoke(app, ["show", str(path)])
+    assert shown.exit_code == 0, shown.output
+    assert "optax.lion for 100 steps = 10 epochs of 10" in shown.output
+    assert "lr of weight" in shown.output
 
 
 def test_it_is_compared_with_ours():
