@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.groups import unboxed
+from jaxsched.groups import reboxed, unboxed
 from jaxsched.optimizers._override import chosen_groups
 from jaxsched.optimizers._state import OptimizerState
 
@@ -23,7 +23,7 @@ def reset(opt_state: Any, groups: str | Sequence[str] | None = None) -> Any:
 
     Args:
         opt_state: A state of an optimizer of jaxsched, or anything that holds one, as for `hyperparams`; of an
-            ``nnx.Optimizer`` or ``TrainState`` its ``opt_state``.
+            ``TrainState`` its ``opt_state``, and of an ``nnx.Optimizer`` too, whose Variables are written in place.
         groups: The group, or groups, to reset; all where left out.
 
     Raises:
@@ -44,7 +44,8 @@ def reset(opt_state: Any, groups: str | Sequence[str] | None = None) -> Any:
         if not isinstance(node, OptimizerState):
             return node
         offset = jnp.broadcast_to(unboxed(node.bias_offset), (len(node.groups),))
-        return node._replace(bias_offset=jnp.where(wanted(node), -unboxed(node.count), offset))
+        offset = jnp.where(wanted(node), -unboxed(node.count), offset)
+        return node._replace(bias_offset=reboxed(node.bias_offset, offset))
 
     return jax.tree.map(one, opt_state, is_leaf=lambda node: isinstance(node, OptimizerState))
 

@@ -86,7 +86,10 @@ def scale_by(
 
     def check_all(active: Any) -> None:
         for values in active:
-            if why := rule.why_inseparable(values):
+            why = rule.why_inseparable(values)
+            if isinstance(values.get("stacked"), tuple):
+                why = "stacked gives each layer a factor on lr, which is no part of the direction"
+            if why:
                 raise ValueError(f"{definition.name}: {why}; use {own.name} as a whole")
         if check:
             check(active)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 import jaxsched as js
 from jaxsched.optimizers.internal import definition_of
@@ -95,6 +96,23 @@ def test_lbfgs_forgets_its_pairs():
     found, after = step(params, js.optimizers.reset(state))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert (int(after.count), int(after.slots["iterations"])) == (2, int(fresh.slots["iterations"]))
+
+
+def test_an_nnx_optimizer_is_reset_in_place():
+    model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, js.adam(0.1), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model, optimizer):
+        gradients = nnx.grad(lambda m: m.kernel.get_value().sum() + m.bias.get_value().sum())(model)
+        optimizer.update(model, gradients)
+
+    step(model, optimizer)
+    js.optimizers.reset(optimizer.opt_state, "bias")
+    step(model, optimizer)
+    moments = optimizer.opt_state.slots["exp_avg"]
+    np.testing.assert_allclose(moments["bias"].get_value(), 0.1, rtol=1e-6)
+    np.testing.assert_allclose(moments["kernel"].get_value(), 0.19, rtol=1e-6)
 
 
 def test_a_frozen_group_and_overrides_stay():

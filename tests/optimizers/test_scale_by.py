@@ -86,6 +86,10 @@ def test_what_has_its_learning_rate_inside_is_refused(name):
             lambda: js.optimizers.scale_by(js.adam, groups={"bias": dict(weight_decay=0.1)}),
             r"scale_by\(adam\): weight_decay is no part of the direction; put optax.add_decayed_weights",
         ),
+        (
+            lambda: js.optimizers.scale_by(js.adam, stacked=(1.0, 0.5)),
+            r"stacked gives each layer a factor on lr.*adam as",
+        ),
         (lambda: js.optimizers.scale_by(js.adam, beta=0.9), r"scale_by\(adam\): 'beta' is not known.*'betas'"),
         (lambda: js.optimizers.scale_by(js.adam, betas=(0.9, 1.0)), r"scale_by\(adam\): betas\[1\] must be in"),
         (lambda: js.optimizers.scale_by(js.sgd, nesterov=True), r"nesterov needs a momentum"),
