@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxsched.checks import short
+from jaxsched.groups import BY_ROLE, Rule, contains
 from jaxsched.ports import shared
 from jaxsched.ports.yolov5._versions import VERSIONS, Rules, candidates, known
 from jaxsched.recipe import Recipe, caution
@@ -51,7 +52,8 @@ def recipe(
 ) -> Recipe:
     """The recipe that YOLOv5's ``train.py`` follows, or that of a fork.
 
-    Three groups: ``bias`` (of norms too), ``norm`` (their scales), ``weight`` (all else, the only one with decay).
+    Three groups: ``bias`` (of norms too), ``norm`` (their scales, and the implicit
+    knowledge of YOLOR, YOLOv7 and YOLOv9), ``weight`` (all else, the only one with decay).
     With ``e`` the epoch, ``E`` the epochs and ``lf(e)`` falling from 1 to ``lrf`` (a line, or half a cosine):
 
     - Warm-up over ``max(round(warmup_epochs * steps_per_epoch), 100)`` iterations, the last included: biases go from
@@ -125,6 +127,7 @@ def recipe(
             "bias": {"lr": loop.lr(lr0, number["warmup_bias_lr"])},
             "weight": {"weight_decay": loop.scaled_decay(number["weight_decay"])},
         },
+        rules=(*(Rule(contains(name), "norm", optional=True) for name in VERSIONS[chosen].undecayed), *BY_ROLE),
         clip_norm=VERSIONS[chosen].clip_norm,
         accumulate=loop.accumulation(),
         ema=exponential_ramp(0.9999, 2000),

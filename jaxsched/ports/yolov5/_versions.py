@@ -20,6 +20,7 @@ class Rules(NamedTuple):
         clip_norm: The norm at which all gradients together are clipped.
         optimizers: The optimizers that can be chosen.
         amsgrad: Whether AdamW is AMSGrad's.
+        undecayed: Parts of names of parameters that do not decay, beside norms and biases.
         fixed: Hyperparameters that are written in the code and not in the file.
     """
 
@@ -30,6 +31,7 @@ class Rules(NamedTuple):
     clip_norm: float | None = None
     optimizers: tuple[str, ...] = ("SGD", "Adam")
     amsgrad: bool = False
+    undecayed: tuple[str, ...] = ()
     fixed: Mapping[str, float] = {}
 
 
@@ -43,6 +45,7 @@ _V9 = _V62._replace(
     options={"cos_lr": "cosine", "flat_cos_lr": "flat cosine", "fixed_lr": "flat"},
     optimizers=("SGD", "Adam", "AdamW", "LION"),
     amsgrad=True,
+    undecayed=("implicit",),
 )
 
 VERSIONS: Mapping[str, Rules] = {
@@ -54,9 +57,9 @@ VERSIONS: Mapping[str, Rules] = {
     "6.1": _V61,
     "6.2": _V62,
     "7.0": _V62,
-    "yolov7": _V50,
+    "yolov7": _V50._replace(undecayed=("implicit", "logit_scale", "relative_position_bias_table")),
     "yolov9": _V9,
-    "yolor": _V31,
+    "yolor": _V31._replace(undecayed=("implicit",)),
     "yolov5-face": _V31,
     "yolov5_obb": _V60,
 }

@@ -213,6 +213,14 @@ def test_freeze_is_said(freeze, said):
     assert said is None or said in found[0]
 
 
+def test_implicit_knowledge_does_not_decay():
+    tree = {"head": {"im": {"implicit": np.ones((1, 8, 1, 1))}, "conv": {"kernel": np.ones((1, 1, 2, 2))}}}
+    length = dict(epochs=10, steps_per_epoch=100, batch_size=16)
+    for version, group in (("yolor", "norm"), ("yolov7", "norm"), ("yolov9", "norm"), ("7.0", "weight")):
+        labels = js.groups.labels(tree, yolov5.recipe(HYP, version=version, **length).rules)
+        assert labels["head"] == {"im": {"implicit": group}, "conv": {"kernel": "weight"}}, version
+
+
 def test_optimizers_of_yolov9():
     """Its AdamW is AMSGrad's, and it has Lion; both have momentum as their first beta."""
     length = dict(epochs=10, steps_per_epoch=100, batch_size=16)
