@@ -18,6 +18,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
 """Of Okabe and Ito's colours, which the colour-blind can tell apart, those with a contrast of 3 to 1 on white."""
 DASHES = ("solid", "dashed", "dotted", "dotdash")
 MARKERS = ("circle", "square", "triangle", "diamond")
+MOST_CURVES = 256
+"""Curves of one figure: Bokeh takes 15 ms for each."""
 MOST_NAMED = 8
 """Curves with a colour and a dash each; more curves share a range of colours, and only pointing at one names it."""
 
@@ -117,7 +119,8 @@ def _figures(
     from bokeh.models import TabPanel, Tabs
 
     share = max(MOST_POINTS // sum(map(len, drawn.values())), 50)
-    for name, curves in drawn.items():
+    for name, found in drawn.items():
+        curves = _spread(found)
         both = name == "lr" and all((line.values >= 0).all() and line.values.any() for line in curves)
         scales = ("linear", "log") if both else ("log",) if name == "ema" else ("linear",)
         made = []
@@ -129,12 +132,23 @@ def _figures(
             ]  # fmt: skip
             if name == "lr":
                 _logged(one, log, seen, scale)
+            if len(curves) < len(found):
+                one.title.text += f" ({len(curves)} of {len(found)} curves)"
             made.append(one)
         if len(made) == 1:
             yield made[0]
         else:
             tabs = [TabPanel(child=one, title=scale) for one, scale in zip(made, scales, strict=True)]
             yield Tabs(tabs=tabs, sizing_mode="stretch_width")
+
+
+def _spread(curves: list[Line]) -> list[Line]:
+    """The curves, or of many some that are evenly spread over their heights."""
+    if len(curves) <= MOST_CURVES:
+        return curves
+    order = np.argsort([float(line.values.max()) for line in curves], kind="stable")
+    chosen = order[np.linspace(0, len(curves) - 1, MOST_CURVES).astype(int)]
+    return [curves[i] for i in sorted(chosen.tolist())]
 
 
 def _figure(
