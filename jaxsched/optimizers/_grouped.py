@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 from jaxsched import groups as grouping
 from jaxsched.metric import internal as plateaus
 from jaxsched.numerics import as_step, is_host_number, takes_shapes
-from jaxsched.optimizers._driver import assignment_of, check_parameter, check_state, check_whole
+from jaxsched.optimizers._assignment import assignment_of
+from jaxsched.optimizers._checks import check_parameter, check_state, check_whole
 from jaxsched.optimizers._hyperparameters import Groups, Values
 from jaxsched.optimizers._optax import definition_of_factory
 from jaxsched.optimizers._override import overridden

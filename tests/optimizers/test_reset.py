@@ -60,7 +60,8 @@ def test_it_is_a_fresh_optimizer_for_its_group_alone(name):
     again, fresh, straight, state = run(PARAMS)
     np.testing.assert_allclose(again["kernel"], fresh["kernel"], rtol=1e-6)
     np.testing.assert_allclose(again["other"], straight["other"], rtol=1e-6)
-    assert np.abs(again["kernel"] - straight["kernel"]).max() > 1e-5
+    if name != "lion":  # whose steps are signs, here the same ones
+        assert np.abs(again["kernel"] - straight["kernel"]).max() > 1e-5
     counts = [value for _, value in optax.tree_utils.tree_get_all_with_path(state, "count")]
     assert STEPS in map(int, counts)
 
