@@ -110,10 +110,22 @@ def show(file: File, *, given: Given, as_json: Json = False) -> None:
 
 @app.command()
 @options_for_given
-def lint(file: File, *, given: Given, as_json: Json = False) -> None:
+def lint(
+    file: File,
+    *,
+    given: Given,
+    resumed_from: Annotated[
+        str | None, typer.Option(help="The file with the recipe of the checkpoint that the run goes on from.")
+    ] = None,
+    at: Annotated[int | None, typer.Option(min=0, help="The batches that the checkpoint has seen.")] = None,
+    as_json: Json = False,
+) -> None:
     """List what looks wrong with a recipe. Exit status 1 if there is an error."""
     with _errors():
-        findings = lint_sample(sample(read(file, given)))
+        if (resumed_from is None) != (at is None):
+            raise ValueError("--resumed-from and --at go together")
+        before = None if resumed_from is None or at is None else (read([resumed_from], given), at)
+        findings = lint_sample(sample(read(file, given)), resumed_from=before)
         if as_json:
             _print_json([dataclasses.asdict(finding) for finding in findings])
         else:

@@ -463,3 +463,13 @@ def test_a_page_is_written_with_the_points_of_a_log(file, tmp_path):
     text = out.read_text(encoding="utf-8")
     assert text.startswith("<!DOCTYPE html>")
     assert "lr (log)" in text
+
+
+def test_lint_of_a_run_that_is_resumed(tmp_path):
+    for name, steps in (("a.json", 1000), ("b.json", 2000)):
+        recipe = js.Recipe("sgd", dict(lr=js.cosine(0.1, steps)), steps=steps)
+        (tmp_path / name).write_text(recipe.to_json())
+    words = ["lint", str(tmp_path / "b.json"), "--resumed-from", str(tmp_path / "a.json")]
+    result = CliRunner().invoke(app, [*words, "--at", "900"])
+    assert "lr-jumps-on-resume" in result.stdout
+    assert "--resumed-from and --at go together" in CliRunner().invoke(app, words).stderr

@@ -13,6 +13,7 @@ from jaxsched.report._sample import Sample, sample
 from jaxsched.report.lint import _cautions as _lint_cautions
 from jaxsched.report.lint import _groups as _lint_groups
 from jaxsched.report.lint import _lengths as _lint_lengths
+from jaxsched.report.lint import _resumed as _lint_resumed
 from jaxsched.report.lint import _updates as _lint_updates
 from jaxsched.report.lint import _values as _lint_values
 from jaxsched.report.lint._finding import Finding, Findings, merged
@@ -30,7 +31,7 @@ MOST_OF_A_RULE = 1000
 """Findings at which a rule stops: a schedule may have thousands of milestones past the end."""
 
 
-def lint(recipe: Reportable, params: Any = None) -> Findings:
+def lint(recipe: Reportable, params: Any = None, *, resumed_from: tuple[Reportable, int] | None = None) -> Findings:
     """Find the mistakes that people make in recipes.
 
     A rule that lacks what it needs, such as the length of the run, finds nothing. docs/lint.md lists the rules.
@@ -38,6 +39,8 @@ def lint(recipe: Reportable, params: Any = None) -> Findings:
     Args:
         recipe: A recipe, a schedule alone, or an optax transformation made of jaxsched's, such as an ``optax.chain``.
         params: The parameters: adds the rules on what the groups hold.
+        resumed_from: The recipe of the checkpoint that the run goes on from, and the batches that it has seen: finds
+            learning rates that jump, as they do when a run is resumed with other epochs.
 
     Returns:
         The findings, the worst first: data that prints.
@@ -49,15 +52,17 @@ def lint(recipe: Reportable, params: Any = None) -> Findings:
         warning milestone-past-end (all): lr: the milestone at step 16000 (epoch 16) comes after the last step, 11999
           Move it before the end, train for longer, or take it out.
     """
-    return lint_sample(sample(recipe), params)
+    return lint_sample(sample(recipe), params, resumed_from)
 
 
-def lint_sample(seen: Sample, params: Any = None) -> Findings:
+def lint_sample(seen: Sample, params: Any = None, resumed_from: tuple[Reportable, int] | None = None) -> Findings:
     """`lint` of a recipe that was sampled already."""
     rules = dict.fromkeys(RULES.values())
     found = [finding for rule in rules for finding in itertools.islice(rule(seen), MOST_OF_A_RULE)]
     if params is not None:
         found += _of_parameters(seen, params)
+    if resumed_from is not None:
+        found += _lint_resumed.resumed(seen.recipe, *resumed_from)
     return merged(found)
 
 

@@ -196,7 +196,8 @@ def test_lint_knows_every_caution_of_the_ports():
 def test_every_rule_is_tested_and_documented():
     codes = {*RULES, *PARAMETER_RULES, "rules-do-not-fit"}
     assert set(CASES) == codes
-    assert set(re.findall(r"^\| `([a-z-]+)` \|", DOCS.read_text(encoding="utf-8"), re.M)) == codes
+    written = set(re.findall(r"^\| `([a-z-]+)` \|", DOCS.read_text(encoding="utf-8"), re.M))
+    assert written == codes | {"lr-jumps-on-resume"}
 
 
 ONE_X = js.per_epoch(js.multi_step(0.02, at=(8, 11)), 7330) * js.warmup(js.constant(1.0), 500, start=0.001)
@@ -403,3 +404,17 @@ def test_no_legal_recipe_raises():
     ):
         assert isinstance(js.lint(recipe), js.report.Findings)
         assert str(js.explain(recipe))
+
+
+def test_a_run_that_is_resumed_with_other_epochs():
+    first, longer = (js.Recipe("sgd", dict(lr=js.cosine(0.1, steps)), steps=steps) for steps in (1000, 2000))
+    (found,) = [f for f in js.lint(longer, resumed_from=(first, 900)) if f.code == "lr-jumps-on-resume"]
+    assert found.severity == "warning"
+    assert "lr goes from 0.002447 to 0.05782 at step 900" in found.message
+    assert "the recipe has 2,000 steps, that of the checkpoint 1,000 steps" in found.message
+    assert set(found.groups) == {"bias", "norm", "weight"}
+    assert "lr-jumps-on-resume" not in {f.code for f in js.lint(first, resumed_from=(first, 900))}
+    goes_on = longer.replace(
+        hyperparameters=dict(lr=js.sequential([js.cosine(0.1, 1000), js.cosine(0.002447, 1100)], at=[900]))
+    )
+    assert "lr-jumps-on-resume" not in {f.code for f in js.lint(goes_on, resumed_from=(first, 900))}
