@@ -199,13 +199,21 @@ def mmcv(config: Config, run: Run, depthwise: Match | None, batch_size: int | No
 
 
 _OF_THE_OTHER = ("optimizer_config", "lr_config", "momentum_config")
-"""Not ``optimizer``: MMSegmentation's configs give ``optim_wrapper`` its optimizer through a variable of that name."""
+"""And ``optimizer``, unless it is that of ``optim_wrapper``, which MMSegmentation's configs take from a variable."""
+_OF_OTHERS = ("ema_config", "lr_scheduler", "swa_")
+"""What names of other trainers begin with, whose settings would move a hyperparameter or an average."""
 
 
 def mmengine(
     config: Config, run: Run, depthwise: Match | None, batch_size: int | None, notes: list[str]
 ) -> ConfigParts:
     left = [name for name in _OF_THE_OTHER if config.get(name) is not None]
+    wrapper, own = config["optim_wrapper"], config.get("optimizer")
+    if isinstance(own, Mapping) and isinstance(wrapper, Mapping) and own != wrapper.get("optimizer"):
+        left.append("optimizer (optim_wrapper has another)")
+    others = [name for name, value in config.items() if str(name).startswith(_OF_OTHERS) and value is not None]
+    if others:
+        notes.append(caution("left-out", f"settings that mmengine does not read: {', '.join(map(str, others))}"))
     if left:
         notes.append(
             caution("other-generation", f"settings of mmcv 1.x, which mmengine does not read: {', '.join(left)}")

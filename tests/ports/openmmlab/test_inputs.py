@@ -198,3 +198,23 @@ def test_a_key_that_begins_with_a_dot_names_parameters_of_the_root(tmp_path):
     labels = js.groups.labels(params, recipe.rules)
     assert labels["backbone"]["classifier"]["kernel"] == "weight"
     assert labels["x"]["backbone"]["classifier"]["kernel"] == ".backbone.classifier"
+
+
+OF_MMENGINE = dict(
+    optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.01)),
+    train_cfg=dict(type="EpochBasedTrainLoop", max_epochs=12),
+)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (dict(optimizer=dict(type="SGD", lr=0.02)), "optimizer (optim_wrapper has another)"),
+        (dict(swa_lr_config=dict(policy="cyclic")), "settings that mmengine does not read: swa_lr_config"),
+        (dict(ema_config=dict(decay=0.99)), "settings that mmengine does not read: ema_config"),
+        (dict(optimizer=dict(type="SGD", lr=0.01), lr=0.01), None),
+    ],
+)
+def test_what_mmengine_does_not_read_is_said(more, says):
+    notes = openmmlab.recipe({**OF_MMENGINE, **more}, steps_per_epoch=10).notes
+    assert any(says in note for note in notes) if says else not notes
