@@ -175,7 +175,7 @@ def test_the_state_of_torchs_plateau_is_not_read_into_it():
         (lambda: js.metric.greedy(0.1, window=2.5), "greedy: window must be a whole number"),
         (
             lambda: js.metric.greedy(0.1, window=jnp.asarray(3)),
-            "greedy: window must be a positive whole number that is no ar",
+            "greedy: window must be a positive whole number and not an ar",
         ),
         (lambda: js.sgd(lr=js.metric.greedy(1.0) * js.plateau(0.1)), "lr holds 2 schedules that follow a metric"),
     ],
