@@ -44,7 +44,9 @@ def _spans(name: str, value: Any) -> Any:
         return values
     begun, length = values.T
     left = length - begun
-    return np.stack([begun, left // _TOP * _TOP, left % _TOP // 1, left % 1], axis=1)
+    taken = length - left
+    lost = (length - (left + taken)) + (taken - begun)  # what rounding took: a share of the last, short step
+    return np.stack([begun, left // _TOP * _TOP, left % _TOP // 1, left % 1 + lost], axis=1)
 
 
 _TOP = 2**16
