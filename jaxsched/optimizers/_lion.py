@@ -24,8 +24,8 @@ def _slots(values: Values) -> Mapping[str, SlotInit]:
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     beta1, beta2 = h.betas
-    # A sum of two products, as in the originals: where gradients cancel, its sign is theirs.
-    direction = jnp.sign(beta1.old * slots["exp_avg"] + beta1.new * gradient)
+    # torch's sign of NaN, which an infinite gradient makes of the average, is 0: the parameter stays.
+    direction = jnp.sign(jnp.nan_to_num(ema_step(slots["exp_avg"], gradient, beta1)))
     return -h.lr * direction, {"exp_avg": ema_step(slots["exp_avg"], gradient, beta2)}
 
 

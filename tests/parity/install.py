@@ -18,6 +18,7 @@ ORIGINALS = (
     "mmengine==0.10.7",
     "pytorch_lightning==2.6.6",
     "timm==1.0.31",
+    "torchmetrics==1.9.0",
     "torchvision==0.28.0",
     "transformers==5.23.0",
     "ultralytics==8.4.190",

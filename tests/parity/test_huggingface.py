@@ -281,10 +281,10 @@ def test_greedy_of_a_trainer():
 def test_the_defaults_of_greedy():
     import inspect
 
-    from jaxsched.ports.huggingface._schedules import _greedy
+    from jaxsched.ports.huggingface._by_metric import greedy_lr
 
     theirs = inspect.signature(optimization.GreedyLR).parameters
-    mine = inspect.signature(_greedy).parameters
+    mine = inspect.signature(greedy_lr).parameters
     assert [(p.name, p.default) for p in mine.values()] == [(p.name, p.default) for p in list(theirs.values())[1:]]
 
 

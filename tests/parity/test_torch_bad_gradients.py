@@ -29,6 +29,7 @@ OPTIMIZERS = {
     "asgd": (o.ASGD, VECTOR, {}),
     "lamb": (originals.lamb, MATRIX, dict(weight_decay=0.01, max_grad_norm=None)),
     "lars": (originals.lars, MATRIX, dict(momentum=0.9, weight_decay=0.01)),
+    "lion": (originals.lion, VECTOR, {}),
     "muon": (o.Muon, MATRIX, {}),
     "musgd": (originals.musgd, MATRIX, dict(momentum=0.9, use_muon=True)),
     "nadam": (o.NAdam, VECTOR, {}),
@@ -72,7 +73,7 @@ def test_a_bad_gradient_does_what_it_does_in_torch(name):
         params = jax.tree.map(jnp.add, params, updates)
     for bad, p in zip(BAD, theirs, strict=True):
         found, expected = np.asarray(params[bad]), p.detach().numpy()
-        if name in ("rprop", "sparse_adam") and bad == "denormal":
+        if name in ("lion", "rprop", "sparse_adam") and bad == "denormal":
             continue  # XLA takes denormal numbers as 0 on a CPU; these look at the sign alone, and at what is not 0
         if name == "asgd" and np.isinf(expected).all():
             assert not np.isfinite(found).any(), bad  # an update that decays an infinite parameter is infinite itself
