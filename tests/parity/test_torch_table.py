@@ -30,6 +30,9 @@ def table():
         sys.modules["expecttest"].TestCase = unittest.TestCase
     try:
         from torch.testing._internal.common_optimizers import optim_db
+
+        # its import freezes the flags of torch's backends, which Ultralytics' trainer sets in another test
+        torch.backends.disable_global_flags.__globals__["__allow_nonbracketed_mutation_flag"] = True
     finally:
         if absent:
             del sys.modules["expecttest"]
