@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def read(words: Sequence[str], given: Given) -> Recipe:
         TypeError, ValueError: If it is of no kind that is known, or the kind finds fault with it.
     """
     source: File | Mapping[str, Any]
-    if len(words) > 1 or words[0].startswith("--") or (" --" in words[0] and not Path(words[0]).exists()):
+    if len(words) > 1 or words[0].startswith("--") or (" --" in words[0] and not os.path.exists(words[0])):
         kind, settings = _command_line(words, given)
         source, where = settings, "the command line"
     else:

@@ -24,7 +24,7 @@ def _slots(values: Values) -> Mapping[str, SlotInit]:
 def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> tuple[jax.Array, Slots]:
     del param
     beta1, beta2 = h.betas
-    # torch's sign of NaN, which an infinite gradient makes of the average, is 0: the parameter stays.
+    # An infinite gradient makes the average NaN at the next update; torch's sign of NaN is 0, so the parameter stays.
     direction = jnp.sign(jnp.nan_to_num(ema_step(slots["exp_avg"], gradient, beta1)))
     return -h.lr * direction, {"exp_avg": ema_step(slots["exp_avg"], gradient, beta2)}
 
@@ -44,13 +44,16 @@ def lion(
     groups: Groups | None = None,
     rules: Rules | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Lion, as timm has it and YOLOv9.
+    """Lion, as in timm.
 
     With m starting at 0::
 
         u = sign(beta1 * m + (1 - beta1) * gradient)
         p = p - lr * weight_decay * p - lr * u
         m = beta2 * m + (1 - beta2) * gradient
+
+    YOLOv9's Lion has the same equations; where ``beta1 * m`` and the gradient cancel, the sign of the rounding error
+    may differ.
 
     Args:
         lr: Learning rate, >= 0.

@@ -39,36 +39,55 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
             raise
     allowed = lengths_of(log)
     low, high = allowed or _ASSUMED
-    every = batches_of_an_update(read(**given, steps_per_epoch=1000))  # a log of updates counts these
+    every = batches_of_an_update(read(**given, steps_per_epoch=low))  # a log of updates counts these
 
     def tried(length: int) -> tuple[Recipe, Verdict]:
         recipe = read(**given, steps_per_epoch=length * every)
         return recipe, verify(recipe, log)
 
-    best = tried(low)
-    other = tried(high) if high != low else best
-    if best[1].ok and other[1].ok:
-        return best[0], best[1].having(_said(low, high, every, allowed is None))
-    if allowed is None:
-        return max(best, other, key=_reproduced)
-    lengths = np.unique(np.linspace(low, high, min(high - low + 1, _MOST)).astype(int)).tolist()
-    results = {low: best, high: other, **{length: tried(length) for length in lengths[1:-1]}}
-    most = max(map(_reproduced, results.values()))
-    fitting = [length * every for length in sorted(results) if _reproduced(results[length]) == most]
-    recipe, verdict = results[fitting[0] // every]
-    return recipe, verdict.having(told(fitting)) if verdict.ok else verdict
+    results = {length: tried(length) for length in (low, high)}
+    if all(verdict.ok for _, verdict in results.values()):
+        recipe, verdict = results[low]
+        return recipe, verdict.having(_said(low, high, every, allowed is None))
+    if allowed is not None:
+        results |= {length: tried(length) for length in _between(low, high)}
+    best = max(results, key=lambda length: results[length][1].reproduced)
+    for length in {best - 1, best + 1} - results.keys() if allowed is not None else ():
+        if low <= length <= high:
+            results[length] = tried(length)
+    recipe, verdict = results[best]
+    if not verdict.ok:
+        return recipe, verdict
+    fitting = [length for length in sorted(results) if results[length][1].ok]
+    return recipe, verdict.having(_fitting(fitting, every))
 
 
-def _reproduced(result: tuple[Recipe, Verdict]) -> int:
-    return result[1].reproduced
+def _between(low: int, high: int) -> list[int]:
+    """Lengths between the two, at equal distances where there are many."""
+    lengths: list[int] = np.unique(np.linspace(low, high, min(high - low + 1, _MOST)).astype(int)).tolist()
+    return lengths[1:-1]
 
 
 def _said(low: int, high: int, every: int, assumed: bool) -> str:
+    """What is said where the shortest and the longest length fit."""
     if assumed:
         return f"steps per epoch {low} is assumed, which no learning rate in the log depends on"
+    unit, taken = _unit(every, low)
     if low == high:
-        return f"steps per epoch {low * every}"
-    return f"steps per epoch {low * every} to {high * every}, as the log's clocks have it; all fit"
+        return f"{unit} per epoch {low}, by the log's clocks{taken}"
+    return f"{unit} per epoch {low} to {high}, by the log's clocks; the shortest and the longest fit{taken}"
+
+
+def _fitting(lengths: list[int], every: int) -> str:
+    if every == 1:
+        return told(lengths)
+    unit, taken = _unit(every, lengths[0])
+    return told(lengths).replace("steps", unit) + taken
+
+
+def _unit(every: int, length: int) -> tuple[str, str]:
+    """What the log counts, and the batches that are taken: several numbers of batches make as many updates."""
+    return ("steps", "") if every == 1 else ("updates", f"; {length * every} batches are assumed")
 
 
 def lengths_of(log: Log) -> tuple[int, int] | None:

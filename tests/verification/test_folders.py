@@ -50,7 +50,7 @@ def test_a_work_dir_of_mmcv(work_dir):
     assert result.exit_code == 0, result.output
     assert "20210812_190636.log.json against" in result.stdout
     assert "24 of 24 rows reproduced" in result.stdout
-    assert "steps per epoch 40 to 49" in result.stdout or "steps per epoch 40 (also" in result.stdout
+    assert "steps per epoch 40 to 49, by the log's clocks; the shortest and the longest fit" in result.stdout
 
 
 def test_a_config_with_another_lr_is_told(work_dir):
@@ -100,7 +100,7 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6)
     result = call(tmp_path)
     assert result.exit_code == 0, result.output
     assert "28 of 28 rows reproduced" in result.stdout
-    assert "steps per epoch 47\n" in result.stdout
+    assert "steps per epoch 47, by the log's clocks" in result.stdout
 
 
 ARGS = dict(
@@ -124,7 +124,8 @@ def test_a_folder_of_the_trainer(decimals, tmp_path):
     assert result.exit_code == 0, result.output
     assert "checkpoint-1000" in result.stdout
     assert "15 of 15 rows reproduced" in result.stdout
-    assert "steps per epoch 100" in result.stdout
+    assert "updates per epoch 25" in result.stdout
+    assert "; 100 batches are assumed" in result.stdout
     assert "updates of 4 batches in the log" in result.stdout
 
 

@@ -199,9 +199,9 @@ def mmcv(config: Config, run: Run, depthwise: Match | None, batch_size: int | No
 
 
 _OF_THE_OTHER = ("optimizer_config", "lr_config", "momentum_config")
-"""And ``optimizer``, unless it is that of ``optim_wrapper``, which MMSegmentation's configs take from a variable."""
+"""Settings of mmcv 1.x that mmengine ignores. So is a top-level ``optimizer`` that differs from ``optim_wrapper``'s."""
 _OF_OTHERS = ("ema_config", "lr_scheduler", "swa_")
-"""What names of other trainers begin with, whose settings would move a hyperparameter or an average."""
+"""Prefixes of settings of other trainers that would change a hyperparameter or an average."""
 
 
 def mmengine(

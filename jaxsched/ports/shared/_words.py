@@ -42,7 +42,7 @@ def parse_words(
         {'sched': 'cosine', 'warmup_epochs': 3, 'batch_size': 64, 'amp': True, 'opt_betas': [0.9, 0.95]}
     """
     if len(words) == 1:
-        words = shlex.split(words[0].replace("\\\n", " "))
+        words = _split(words[0])
     script = max((i for i, word in enumerate(words) if re.search(r"\.(py|sh)$", word)), default=-1)
     values: dict[str, list[Any]] = {}
     current: str | None = None
@@ -64,6 +64,14 @@ def parse_words(
     if not values:
         raise ValueError(f"there is no --name in {short(' '.join(words))}")
     return {name: True if not items else items[0] if len(items) == 1 else items for name, items in values.items()}
+
+
+def _split(line: str) -> list[str]:
+    """The words of a line, as the shell splits them; a line break after a backslash is none."""
+    try:
+        return shlex.split(line.replace("\\\n", " "))
+    except ValueError as error:
+        raise ValueError(f"the shell cannot split {short(line)}: {error}") from None
 
 
 def _whole(name: str, known: Collection[str]) -> str:

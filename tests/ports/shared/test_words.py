@@ -24,6 +24,11 @@ def test_a_line_of_timm():
     assert "nproc_per_node" not in found
 
 
+def test_a_line_that_is_longer_than_a_name_of_a_file():
+    line = f"train.py {'x' * 300} --sched cosine --lr 0.1 --epochs 9"
+    assert read([line], Given({"steps_per_epoch": 10}, kind="timm")).steps == 90
+
+
 def test_a_line_of_the_trainer():
     line = """torchrun --nproc_per_node 4 examples/pytorch/text-classification/run_glue.py --model_name_or_path bert
         --per_device_train_batch 32 --learning_rate 2e-5 --num_train_epochs 3 --warmup_ratio 0.1 --bf16 True
@@ -43,6 +48,7 @@ def test_a_line_of_the_trainer():
         (timm, "train.py /data -c cfg.yaml", "'-c' takes settings from a file"),
         (timm, "train.py /data -b 64 -tb 4096", "'-tb' is not known; write its long form, --name, or leave it out"),
         (timm, "train.py /data --lr-noise-p 0.5 --lr-cycle 2", "--lr-cycle may stand for lr_cycle_decay"),
+        (timm, "train.py --lr 0.1 --experiment 'a", "the shell cannot split .*: No closing quotation"),
         (huggingface, "run_glue.py args.json", "there is no --name in 'run_glue.py args.json'"),
         (huggingface, "run_glue.py --lr 1e-4", "--lr may stand for lr_scheduler_kwargs or lr_scheduler_type"),
     ],
