@@ -115,7 +115,7 @@ def lint(
     *,
     given: Given,
     resumed_from: Annotated[
-        str | None, typer.Option(help="The file with the recipe of the checkpoint that the run goes on from.")
+        str | None, typer.Option(help="The file with the recipe of the checkpoint that the run resumes from.")
     ] = None,
     at: Annotated[int | None, typer.Option(min=0, help="The batches that the checkpoint has seen.")] = None,
     as_json: Json = False,

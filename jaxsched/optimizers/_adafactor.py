@@ -129,8 +129,8 @@ def adafactor(
         scale_parameter: Multiply the step by the rms of the parameter.
         relative_step: Limit lr by ``1 / sqrt(t)``.
         eps_in_square: Add ``eps[0]`` to the squared gradients instead of limiting v.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``row_var``, ``col_var``, ``variance``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.

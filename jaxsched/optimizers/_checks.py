@@ -61,7 +61,7 @@ def check_parameter(optimizer: str, leaf: Any, path: str, *, is_frozen: bool) ->
     """That a leaf of the parameters is an array and, unless it is frozen, a floating one."""
     if not (hasattr(leaf, "dtype") or is_host_number(leaf)):
         raise TypeError(
-            f"{optimizer}: {path!r} is no array but {short(leaf)}; pass the arrays alone, of an Equinox module "
+            f"{optimizer}: {path!r} is not an array but {short(leaf)}; pass the arrays alone, of an Equinox module "
             "eqx.filter(model, eqx.is_inexact_array)"
         )
     if not is_frozen and not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):

@@ -111,8 +111,8 @@ def lamb(
         always_adapt: Use the ratio of norms without weight decay too.
         eps_root: Added to the corrected v in the root, >= 0. Without it the derivative of an update is NaN where the
             gradient is 0, which meta-gradients meet.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``exp_avg``, ``exp_avg_sq``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.

@@ -102,8 +102,8 @@ def lars(
             a momentum and no dampening.
         eps: Added to the denominator of the ratio, >= 0.
         lars_exclude: Take plain steps, with a ratio of 1: for groups of biases and norms.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.

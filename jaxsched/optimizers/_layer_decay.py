@@ -31,7 +31,7 @@ def layer_decay(
         of the last of them and the factors of all as ``stacked``.
 
     Raises:
-        ValueError: If there are no layers, ``decay`` is not positive, or a stack has not one layer or more.
+        ValueError: If there are no layers, ``decay`` is not positive, or a stack has fewer than one layer.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js

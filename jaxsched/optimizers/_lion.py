@@ -60,8 +60,8 @@ def lion(
         betas: Weights of the past in the step and in m, in [0, 1).
         weight_decay: Decoupled, >= 0.
         maximize: Climb instead.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``exp_avg``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.

@@ -121,7 +121,7 @@ def _no_matrix(shape: tuple[int, ...], dtype: Any, values: Values) -> str | None
     real = not jnp.issubdtype(dtype, jnp.complexfloating)
     numbers = values["dimension_numbers"]
     if numbers is None:
-        return None if len(shape) == 2 and real else f"is no real matrix: {dtype} with shape {shape}"
+        return None if len(shape) == 2 and real else f"is not a real matrix: {dtype} with shape {shape}"
     axes = [axis % len(shape) for axis in (*numbers[0], *numbers[1]) if -len(shape) <= axis < len(shape)]
     usable = real and len(set(axes)) == len(numbers[0]) + len(numbers[1])
     return None if usable else f"has no such axes as dimension_numbers={numbers}: {dtype} with shape {shape}"
@@ -215,12 +215,12 @@ def muon(
         ns_steps: How often, from 0 to 99.
         adjust_lr_fn: The ratio: "original" or None, or "match_rms_adamw".
         outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
-        dimension_numbers: The axes of the inputs and those of the outputs of kernels that are no matrices, such as
+        dimension_numbers: The axes of the inputs and those of the outputs of kernels that are not matrices, such as
             ``((-3,), (-2, -1))`` for [layers, embedding, heads, head]; the other axes are a stack of matrices, each
             updated alone. An ``optax.contrib.MuonDimensionNumbers`` is such a pair.
         ns_dtype: In what the singular values are made equal; torch's is bfloat16, off by some 3e-3.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
@@ -288,8 +288,8 @@ def musgd(
         sgd: Factor of SGD's step, >= 0.
         outputs: Which axis of a kernel is the outputs: "first" as in torch and Equinox, "last" as in Flax and Haiku.
         ns_dtype: As for `muon`.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``momentum``, ``muon_momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.

@@ -30,7 +30,7 @@ def optax_factory(name: str) -> Factory | None:
     """The optimizer that ``"optax.lion"`` or ``"optax.contrib.prodigy"`` names, or None.
 
     A name comes from files too: nothing but these two packages is looked at, and of them only public functions that
-    take a learning rate and are no pieces (``scale_by_...``).
+    take a learning rate and are not pieces (``scale_by_...``).
     """
     found = _NAME.fullmatch(name)
     factory = found and getattr(importlib.import_module(found[1]), found[2], None)

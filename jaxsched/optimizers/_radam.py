@@ -96,8 +96,8 @@ def radam(
         weight_decay: Added to the gradient, times the parameter, >= 0.
         decoupled_weight_decay: Multiply p by ``1 - lr * weight_decay`` first, and leave the gradient alone.
         maximize: Climb instead.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``exp_avg``, ``exp_avg_sq``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.

@@ -57,7 +57,7 @@ def corrected_count(state: OptimizerState, count: jax.Array) -> jax.Array:
 
 
 def restarted(state: OptimizerState, fresh: OptimizerState, labels: Mapping[str, Any]) -> OptimizerState:
-    """The state with what `reset` asked for: the slots of ``fresh`` where no update was done since.
+    """The state with what `reset` asked for: the slots of ``fresh`` where there was no update since.
 
     Args:
         state: One whose ``bias_offset`` is by group.

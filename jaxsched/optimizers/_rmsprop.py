@@ -97,8 +97,8 @@ def rmsprop(
         initial_scale: Where v starts, >= 0.
         lr_in_momentum: Keep the learning rate in the momentum, as TensorFlow does, so that a step in the learning rate
             takes effect gradually.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``square_avg``, ``grad_avg``, ``momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.

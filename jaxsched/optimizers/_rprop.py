@@ -63,8 +63,8 @@ def rprop(
         etas: What a step is multiplied by where the sign changes, between 0 and 1, and where it stays, > 1.
         step_sizes: The smallest and the largest step.
         maximize: Climb instead.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``prev``, ``step_size``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.

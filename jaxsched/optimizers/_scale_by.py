@@ -82,13 +82,13 @@ def scale_by(
     definition = Definition(f"scale_by({own.name})", arguments, own.for_all)
     for name in {*hyperparameters, *(name for given in (groups or {}).values() for name in given or ())}:
         if name in _OUTSIDE and name in own.arguments:
-            raise ValueError(f"{definition.name}: {name} is no part of the direction; {_OUTSIDE[name]}")
+            raise ValueError(f"{definition.name}: {name} is not part of the direction; {_OUTSIDE[name]}")
 
     def check_all(active: Any) -> None:
         for values in active:
             why = rule.why_inseparable(values)
             if isinstance(values.get("stacked"), tuple):
-                why = "stacked gives each layer a factor on lr, which is no part of the direction"
+                why = "stacked gives each layer a factor on lr, which is not part of the direction"
             if why:
                 raise ValueError(f"{definition.name}: {why}; use {own.name} as a whole")
         if check:

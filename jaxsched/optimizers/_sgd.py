@@ -119,8 +119,8 @@ def sgd(
         maximize: Climb instead.
         form: "torch", "classic" or "average".
         bias_correction: Of the average, for its start at 0.
-        stacked: Whether the first axis of the arrays is a stack of layers, each updated as an array of its own; a tuple
-            also has the factor on the lr of each layer.
+        stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
+            also gives the factor on the lr of each layer.
         state_dtype: By slot (``momentum``) the dtype it is kept in, such as "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.

@@ -89,7 +89,7 @@ def test_an_optimizer_that_a_recipe_does_not_take(optimizer, message):
 @pytest.mark.parametrize(
     ("tx", "message"),
     [
-        (js.muon(), r"muon: parameter 'b' is no real matrix: float32 with shape \(2,\); give it another optimizer"),
+        (js.muon(), r"muon: parameter 'b' is not a real matrix: float32 with shape \(2,\); give it another optimizer"),
         (js.optimizers.musgd(use_muon=True), r"musgd: parameter 'b' is no real kernel for use_muon"),
     ],
 )

@@ -91,7 +91,7 @@ def test_what_is_no_parameter_is_refused():
     kept = {"frozen": jnp.arange(3)}
     with pytest.raises(TypeError, match=r"optax.lion: parameter 'table' is int32"):
         tx.init({**kept, "table": jnp.arange(3)})
-    with pytest.raises(TypeError, match=r"optax.lion: 'f' is no array but"):
+    with pytest.raises(TypeError, match=r"optax.lion: 'f' is not an array but"):
         tx.init({**kept, "f": jnp.tanh})
     params = {**kept, "kernel": jnp.ones(2)}
     gradients = jax.grad(lambda p: jnp.sum(p["kernel"] ** 2), allow_int=True)(params)

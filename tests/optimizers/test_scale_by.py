@@ -80,11 +80,11 @@ def test_what_has_its_learning_rate_inside_is_refused(name):
         (lambda: js.optimizers.scale_by(js.sgd, form="classic"), r"scale_by\(sgd\): the buffer of its classic form"),
         (
             lambda: js.optimizers.scale_by(js.sgd, lr=0.1),
-            r"lr is no part of the direction; put optax.scale_by_learning",
+            r"lr is not part of the direction; put optax.scale_by_learning",
         ),
         (
             lambda: js.optimizers.scale_by(js.adam, groups={"bias": dict(weight_decay=0.1)}),
-            r"scale_by\(adam\): weight_decay is no part of the direction; put optax.add_decayed_weights",
+            r"scale_by\(adam\): weight_decay is not part of the direction; put optax.add_decayed_weights",
         ),
         (
             lambda: js.optimizers.scale_by(js.adam, stacked=(1.0, 0.5)),

@@ -204,9 +204,9 @@ def test_a_variable_of_a_users_own_kind_is_trained():
     [
         (
             lambda: js.adam().init(eqx.nn.MLP(2, 2, 4, 1, key=jax.random.key(0))),
-            r"adam: 'activation' is no array but .*eqx.filter",
+            r"adam: 'activation' is not an array but .*eqx.filter",
         ),
-        (lambda: js.adam().init({"w": jnp.ones(2), "f": jnp.tanh}), r"adam: 'f' is no array but"),
+        (lambda: js.adam().init({"w": jnp.ones(2), "f": jnp.tanh}), r"adam: 'f' is not an array but"),
         (
             lambda: js.adam().update(GRADIENTS, js.adam().init(PARAMS)._asdict(), PARAMS),
             r"adam: the state must be what init returned, got dict: restore a checkpoint",

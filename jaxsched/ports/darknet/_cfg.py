@@ -42,7 +42,7 @@ def sections(file: File) -> list[tuple[str, dict[str, str]]]:
 class Net(Settings):
     """The section ``[net]``: its values are strings, of which Darknet reads the number that they begin with.
 
-    A comment behind a number is passed over. What Darknet would cut silently, such as ``5e5`` where it reads a whole
+    A comment after a number is ignored. What Darknet would cut silently, such as ``5e5`` where it reads a whole
     number, is an error.
     """
 

@@ -47,8 +47,8 @@ _CHANGERS = {
     "ema_alpha": "from half of max_batches on it averages the weights, and uses the average for the last 1000",
     "weights_reject_freq": "it resets weights that are similar",
     "dynamic_minibatch": "it changes the images in a batch with the resolution",
-    "sequential_subdivisions": "it changes the images in a batch as the run goes on",
-    "seq_scales": "it changes the images in a batch as the run goes on",
+    "sequential_subdivisions": "it changes the images in a batch during the run",
+    "seq_scales": "it changes the images in a batch during the run",
     "clip": "it bounds the weights",
 }
 """Settings that change the update in a way that a recipe does not have."""

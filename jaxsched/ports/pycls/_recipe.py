@@ -48,7 +48,8 @@ def recipe(
     The lr is constant in an epoch. With ``x`` the share of MAX_EPOCH that is over, it is BASE_LR times a cosine (cos)
     or a line (lin) from 1 to MIN_LR, ``MIN_LR ** x`` (exp), or LR_MULT to the number of STEPS that are reached (steps);
     during WARMUP_EPOCHS times a line from WARMUP_FACTOR to 1. Groups: ``norm`` (scales and biases of batch norms),
-    ``ln`` (of layer norms, told by "ln" or "layer" in their path, where they have another decay), ``bias``, ``weight``.
+    ``ln`` (of layer norms, recognised by "ln" or "layer" in their path, where they have another decay), ``bias`` and
+    ``weight``.
 
     Not kept: pycls averages the parameters every EMA_UPDATE_PERIOD batches.
 

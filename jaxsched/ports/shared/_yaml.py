@@ -31,8 +31,8 @@ class Opaque:
 def parse_yaml(text: str) -> Any:
     """Parse a YAML string. A value with an unknown tag becomes an `Opaque`.
 
-    A key that is there twice is an error if the values differ, except in a section of `OTHER_SECTIONS`: PyYAML takes
-    the last one without a word, and files that people train with have such keys.
+    A key that is there twice is an error if the values differ, except in a section of `OTHER_SECTIONS`: PyYAML
+    silently takes the last one, and files that people train with have such keys.
 
     Raises:
         ImportError: If PyYAML is not installed.

@@ -1,4 +1,4 @@
-"""What ``optimizer=`` comes to, with ``auto`` as its release decides."""
+"""What ``optimizer=`` resolves to, with ``auto`` as its release decides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxsched.recipe import caution
 
 
 class Choice(NamedTuple):
-    """What ``optimizer=`` comes to.
+    """What ``optimizer=`` resolves to.
 
     Attributes:
         momentum: Of the optimizer as it is made; warm-up moves it.

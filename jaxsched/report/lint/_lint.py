@@ -39,7 +39,7 @@ def lint(recipe: Reportable, params: Any = None, *, resumed_from: tuple[Reportab
     Args:
         recipe: A recipe, a schedule alone, or an optax transformation made of jaxsched's, such as an ``optax.chain``.
         params: The parameters: adds the rules on what the groups hold.
-        resumed_from: The recipe of the checkpoint that the run goes on from, and the batches that it has seen: finds
+        resumed_from: The recipe of the checkpoint that the run resumes from, and the batches that it has seen: finds
             learning rates that jump, as they do when a run is resumed with other epochs.
 
     Returns:

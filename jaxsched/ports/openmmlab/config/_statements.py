@@ -26,7 +26,7 @@ class Statements(Expressions):
     def __init__(self, file: str, lines: list[str], budget: Budget, module: Callable[[ast.ImportFrom], dict[str, Any]]):
         super().__init__(file, lines, budget)
         self.module = module  # the names of a base file that `with read_base()` imports
-        self.hidden: set[str] = {"_base_"}  # names that are no entries: of imports and functions
+        self.hidden: set[str] = {"_base_"}  # names that are not entries: imports and functions
         self.code: list[ast.AST] = []  # functions, classes and lambdas, which some call may run
         self.exposed: Unreadable | None = None  # from here on the file may rebind any name unseen
 
