@@ -9,33 +9,55 @@ import jax.numpy as jnp
 import optax
 
 from jaxsched.groups import Rules
-from jaxsched.optimizers._hyperparameters import AtLeastOne, Groups, NonNegative, NonPositive, Values
+from jaxsched.numerics import ema_step
+from jaxsched.optimizers._hyperparameters import (
+    AtLeastOne,
+    Beta,
+    Fraction,
+    Groups,
+    NonNegative,
+    NonPositive,
+    OptionalCount,
+    Values,
+)
 from jaxsched.optimizers._layout import Stacked, StateDtype
 from jaxsched.optimizers._optimizer import optimizer
-from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
+from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule, zeros
+from jaxsched.optimizers._values import is_zero
 
 
 def _slots(values: Values) -> Mapping[str, SlotInit]:
-    del values
-    return {"row_var": _mean_over(-1), "col_var": _mean_over(-2), "variance": _full}
+    slots = {"row_var": _mean_over(0), "col_var": _mean_over(1), "variance": _full}
+    return slots if is_zero(values["momentum"]) else {**slots, "exp_avg": zeros}
 
 
-def _mean_over(axis: int) -> SlotInit:
+def _axes(shape: tuple[int, ...], least: int | None) -> tuple[int, int] | None:
+    """The axes over which rows and columns are averaged, or None where the second moment is kept in full."""
+    if len(shape) < 2:
+        return None
+    if least is None:
+        return len(shape) - 1, len(shape) - 2
+    *_, second, longest = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    return (longest, second) if shape[second] >= least else None
+
+
+def _mean_over(which: int) -> SlotInit:
     def start(param: jax.Array, values: Values) -> jax.Array:
-        del values
-        return jnp.zeros_like(param.mean(axis, keepdims=True)) if param.ndim > 1 else jnp.zeros((), param.dtype)
+        axes = _axes(param.shape, values["min_dim_size_to_factor"])
+        return jnp.zeros_like(param.mean(axes[which], keepdims=True)) if axes else jnp.zeros((), param.dtype)
 
     return start
 
 
 def _full(param: jax.Array, values: Values) -> jax.Array:
-    del values
-    return jnp.zeros_like(param) if param.ndim < 2 else jnp.zeros((), param.dtype)
+    axes = _axes(param.shape, values["min_dim_size_to_factor"])
+    return jnp.zeros((), param.dtype) if axes else jnp.zeros_like(param)
 
 
 def _per_step(h: Hypers) -> Mapping[str, jax.Array]:
     count = h.count.astype(h.lr.dtype)
-    return {"new_weight": count**h.beta2_decay, "limited_lr": jnp.minimum(h.lr, jax.lax.rsqrt(count))}
+    new_weight = jnp.maximum(count**h.beta2_decay, h.beta2_cap.new)
+    return {"new_weight": new_weight, "limited_lr": jnp.minimum(h.lr, jax.lax.rsqrt(count))}
 
 
 def _rms(x: jax.Array) -> jax.Array:
@@ -48,13 +70,14 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     eps1 = smallest if eps1 is None else jnp.where(jnp.isnan(eps1), smallest, eps1)  # NaN: None in this group alone
     added = eps1 if h.eps_in_square else 0.0
     square = jnp.square(gradient) + added
-    if gradient.ndim < 2:
+    axes = _axes(gradient.shape, h.min_dim_size_to_factor)
+    if axes is None:
         variance = slots["variance"] + h.new_weight * (square - slots["variance"])
         new = {**slots, "variance": variance}
     else:
-        row = slots["row_var"] + h.new_weight * (square.mean(-1, keepdims=True) - slots["row_var"])
-        col = slots["col_var"] + h.new_weight * (square.mean(-2, keepdims=True) - slots["col_var"])
-        mean = row.mean(-2, keepdims=True)
+        row = slots["row_var"] + h.new_weight * (square.mean(axes[0], keepdims=True) - slots["row_var"])
+        col = slots["col_var"] + h.new_weight * (square.mean(axes[1], keepdims=True) - slots["col_var"])
+        mean = row.mean(axes[1], keepdims=True)
         # With eps1 = 1e-30 the product of row and col underflows: the quotient comes first.
         variance = row / mean * col if h.eps_in_square else row * col / jnp.maximum(mean, eps1)
         new = {**slots, "row_var": row, "col_var": col}
@@ -62,7 +85,11 @@ def _update(gradient: jax.Array, slots: Slots, param: jax.Array, h: Hypers) -> t
     direction = gradient / jnp.sqrt(jnp.maximum(variance, floor))
     size = h.limited_lr if h.relative_step else h.lr
     size = jnp.maximum(eps2, _rms(param)) * size if h.scale_parameter else size
-    update = -size / jnp.maximum(1, _rms(direction) / h.d) * direction
+    if h.d is not None:
+        direction = direction / jnp.fmax(1, _rms(direction) / h.d)  # d is NaN where it is None in this group alone
+    if "exp_avg" in slots:
+        direction = new["exp_avg"] = ema_step(slots["exp_avg"], direction, h.momentum)
+    update = -size * direction
     return update if h.decay == "none" else update - h.lr * h.weight_decay * param, new
 
 
@@ -75,6 +102,8 @@ _ADAFACTOR = UpdateRule(
     _update,
     _slots,
     _per_step,
+    averages=("beta2_cap", "momentum"),
+    weights={"exp_avg": ("momentum", None)},
     weight_decay="own",
     elementwise=False,
     why_inseparable=lambda values: "it takes the smaller of lr and 1 / sqrt(t)",
@@ -87,13 +116,16 @@ def adafactor(
     lr: NonNegative = 1e-2,
     beta2_decay: NonPositive = -0.8,
     eps: tuple[NonNegative | None, NonNegative] = (None, 1e-3),
-    d: AtLeastOne = 1.0,
+    d: AtLeastOne | None = 1.0,
     weight_decay: NonNegative = 0.0,
     *,
     maximize: bool = False,
     scale_parameter: bool = True,
     relative_step: bool = True,
     eps_in_square: bool = False,
+    beta2_cap: Fraction = 1.0,
+    momentum: Beta = 0.0,
+    min_dim_size_to_factor: OptionalCount = None,
     stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
@@ -118,20 +150,29 @@ def adafactor(
     and mean(R) have no other least value. transformers' Trainer steps as ``adafactor(eps=(1e-30, 1e-3),
     scale_parameter=False, relative_step=False, eps_in_square=True)``.
 
+    With ``beta2_cap`` beta is at most that. With ``momentum`` the last term moves by the average
+    ``m = momentum * m + (1 - momentum) * u / max(1, rms(u) / d)`` in the place of its quotient, m starting at 0. With
+    ``min_dim_size_to_factor`` R and C are means over the longest axis and the second longest, as in optax, and v is
+    kept in full where the second longest is shorter than that.
+
     Args:
         lr: Largest relative step, >= 0.
         beta2_decay: Power of t in beta, <= 0.
         eps: The least root of v, and the least rms of a parameter, each >= 0. None for the first is the distance from 1
             to the next number of the parameter's dtype.
-        d: The largest rms of u, >= 1.
+        d: The largest rms of u, >= 1; None for no limit.
         weight_decay: Decoupled, >= 0.
         maximize: Climb instead.
         scale_parameter: Multiply the step by the rms of the parameter.
         relative_step: Limit lr by ``1 / sqrt(t)``.
         eps_in_square: Add ``eps[0]`` to the squared gradients instead of limiting v.
+        beta2_cap: The largest beta, in [0, 1].
+        momentum: Weight of the past in the average of the updates, in [0, 1). The number 0 in all groups keeps none.
+        min_dim_size_to_factor: Shortest axis that is averaged over, > 0; None for the last two axes of any length.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``row_var``, ``col_var``, ``variance``) the dtype it is kept in, such as "bfloat16".
+        state_dtype: By slot (``row_var``, ``col_var``, ``variance``, ``exp_avg``) the dtype it is kept in, such as
+            "bfloat16".
         groups: What single groups override, by name; None freezes a group.
         rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
 

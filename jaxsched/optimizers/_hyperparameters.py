@@ -77,6 +77,7 @@ FixedNonNegative = Annotated[float, _fixed_number]
 SmallCount = Annotated[int, functools.partial(_whole, least=0, most=99)]
 """How often a loop is unrolled: an option."""
 PositiveCount = Annotated[int, functools.partial(_whole, least=1)]
+OptionalCount = Annotated[int | None, lambda name, value: value if value is None else _whole(name, value, least=1)]
 
 
 class Argument(typing.NamedTuple):

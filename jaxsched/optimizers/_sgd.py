@@ -82,6 +82,7 @@ def sgd(
     nesterov: bool = False,
     *,
     maximize: bool = False,
+    decoupled_weight_decay: bool = False,
     form: Literal["torch", "classic", "average"] = "torch",
     bias_correction: bool = False,
     stacked: Stacked = None,
@@ -110,6 +111,9 @@ def sgd(
     the lr does, and with ``bias_correction`` never. Torch's with ``dampening == momentum`` is the average but for its
     first step. Without momentum all are one.
 
+    With ``decoupled_weight_decay``, p is first multiplied by ``1 - lr * weight_decay`` and g is the gradient (SGDW,
+    arXiv:1711.05101): the buffer then holds no decay, and the look-ahead does not repeat it.
+
     Args:
         lr: Learning rate, >= 0.
         momentum: Momentum, >= 0. The number 0 in all groups keeps no buffer.
@@ -117,6 +121,7 @@ def sgd(
         weight_decay: Added to the gradient before the momentum, times the parameter, >= 0.
         nesterov: Nesterov's momentum; needs a momentum (a group may set its own to 0) and no dampening.
         maximize: Climb instead.
+        decoupled_weight_decay: Multiply p by ``1 - lr * weight_decay`` first, and leave the gradient alone.
         form: "torch", "classic" or "average".
         bias_correction: Of the average, for its start at 0.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple

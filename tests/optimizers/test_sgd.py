@@ -99,3 +99,13 @@ def test_when_the_forms_are_one_trajectory(nesterov):
 def test_forms_that_contradict(kwargs, message):
     with pytest.raises(ValueError, match=message):
         js.sgd(**kwargs)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_decoupled_decay_is_not_in_the_buffer(nesterov):
+    rate = 0.05
+    mine = follow(js.sgd(lr=rate, momentum=0.9, nesterov=nesterov, weight_decay=DECAY, decoupled_weight_decay=True))
+    pieces = [optax.trace(0.9, nesterov=nesterov), optax.add_decayed_weights(DECAY), optax.scale(-rate)]
+    np.testing.assert_allclose(mine, follow(optax.chain(*pieces)), rtol=1e-4, atol=1e-5)
+    coupled = follow(js.sgd(lr=rate, momentum=0.9, nesterov=nesterov, weight_decay=DECAY))
+    assert np.abs(mine - coupled).max() > 1e-3
