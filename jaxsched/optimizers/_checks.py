@@ -13,6 +13,7 @@ from jaxsched.checks import short
 from jaxsched.numerics import is_host_number
 from jaxsched.optimizers._hyperparameters import Values
 from jaxsched.optimizers._layout import why_not_kept
+from jaxsched.optimizers._roles import name_of
 from jaxsched.optimizers._rule import UpdateRule
 from jaxsched.optimizers._state import OptimizerState
 
@@ -85,7 +86,7 @@ def check_state(optimizer: str, state: Any, groups: Values, slots: Mapping[str, 
     if any(jnp.shape(row) != (len(groups),) for row in jax.tree.leaves(state.hyperparams)):
         raise ValueError(
             f"{optimizer}: state.hyperparams was changed, but it only reports what the last update used; to set a "
-            "value from here on: js.optimizers.override(state, lr=...)"
+            f"value from here on: js.optimizers.override(state, {name_of('lr', state.hyperparams) or 'name'}=...)"
         )
 
 

@@ -26,7 +26,7 @@ from jaxsched.optimizers._hyperparameters import Definition, Groups, Values
 from jaxsched.optimizers._layout import LAYOUT, by_layer, check_slots, check_weights
 from jaxsched.optimizers._norm import clip_by_norm
 from jaxsched.optimizers._override import overridden
-from jaxsched.optimizers._reset import corrected_count, restarted
+from jaxsched.optimizers._reset import corrected_count, counted, restarted
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._values import evaluate, is_zero, values_of
@@ -145,8 +145,8 @@ class _Driver:
         numbers = self._evaluated(state.count if step is None else as_step(step), leaves, plateau)
         numbers, options = self._overridden(state, numbers)
         gradients = self._clipped(gradients, assigned, numbers)
-        count = jnp.asarray(optax.safe_increment(state.count))
-        of_group, per_step = self._per_step(state, {**numbers, "count": corrected_count(state, count)})
+        state = counted(state)
+        of_group, per_step = self._per_step(state, {**numbers, "count": corrected_count(state)})
         results = []
         for i, group in enumerate(assigned):
             own = {name: leaves_of[i] for name, leaves_of in slots.items()}
@@ -155,7 +155,6 @@ class _Driver:
             else:
                 results.append((jnp.zeros_like(leaves[i]), own))
         new_state = state._replace(
-            count=count,
             hyperparams=self._report(numbers),
             shared={name: jnp.broadcast_to(per_step[name], (len(self.active),)) for name in self.rule.shared},
             slots={name: structure.unflatten([own[name] for _, own in results]) for name in slots},

@@ -18,7 +18,7 @@ from jaxsched.optimizers._checks import check_parameter, check_state, check_whol
 from jaxsched.optimizers._hyperparameters import Groups, Values
 from jaxsched.optimizers._optax import definition_of_factory
 from jaxsched.optimizers._override import overridden
-from jaxsched.optimizers._reset import restarted
+from jaxsched.optimizers._reset import counted, restarted
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._values import evaluate
 from jaxsched.schedules import Schedule
@@ -138,8 +138,7 @@ def grouped(
             for j, (found, name) in enumerate(zip(structure.flatten_up_to(own), of, strict=True)):
                 if name == group:
                     new[j] = found.astype(jnp.result_type(leaves[j]))
-        count = jnp.asarray(optax.safe_increment(state.count))
-        after = state._replace(count=count, hyperparams=report(numbers), slots=slots, plateau=plateau)
+        after = counted(state)._replace(hyperparams=report(numbers), slots=slots, plateau=plateau)
         return structure.unflatten(new), after
 
     made_init = takes_shapes(init)
@@ -153,9 +152,17 @@ def _started(tx: Any, params: Any) -> Any:
     try:
         return tx.init(params)
     except Exception:
-        if jax.tree.leaves(params):
+        if jax.tree.leaves(params) or not _starts_with_one(tx):
             raise
-        return ()  # some optimizers cannot do without parameters
+        return ()  # it cannot do without parameters, as ``optax.lbfgs``, which asks the first for its dtype
+
+
+def _starts_with_one(tx: Any) -> bool:
+    try:
+        jax.eval_shape(tx.init, jax.ShapeDtypeStruct((1, 1), jnp.float32))
+    except Exception:
+        return False
+    return True
 
 
 def _is_numeric(values: Sequence[Any]) -> bool:

@@ -16,7 +16,7 @@ from jaxsched.groups import JoinedTree
 from jaxsched.numerics import as_step, compute_dtype, replicate, reshard_like, takes_shapes
 from jaxsched.optimizers._hyperparameters import NonNegative, PositiveCount
 from jaxsched.optimizers._optimizer import checked_arguments
-from jaxsched.optimizers._reset import restarted
+from jaxsched.optimizers._reset import counted, restarted
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._strong_wolfe import Point, strong_wolfe
 from jaxsched.schedules import value_at
@@ -166,8 +166,7 @@ def lbfgs(
             return _Carry(memory._replace(move=move), at, there, evaluations, carry.iterations + 1, done)
 
         carry = jax.lax.while_loop(lambda carry: ~carry.done, iterate, carry)
-        count = optax.safe_increment(state.count)
-        new_state = state._replace(count=count, hyperparams={"lr": rate[None]}, slots=carry.memory._asdict())
+        new_state = counted(state)._replace(hyperparams={"lr": rate[None]}, slots=carry.memory._asdict())
         return _like(params, carry.at - start), new_state
 
     return optax.GradientTransformationExtraArgs(takes_shapes(init), update)

@@ -68,7 +68,8 @@ def definition_of_factory(factory: Factory) -> Definition:
 def _argument(parameter: inspect.Parameter) -> Argument:
     """Whether an argument is a number, which may be scheduled, or an option, which is passed on as it is.
 
-    The annotation decides. A default that is a whole number makes an option: it counts iterations, or is a rank.
+    The annotation decides, and the default: a bool makes an option, and a whole number too, which counts iterations or
+    is a rank.
     """
     default, hint = parameter.default, parameter.annotation
     members = set(typing.get_args(hint)) if typing.get_origin(hint) in (typing.Union, types.UnionType) else {hint}
@@ -77,8 +78,8 @@ def _argument(parameter: inspect.Parameter) -> Argument:
     if parameter.name.endswith("learning_rate"):
         return Argument(default, functools.partial(_number, may_be_none), False)
     if hint is inspect.Parameter.empty or isinstance(hint, str):
-        return Argument(default, _as_given, False)
-    if hint is bool:
+        return Argument(default, _as_given, isinstance(default, bool))
+    if hint is bool or (isinstance(default, bool) and float in members):  # optax 0.2.5 calls a flag of adafactor so
         return Argument(default, _bool, True)
     if typing.get_origin(hint) is tuple and isinstance(default, tuple) and all(map(is_host_number, default)):
         return Argument(default, functools.partial(_tuple, len(default)), False)

@@ -13,6 +13,7 @@ from jaxsched.checks import did_you_mean, short
 from jaxsched.groups import unboxed
 from jaxsched.numerics import EmaWeights, is_host_number
 from jaxsched.optimizers._hyperparameters import Values
+from jaxsched.optimizers._roles import role_of
 from jaxsched.optimizers._state import OptimizerState, states
 
 
@@ -47,9 +48,10 @@ def override(opt_state: Any, groups: str | Sequence[str] | None = None, **values
     names = sorted({name for state in found for name, row in state.hyperparams.items() if row is not None})
     for name in values:
         if name not in names:
+            same = [known for known in names if role_of(known) == role_of(name)]  # learning_rate where lr is asked for
             raise ValueError(
                 f"override: there is no hyperparameter {short(name)}; there are {', '.join(names)}"
-                f"{did_you_mean(name, names)}"
+                f"{did_you_mean(same[0] if same else name, names)}"
             )
 
     def one(node: Any) -> Any:

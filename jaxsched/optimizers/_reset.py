@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxsched.groups import reboxed, unboxed
 from jaxsched.optimizers._override import chosen_groups
@@ -50,10 +51,18 @@ def reset(opt_state: Any, groups: str | Sequence[str] | None = None) -> Any:
     return jax.tree.map(one, opt_state, is_leaf=lambda node: isinstance(node, OptimizerState))
 
 
-def corrected_count(state: OptimizerState, count: jax.Array) -> jax.Array:
+def counted(state: OptimizerState) -> OptimizerState:
+    """The state with one more update counted; where the count is saturated, in ``bias_offset`` of what was reset."""
+    count, offset = jnp.asarray(optax.safe_increment(state.count)), state.bias_offset
+    if jnp.ndim(offset):
+        offset = jnp.where((count == state.count) & (offset < 0), offset + 1, offset)
+    return state._replace(count=count, bias_offset=offset)
+
+
+def corrected_count(state: OptimizerState) -> jax.Array:
     """The updates that bias corrections count, for all groups, [], or where some were reset, [groups]."""
-    total = count + state.bias_offset
-    return jnp.where((state.bias_offset > 0) & (total < count), count, total)  # a sum beyond int32 is negative
+    total = state.count + state.bias_offset
+    return jnp.where((state.bias_offset > 0) & (total < state.count), state.count, total)  # a sum > int32 is negative
 
 
 def restarted(state: OptimizerState, fresh: OptimizerState, labels: Mapping[str, Any]) -> OptimizerState:
@@ -65,7 +74,7 @@ def restarted(state: OptimizerState, fresh: OptimizerState, labels: Mapping[str,
         labels: For each of the slots a tree, or a prefix of one, of the groups' names.
     """
     names = sorted(state.groups)
-    first = corrected_count(state, state.count) == 0
+    first = corrected_count(state) == 0
     of_group = {name: jax.lax.index_in_dim(first, i, keepdims=False) for i, name in enumerate(names)}
 
     def one(group: str, new: Any, old: Any) -> Any:

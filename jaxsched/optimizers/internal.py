@@ -14,4 +14,8 @@ from jaxsched.optimizers._optax import optax_factory as optax_factory
 from jaxsched.optimizers._optax import optax_name as optax_name
 from jaxsched.optimizers._optimizer import checked_arguments as checked_arguments
 from jaxsched.optimizers._optimizer import definition_of as definition_of
+from jaxsched.optimizers._roles import lr_of as lr_of
+from jaxsched.optimizers._roles import momentum_of as momentum_of
+from jaxsched.optimizers._roles import role_of as role_of
+from jaxsched.optimizers._roles import weight_decay_of as weight_decay_of
 from jaxsched.optimizers._state import states as states

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxsched.metric.internal import definitions
 from jaxsched.numerics import is_host_number
+from jaxsched.optimizers.internal import role_of
 from jaxsched.recipe._of_parts import Reportable, as_recipe
 from jaxsched.recipe._recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule, value_at
@@ -148,8 +149,8 @@ def _of_groups(a: Recipe, b: Recipe, steps: np.ndarray, rtol: float) -> Iterator
             if x is not y:
                 yield Difference("group", group, *(("frozen", "trained") if x is None else ("trained", "frozen")))
             continue
-        if a.optimizer != b.optimizer:  # one of optax and one of ours
-            x, y = ({"lr" if name == "learning_rate" else name: z for name, z in own.items()} for own in (x, y))
+        if a.optimizer != b.optimizer:
+            x, y = ({role_of(name): z for name, z in own.items()} for own in (x, y))
         for name in dict.fromkeys((*x, *y)):
             if (name in x and name in y) or a.optimizer == b.optimizer:  # another optimizer has other hyperparameters
                 yield from _of_values(name, group, x.get(name, ABSENT), y.get(name, ABSENT), steps, rtol)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxsched.numerics import MAX_STEP
+from jaxsched.optimizers.internal import lr_of, momentum_of, weight_decay_of
 from jaxsched.recipe import Recipe, Reportable, as_recipe
 from jaxsched.schedules import Schedule, value_at
 from jaxsched.schedules.internal import kind_of, together, values_together
@@ -51,18 +52,8 @@ def curves(recipe: Reportable, steps: Sequence[int] | np.ndarray | None = None) 
 
 def shown_of(values: dict[str, Any]) -> dict[str, Any]:
     """Those hyperparameters of a group that curves show."""
-    shown = {"lr": lr_of(values), "momentum": momentum_of(values), "weight_decay": values.get("weight_decay")}
+    shown = {"lr": lr_of(values), "momentum": momentum_of(values), "weight_decay": weight_decay_of(values)}
     return {name: value for name, value in shown.items() if value is not None}
-
-
-def lr_of(values: Mapping[str, Any]) -> Any:
-    """The learning rate among hyperparameters, or None."""
-    return values.get("lr", values.get("learning_rate"))
-
-
-def momentum_of(values: Mapping[str, Any]) -> Any:
-    """The momentum among hyperparameters, or the first of the betas, or None."""
-    return values.get("momentum", values.get("betas", (values.get("b1"),))[0])
 
 
 _evaluated = jax.jit(values_together, static_argnums=2)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from jaxsched.optimizers import hyperparams
-from jaxsched.report._curves import lr_of, momentum_of
+from jaxsched.optimizers.internal import lr_of, momentum_of
 
 
 def progress_fields(opt_state: Any, most: int = 3) -> dict[str, str]:

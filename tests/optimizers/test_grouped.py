@@ -86,6 +86,19 @@ def test_a_fresh_state_can_be_donated(name):
     jax.jit(tx.update, donate_argnums=1)(PARAMS, tx.init(PARAMS), PARAMS)
 
 
+def test_an_optimizer_that_does_not_start_without_parameters():
+    """``optax.lbfgs`` asks the first parameter for its dtype; any other error of an empty group is seen."""
+    state = grouped(optax.lbfgs).init(PARAMS)
+    assert state.slots["norm"] == ()
+    assert state.slots["weight"] != ()
+
+    def broken(learning_rate):
+        return optax.sgd(learning_rate)._replace(init=lambda params: params["no such"])
+
+    with pytest.raises(KeyError, match="no such"):
+        grouped(broken, learning_rate=0.1).init({})
+
+
 def test_what_is_no_parameter_is_refused():
     tx = grouped(optax.lion, learning_rate=0.1, rules=[("frozen", "frozen"), ("**", "all")], groups={"frozen": None})
     kept = {"frozen": jnp.arange(3)}

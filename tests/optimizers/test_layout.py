@@ -71,6 +71,19 @@ def test_layers_of_a_stack_have_a_schedule_an_override_and_groups_beside_them():
     np.testing.assert_array_equal(updates["blocks"]["w"][:, 0], [-0.375, -0.75, -1.5])
 
 
+@pytest.mark.parametrize("optimizer", ["optax.adamw", optax.adamw])
+def test_layers_of_an_optimizer_of_optax(optimizer):
+    by_layer = js.layer_decay(["stem/**", "head/**"], 1.0, 0.5, undecayed=js.role("bias"), optimizer=optimizer)
+    recipe = js.Recipe("optax.adamw", dict(b1=0.5, b2=0.5, weight_decay=0.1), **by_layer, steps=9)
+    params = {name: {"w": jnp.ones(2), "bias": jnp.ones(2)} for name in ("stem", "head")}
+    tx = recipe.build()
+    updates, state = tx.update(params, tx.init(params), params)
+    np.testing.assert_allclose([updates[name]["w"][0] for name in ("stem", "head")], [-0.55, -1.1], rtol=1e-6)
+    np.testing.assert_allclose([updates[name]["bias"][0] for name in ("stem", "head")], [-0.5, -1.0], rtol=1e-6)
+    assert float(js.hyperparams(state)["layer 0"]["learning_rate"]) == 0.5
+    assert js.curves(recipe)["layer 0"]["lr"][0] == 0.5
+
+
 @every
 def test_slots_are_kept_in_a_dtype_by_name(name):
     """As with slots that are rounded after each step; the values of the run stay in float32."""
@@ -191,6 +204,15 @@ def test_muon_takes_the_dimension_numbers_of_optax():
         (lambda: js.muon(dimension_numbers=(0, 3)).init(STACK), "'w' has no such axes as dimension_numbers"),
         (lambda: js.muon(dimension_numbers=(0, 0)).init(STACK), "'w' has no such axes as dimension_numbers"),
         (lambda: js.layer_decay([("blocks", 0)], 0.1, 0.5), r"layers\[0\] must be a match, or a pair"),
+        (
+            lambda: js.layer_decay([("blocks", 2)], 0.1, 0.5, optimizer=optax.lion),
+            r"layer_decay: optax.lion has no stacked layers: name each layer by itself",
+        ),
+        (
+            lambda: js.layer_decay(["**"], 0.1, 0.5, undecayed="*", optimizer="optax.sgd"),
+            r"layer_decay: optax.sgd has no weight decay",
+        ),
+        (lambda: js.layer_decay(["**"], 0.1, 0.5, optimizer="lion"), r"layer_decay: optimizer must be one of optax"),
     ],
 )
 def test_what_cannot_be_kept_so(call, message):

@@ -81,6 +81,16 @@ def test_a_second_reset_and_a_changed_optimizer_keep_the_first():
     chex.assert_trees_all_equal(advance(tx, params, kept, [3])[0], advance(tx, params, state, [3])[0])
 
 
+@pytest.mark.parametrize("name", ["adam", "optax.adan"])
+def test_a_reset_where_the_count_is_saturated_happens_once(name):
+    tx = MADE[name](rules=RULES)
+    last = optax.tree.set(tx.init(PARAMS), count=jnp.int32(2**31 - 1))
+    again, state = advance(tx, PARAMS, js.optimizers.reset(last, "first"), range(3), step=0)
+    fresh, _ = advance(tx, PARAMS, tx.init(PARAMS), range(3), step=0)
+    np.testing.assert_allclose(again["kernel"], fresh["kernel"], rtol=1e-6)
+    assert (int(state.count), state.bias_offset.tolist()) == (2**31 - 1, [3 - (2**31 - 1), 0])
+
+
 def test_lbfgs_forgets_its_pairs():
     tx = js.lbfgs(max_iter=2, history_size=3)
 

@@ -162,6 +162,16 @@ def test_the_report_cannot_be_set():
 # Two optimizers
 
 
+def test_the_learning_rate_of_optax_is_named_where_lr_is_asked_for():
+    tx = js.optimizers.grouped(optax.sgd, learning_rate=0.1)
+    state = tx.init(PARAMS)
+    with pytest.raises(ValueError, match=r"override: there is no hyperparameter 'lr'.*did you mean 'learning_rate'"):
+        js.optimizers.override(state, lr=0.2)
+    changed = state._replace(hyperparams={**state.hyperparams, "learning_rate": 0.2})
+    with pytest.raises(ValueError, match=r"js.optimizers.override\(state, learning_rate=...\)"):
+        tx.update(GRADIENTS, changed, PARAMS)
+
+
 @pytest.mark.parametrize("read", [js.hyperparams, js.metric_state])
 def test_of_two_optimizers_with_one_name_of_a_group_one_is_asked_for(read):
     tx = optax.chain(js.sgd(js.plateau(0.1)), js.sgd(js.plateau(0.2)))

@@ -137,6 +137,7 @@ def test_the_kinds_of_arguments():
         for factory in (optax.adamw, optax.contrib.muon, optax.contrib.prodigy, optax.adafactor)
         for name, argument in definition_of_factory(factory).arguments.items()
     }
+    kinds |= {n: a.is_option for n, a in definition_of_factory(lambda own=True, own_rate=0.1: None).arguments.items()}
     options = [
         "mask",
         "nesterov",
@@ -146,6 +147,8 @@ def test_the_kinds_of_arguments():
         "preconditioning",
         "factored",
         "decay_offset",
+        "multiply_by_parameter_scale",  # in optax 0.2.5 a float by its annotation
+        "own",
         "dtype_momentum",
     ]
     numbers = [
@@ -158,6 +161,7 @@ def test_the_kinds_of_arguments():
         "adam_learning_rate",
         "consistent_rms",
         "momentum",
+        "own_rate",
     ]
     assert all(kinds[name] for name in options)
     assert not any(kinds[name] for name in numbers)
