@@ -40,7 +40,8 @@ def scale_by(
         chain(add_decayed_weights(weight_decay), scale_by(sgd, ...), scale_by_learning_rate(lr))  # coupled
 
     with the pieces of optax, which take a schedule of jaxsched as any function of the step. Where they differ by group:
-    ``grouped(optax.add_decayed_weights, weight_decay=1e-4, groups={"bias": dict(weight_decay=0.0)})``.
+    ``grouped(optax.add_decayed_weights, weight_decay=1e-4, groups={"bias": dict(weight_decay=0.0)})``. `explain`,
+    `lint` and `plot` show such a chain as the optimizer; `hyperparams` reads what `scale_by` and `grouped` were given.
 
     Args:
         optimizer: Such as ``js.adamw``: one whose update is the learning rate times a direction that knows neither
@@ -94,7 +95,16 @@ def scale_by(
         if check:
             check(active)
 
-    return as_transformation(definition, _direction(rule), hyperparameters, groups, rules, check_all, fixed)
+    tx = as_transformation(definition, _direction(rule), hyperparameters, groups, rules, check_all, fixed)
+    made = {"optimizer": optimizer, "hyperparameters": hyperparameters, "groups": groups, "rules": rules}
+    tx.init.made_by = (scale_by, made)  # for reports on a chain of it
+    return tx
+
+
+def decay_form(optimizer: Any) -> str:
+    """Whether the weight decay of an optimizer of jaxsched is "coupled" or "decoupled" unless it is told otherwise."""
+    rule, _, fixed = optimizer.parts
+    return "decoupled" if fixed.get("decoupled_weight_decay") else str(rule.weight_decay)
 
 
 def _direction(rule: UpdateRule) -> UpdateRule:

@@ -18,4 +18,5 @@ from jaxsched.optimizers._roles import lr_of as lr_of
 from jaxsched.optimizers._roles import momentum_of as momentum_of
 from jaxsched.optimizers._roles import role_of as role_of
 from jaxsched.optimizers._roles import weight_decay_of as weight_decay_of
+from jaxsched.optimizers._scale_by import decay_form as decay_form
 from jaxsched.optimizers._state import states as states

@@ -11,6 +11,7 @@ from jaxsched import optimizers, transforms
 from jaxsched.checks import short
 from jaxsched.groups import as_rules
 from jaxsched.optimizers.internal import definition_of, optax_name
+from jaxsched.recipe._of_pieces import Member, members, no_learning_rate, whole
 from jaxsched.recipe._recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule
 
@@ -43,9 +44,10 @@ def of_parts(transformation: Any) -> Recipe:
     Raises:
         ValueError: If it does not contain exactly one optimizer of jaxsched.
     """
-    fields: dict[str, Any] = {"notes": (NOTE,)}
+    notes = [NOTE]
+    fields: dict[str, Any] = {}
     found = []
-    for maker, arguments in _made(transformation, set()):
+    for maker, arguments in _made(transformation, set(), notes):
         definition = definition_of(maker)
         if definition is not None:
             given = {name: value for name, value in arguments.items() if name not in ("groups", "rules")}
@@ -55,6 +57,8 @@ def of_parts(transformation: Any) -> Recipe:
             if arguments["rules"] is not None:
                 fields["rules"] = arguments["rules"]
             found.append(definition.name)
+        elif maker is optimizers.scale_by:
+            raise ValueError(no_learning_rate(arguments["optimizer"].__name__))
         elif maker is optimizers.grouped:
             name = optax_name(arguments["factory"])
             if name is None:
@@ -84,14 +88,19 @@ def of_parts(transformation: Any) -> Recipe:
             f"a transformation with one optimizer of jaxsched is needed, this one has {', '.join(found)}; "
             "report on each by itself"
         )
-    return Recipe(**fields)
+    return Recipe(**fields, notes=tuple(notes))
 
 
-def _made(value: Any, seen: set[int]) -> Iterator[tuple[Callable[..., Any], Mapping[str, Any]]]:
-    """The makers and arguments of jaxsched's transformations among what functions hold on to."""
-    if id(value) in seen:
+def _made(value: Any, seen: set[int], notes: list[str]) -> Iterator[tuple[Callable[..., Any], Mapping[str, Any]]]:
+    """The makers and arguments of jaxsched's transformations among what functions hold on to; ``notes`` grows."""
+    chain = members(value) if isinstance(value, optax.GradientTransformation) else None
+    known = id(value if chain is None else value.update)  # a chain may be held by several functions
+    if known in seen:
         return
-    seen.add(id(value))
+    seen.add(known)
+    if chain is not None:
+        yield from _of_chain(chain, seen, notes)
+        return
     if isinstance(value, tuple | list):
         held = list(value)
     elif isinstance(value, Mapping):
@@ -102,7 +111,22 @@ def _made(value: Any, seen: set[int]) -> Iterator[tuple[Callable[..., Any], Mapp
         held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or () if _is_filled(cell)]
     for item in held:
         if callable(item) or isinstance(item, tuple | list | Mapping):
-            yield from _made(item, seen)
+            yield from _made(item, seen, notes)
+
+
+def _of_chain(
+    chain: list[Member], seen: set[int], notes: list[str]
+) -> Iterator[tuple[Callable[..., Any], Mapping[str, Any]]]:
+    found, unread = whole(chain), []
+    if found:
+        yield found.maker, found.arguments
+        notes += found.notes
+    for member in found.others if found else chain:
+        made = list(_made(member.transformation, seen, notes))
+        yield from made
+        unread += [] if made else [member.name]
+    if unread:
+        notes.append(f"not shown: {', '.join(unread)}")
 
 
 def _is_filled(cell: Any) -> bool:

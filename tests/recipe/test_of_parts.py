@@ -1,5 +1,6 @@
 """Explain, lint, plot and curves take what people have: a schedule alone, or a chain of parts."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -49,6 +50,104 @@ def test_it_is_found_within_other_transformations():
         js.explain(0.1)
     with pytest.raises(TypeError, match=r"a function of the step becomes a schedule with js\.from_function"):
         js.plot(optax.cosine_decay_schedule(0.1, 100))
+
+
+grouped, scale_by = js.optimizers.grouped, js.optimizers.scale_by
+PARAMS = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "norm": {"scale": jnp.ones(2)}}
+
+
+def test_pieces_are_the_recipe_of_the_optimizer_that_they_are():
+    lr = js.linear(0.1, 0.0, 100)
+    rate = optax.scale_by_learning_rate(lr)
+    adam = scale_by(js.adam, betas=(0.8, 0.9))
+    given = dict(lr=lr, betas=(0.8, 0.9), weight_decay=0.1)
+    pairs = (
+        (optax.chain(optax.add_decayed_weights(0.1), adam, optax.clip(1.0), rate), js.adam(**given)),
+        (
+            optax.chain(optax.chain(adam, optax.add_decayed_weights(0.1)), rate),
+            js.adam(**given, decoupled_weight_decay=True),
+        ),
+        (optax.chain(scale_by(js.adamw), rate), js.adamw(lr=lr, weight_decay=0.0)),
+        (optax.chain(optax.add_decayed_weights(0.1), scale_by(js.adamw), rate), js.adam(lr=lr, weight_decay=0.1)),
+        (optax.chain(scale_by(js.lion), optax.scale_by_schedule(lr), optax.scale(-0.5)), js.lion(lr=0.5 * lr)),
+        (optax.named_chain(("a", scale_by(js.sgd)), ("b", optax.scale(-0.1))), js.sgd(lr=0.1)),
+    )
+    for tx, expected in pairs:
+        found, of_optimizer = as_recipe(tx), as_recipe(expected)
+        assert found.replace(hyperparameters={}) == of_optimizer.replace(hyperparameters={}, notes=found.notes)
+        assert not js.diff(found, of_optimizer)
+    params = {"kernel": jnp.ones(2)}
+    first = jax.jit(lambda p: [[tx.update(p, tx.init(p), p)[0]["kernel"] for tx in pair] for pair in pairs])(params)
+    for updates, expected in first:
+        np.testing.assert_allclose(updates, expected, rtol=1e-6)
+
+
+def test_pieces_with_groups():
+    own, twice = {"bias": dict(learning_rate=2 * LR)}, {"bias": dict(weight_decay=0.0)}
+    tx = optax.chain(
+        js.clip_norm(1.0),
+        scale_by(js.sgd, momentum=0.9, groups={"weight": dict(momentum=0.5)}),
+        grouped(optax.add_decayed_weights, weight_decay=0.1, groups={**twice, "norm": None}),
+        grouped(optax.scale_by_learning_rate, learning_rate=LR, groups=own),
+        js.ema(0.9),
+    )
+    found = as_recipe(js.accumulate(tx, 2))
+    weight_decays = dict(momentum=0.9, weight_decay=0.1, lr=LR, decoupled_weight_decay=True)
+    groups = {"weight": dict(momentum=0.5), "bias": dict(weight_decay=0.0, lr=2 * LR), "norm": None}
+    rest = dict(clip_norm=1.0, ema=0.9, accumulate=js.Accumulation(2), notes=found.notes)
+    assert found == js.Recipe("sgd", weight_decays, groups, **rest)
+    assert [row.step for row in js.explain(tx, PARAMS).rows if "warm-up ends" in row.what] == [100]
+    assert {finding.code for finding in js.lint(tx, PARAMS)} == {"no-length"}
+    assert {axis.get_label() for axis in js.plot(tx).axes} >= {"lr", "momentum", "weight_decay"}
+    params, state = PARAMS, tx.init(PARAMS)
+    for _ in range(3):
+        _, state = tx.update(params, state, params)
+    used = js.hyperparams(state)
+    assert float(used["bias"]["learning_rate"]) == 2 * float(LR(2))
+    assert (float(used["weight"]["momentum"]), float(used["weight"]["weight_decay"])) == (0.5, np.float32(0.1))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        ([scale_by(js.adam)], r"scale_by\(adam\): a report needs the learning rate in the same chain"),
+        (
+            [scale_by(js.adam), optax.scale_by_learning_rate(0.1), optax.add_decayed_weights(0.1)],
+            r"after the direction and the weight decay",
+        ),
+        ([scale_by(js.adam), scale_by(js.lion), optax.scale(-0.1)], r"one direction with one weight decay"),
+        (
+            [scale_by(js.adam, rules=[("**", "a")]), grouped(optax.scale_by_learning_rate, learning_rate=1, groups={})],
+            None,
+        ),
+        (
+            [
+                scale_by(js.adam, rules=[("**", "a")]),
+                grouped(optax.scale_by_learning_rate, learning_rate=1.0, rules=[("**", "b")]),
+            ],
+            r"needs the same rules in all pieces",
+        ),
+        (
+            [scale_by(js.adam, groups={"norm": None}), optax.add_decayed_weights(0.1), optax.scale(-1.0)],
+            r"'norm' is frozen in scale_by, but not in the weight decay",
+        ),
+    ],
+)
+def test_pieces_that_are_no_optimizer(pieces, message):
+    if message is None:
+        assert [*as_recipe(optax.chain(*pieces)).by_group()] == ["a"]
+        return
+    with pytest.raises(ValueError, match=message):
+        js.explain(optax.chain(*pieces))
+
+
+def test_what_is_not_shown_is_named():
+    tx = optax.chain(optax.clip(1.0), optax.add_decayed_weights(0.1), js.clip_norm(1.0), js.sgd(lr=LR))
+    assert "not shown: clip, add_decayed_weights" in as_recipe(tx).notes
+    lion = optax.chain(optax.add_decayed_weights(0.1), scale_by(js.lion), optax.scale(-0.1))
+    assert "weight decay is coupled here, and decoupled in lion" in as_recipe(lion).notes
+    with pytest.raises(ValueError, match="a report needs the learning rate"):
+        js.lint(scale_by(js.adam))
 
 
 def test_reports_take_a_chain_and_a_schedule_alone():
