@@ -21,7 +21,26 @@ def _is_other_solver(file: File) -> bool:
 
 
 def _is_maskrcnn_benchmark(file: File) -> bool:
-    return _section(file, "MODEL", "WEIGHT") and not _section(file, "MODEL", "WEIGHTS")
+    model = file.mapping.get("MODEL")
+    backbone = model.get("BACKBONE") if isinstance(model, dict) else None
+    own = _section(file, "MODEL", "WEIGHT") or (isinstance(backbone, dict) and "CONV_BODY" in backbone)
+    return own and not _section(file, "MODEL", "WEIGHTS")
+
+
+def _is_paddlevit(file: File) -> bool:
+    return _section(file, "TRAIN", "NUM_EPOCHS", "WARMUP_START_LR", "END_LR", "LINEAR_SCALED_LR", "GRAD_CLIP")
+
+
+def _is_dassl(file: File) -> bool:
+    return _section(file, "OPTIM", "NAME") and _section(file, "OPTIM", "MAX_EPOCH", "LR_SCHEDULER", "LR")
+
+
+def _is_hrnet(file: File) -> bool:
+    return _section(file, "TRAIN", "LR_STEP", "LR_FACTOR") and _section(file, "TRAIN", "BEGIN_EPOCH", "END_EPOCH", "LR")
+
+
+def _is_dino(file: File) -> bool:
+    return _section(file, "optim", "base_lr", "lr") and {"dino", "ibot", "crops"} <= file.names
 
 
 def _is_lazy_config(file: File) -> bool:
@@ -72,6 +91,15 @@ KINDS = (
         refusal="set what SOLVER leaves out (BIAS_LR_FACTOR is 2 there), and give it as a dict to "
         "js.ports.detectron2.recipe",
     ),
+    Kind(
+        "paddlevit",
+        "a config of PaddleViT, whose settings are not Swin-Transformer's",
+        _is_paddlevit,
+        refusal=f"{_BY_HAND} jaxsched.schedules",
+    ),
+    Kind("dassl", "a config of Dassl (CoOp)", _is_dassl, refusal=f"{_BY_HAND} js.ports.torch"),
+    Kind("hrnet", "a config of HRNet", _is_hrnet, refusal=f"{_BY_HAND} js.ports.torch (MultiStepLR)"),
+    Kind("dinov2", "a config of DINOv2", _is_dino, refusal=f"{_BY_HAND} jaxsched.schedules"),
     Kind(
         "yolov5-classify",
         "an opt.yaml of YOLOv5's classify/train.py, which has no warm-up and no hyp",

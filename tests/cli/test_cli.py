@@ -270,6 +270,14 @@ OTHERS = {
         "model: yolov5s-cls.pt\nepochs: 10\nbatch_size: 64\nimgsz: 224\nlr0: 0.001\ndecay: 5e-5\ncutoff: null\n",
         "YOLOv5's classify/train.py, which has no warm-up",
     ),
+    "fbnet.yaml": (
+        "MODEL: {META_ARCHITECTURE: GeneralizedRCNN, BACKBONE: {CONV_BODY: FBNet}}\nSOLVER: {BASE_LR: 0.06}",
+        "maskrcnn-benchmark",
+    ),
+    "paddle.yaml": ("MODEL: {TYPE: Swin}\nTRAIN: {BASE_LR: 1e-4, NUM_EPOCHS: 300, WARMUP_EPOCHS: 20}", "PaddleViT"),
+    "coop.yaml": ("OPTIM: {NAME: sgd, LR: 0.002, MAX_EPOCH: 50, WARMUP_EPOCH: 1}", "Dassl"),
+    "hrnet.yaml": ("TRAIN: {OPTIMIZER: adam, LR: 1e-3, LR_FACTOR: 0.1, LR_STEP: [200], END_EPOCH: 300}", "HRNet"),
+    "dino.yaml": ("MODEL: {WEIGHTS: ''}\ndino: {}\nibot: {}\ncrops: {}\noptim: {base_lr: 4e-3, epochs: 100}", "DINOv2"),
     "fair.yaml": ("MODEL: {META_ARCHITECTURE: GeneralizedRCNN, WEIGHT: catalog://a}\nSOLVER: {}", "maskrcnn-benchmark"),
 }
 

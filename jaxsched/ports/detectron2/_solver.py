@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,15 +46,6 @@ DEFAULTS: Mapping[str, Any] = {
     "CUSTOM_MULTIPLIER_NAME": (),
 }
 """What SOLVER has where a config says nothing; the last eight are of projects that build on it."""
-LONGEST_STRING = 10_000
-"""Characters of a string that is read as a Python literal."""
-
-
-class Solver(shared.Settings):
-    """SOLVER, or a section of it. A string such as ``"(60000, 80000)"`` is what it spells, as in yacs."""
-
-    def read(self, where: str, value: Any) -> Any:
-        return _spelt(where, value)
 
 
 def solver_of(cfg: shared.File | str | os.PathLike[str] | Config, root: Any = None) -> tuple[str, dict[str, Any]]:
@@ -76,7 +66,7 @@ def solver_of(cfg: shared.File | str | os.PathLike[str] | Config, root: Any = No
             )
     else:
         raise TypeError(f"expected a path to a YAML file or a dict, got {short(cfg)}")
-    return where, {**_checked(Solver(where, given, DEFAULTS)), "ARCHITECTURE": architecture}
+    return where, {**_checked(shared.YacsSettings(where, given, DEFAULTS)), "ARCHITECTURE": architecture}
 
 
 def _root(path: Path) -> Path:
@@ -119,19 +109,7 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**base, **{name: one(name) for name in over}}
 
 
-def _spelt(where: str, value: Any) -> Any:
-    """What a string such as ``"(60000, 80000)"`` or ``"5e-4"`` spells, without executing it; others as they are."""
-    if not isinstance(value, str):
-        return value
-    if len(value) > LONGEST_STRING:
-        raise ValueError(f"{where}: the string has {len(value)} characters")
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return value
-
-
-def _checked(solver: Solver) -> dict[str, Any]:
+def _checked(solver: shared.YacsSettings) -> dict[str, Any]:
     clip, amp = solver.section("CLIP_GRADIENTS"), solver.section("AMP")
     checked = {
         **{name: solver.text(name) for name in ("LR_SCHEDULER_NAME", "WARMUP_METHOD")},
@@ -162,7 +140,7 @@ def _checked(solver: Solver) -> dict[str, Any]:
     return checked
 
 
-def _optimizer(solver: Solver) -> str | None:
+def _optimizer(solver: shared.YacsSettings) -> str | None:
     """The name in capitals: forks write ``AdamW``."""
     value = solver.take("OPTIMIZER")
     name = value.upper() if isinstance(value, str) else value
@@ -171,14 +149,14 @@ def _optimizer(solver: Solver) -> str | None:
     return name
 
 
-def _texts(solver: Solver, name: str) -> tuple[str, ...]:
+def _texts(solver: shared.YacsSettings, name: str) -> tuple[str, ...]:
     value = solver.take(name)
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise TypeError(f"{solver.at(name)} must be a list of strings, got {short(value)}")
     return tuple(value)
 
 
-def _at_most_1(solver: Solver, name: str) -> float:
+def _at_most_1(solver: shared.YacsSettings, name: str) -> float:
     value = solver.positive(name)
     return shared.within(solver.at(name), value, 0.0, 1.0)
 

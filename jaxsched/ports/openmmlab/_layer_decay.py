@@ -8,12 +8,13 @@ MMDetection 3.3.0, MMSegmentation 1.2.2, MMPose 1.3.2, MMAction2 1.2.0, MMPretra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from jaxsched.groups import Condition, Rule, contains, glob, ndim, role
+from jaxsched.groups import Condition, contains, glob, ndim, role
 from jaxsched.ports.openmmlab import _paramwise_options
 from jaxsched.ports.openmmlab._paramwise import REST, Groups, Multipliers, classes, custom_keys
 from jaxsched.ports.openmmlab._settings import Settings, bare
+from jaxsched.ports.shared import TOKENS, Layers, swin_layers, vit_layers
 
 CONSTRUCTORS = (
     "LearningRateDecayOptimizerConstructor",  # MMDetection, MMSegmentation, MMAction2
@@ -24,54 +25,27 @@ CONSTRUCTORS = (
 )
 
 
-class Numbering(NamedTuple):
-    """The layer of each parameter.
-
-    Attributes:
-        paths: Layers by glob; of globs that fit, the first one counts.
-        top: The layer of all else, whose learning rate is the base.
-        names: What the numbering expects in a path, for a note.
-    """
-
-    paths: Mapping[str, int]
-    top: int
-    names: str
+_BACKBONE = "backbone/"
+_OF_OPENMMLAB = ("layers",)
 
 
-_TOKENS = ("cls_token", "mask_token", "pos_embed")
+def vit(depth: int, blocks: Sequence[str] = _OF_OPENMMLAB, tokens: Sequence[str] = TOKENS) -> Layers:
+    return vit_layers(depth, _BACKBONE, blocks, tokens)
 
 
-def vit(layers: int, blocks: Sequence[str] = ("layers",), tokens: Sequence[str] = _TOKENS) -> Numbering:
-    """Tokens and patches are layer 0, block ``j`` is layer ``j + 1``."""
-    paths = {f"backbone/{token}": 0 for token in tokens} | {"backbone/patch_embed*/**": 0}
-    paths |= {f"backbone/{name}/{j}/**": j + 1 for name in blocks for j in range(layers)}
-    return Numbering(paths, layers + 1, f"backbone/{blocks[0]}/0/attn")
-
-
-def convnext(layers: int) -> Numbering:
+def convnext(layers: int) -> Layers:
     """Three blocks of the long stage are one layer."""
-    paths = {f"backbone/{token}": 0 for token in _TOKENS}
+    paths = {f"backbone/{token}": 0 for token in TOKENS}
     paths |= {f"backbone/downsample_layers/{k}/**": layer for k, layer in enumerate((0, 2, 3, layers))}
     paths |= {"backbone/stages/0/**": 1, "backbone/stages/1/**": 2}
     paths |= {f"backbone/stages/2/{j}/**": 3 + j // 3 for j in range(3 * layers)}
-    return Numbering({**paths, "backbone/stages/3/**": layers}, layers + 1, "backbone/stages/2/0/depthwise_conv")
+    return Layers({**paths, "backbone/stages/3/**": layers}, layers + 1, "backbone/stages/2/0/**")
 
 
-def convnext_stages(layers: int) -> Numbering:
-    paths = {f"backbone/{token}": 0 for token in _TOKENS} | {"backbone/downsample_layers/**": 0}
+def convnext_stages(layers: int) -> Layers:
+    paths = {f"backbone/{token}": 0 for token in TOKENS} | {"backbone/downsample_layers/**": 0}
     paths |= {f"backbone/stages/{k}/**": k + 1 for k in range(4)}
-    return Numbering(paths, layers + 1, "backbone/stages/2/0/depthwise_conv")
-
-
-def swin(depths: Sequence[int]) -> Numbering:
-    """Each block is a layer; a downsampling counts to the last block of its stage."""
-    paths = {"backbone/patch_embed*/**": 0}
-    done = 0
-    for stage, depth in enumerate(depths):
-        paths |= {f"backbone/stages/{stage}/blocks/{j}/**": done + j + 1 for j in range(depth)}
-        done += depth
-        paths[f"backbone/stages/{stage}/downsample/**"] = done
-    return Numbering(paths, done + 1, "backbone/stages/0/blocks/0/attn")
+    return Layers(paths, layers + 1, "backbone/stages/2/**")
 
 
 _VIT_LAYERS = {
@@ -139,18 +113,17 @@ def groups(
             undecayed = undecayed | glob("pos_embed") | glob("cls_token")
         decay = [("no_decay", undecayed, 0.0), ("decay", glob("**"), 1.0)]
     rules, multipliers = [], {}
-    for path, layer in (*numbering.paths.items(), ("**", numbering.top)):
-        for name, match, factor in decay:
-            group = f"layer_{layer}_{name}"
-            rules.append(Rule(glob(path) & match, group, optional=True))
-            multipliers[group] = Multipliers(rate ** (numbering.top - layer), factor)
-    notes.append(f"paramwise_cfg: layer decay expects names such as {numbering.names}")
+    factors = {name: factor for name, _, factor in decay}
+    for rule, layer, part in numbering.rules([(name, match) for name, match, _ in decay]):
+        rules.append(rule)
+        multipliers[rule.group] = Multipliers(rate ** (numbering.top - layer), factors[part])
+    notes.append(f"paramwise_cfg: layer decay expects names such as {numbering.block}")
     if aside := list(settings.values):
         notes.append(f"paramwise_cfg: not used by {constructor}: {', '.join(map(str, aside))}")
     return Groups(tuple(rules), multipliers, tuple(notes))
 
 
-def _by_constructor(constructor: str, kind: str, settings: Settings, layers: int) -> Numbering:
+def _by_constructor(constructor: str, kind: str, settings: Settings, layers: int) -> Layers:
     if constructor.startswith("LayerDecay"):
         return vit(layers, ("layers", "blocks"))  # OpenMMLab's name, and that of the code of BEiT and ViTDet
     decay_type = settings.text("decay_type", "layer_wise")
@@ -172,7 +145,7 @@ def _by_constructor(constructor: str, kind: str, settings: Settings, layers: int
 _WAY_ON = "write its groups as rules of the recipe"
 
 
-def _by_architecture(kind: str, backbone: Mapping[str, Any]) -> Numbering:
+def _by_architecture(kind: str, backbone: Mapping[str, Any]) -> Layers:
     """MMPretrain's backbones number their layers themselves, by their ``arch``."""
     arch = backbone.get("arch", "tiny" if kind in ("ConvNeXt", "SwinTransformer") else "base")
     own = arch if isinstance(arch, Mapping) else {}
@@ -184,7 +157,7 @@ def _by_architecture(kind: str, backbone: Mapping[str, Any]) -> Numbering:
     elif kind == "SwinTransformer":
         depths = own.get("depths", _SWIN_DEPTHS.get(name))
         if isinstance(depths, list | tuple):
-            return swin(depths)
+            return swin_layers(depths, _BACKBONE, "stages")
     elif kind == "ConvNeXt":
         depths = own.get("depths")
         longer = depths[-2] > 9 if isinstance(depths, list | tuple) else name in _CONVNEXT_LONG
@@ -198,7 +171,7 @@ def _by_architecture(kind: str, backbone: Mapping[str, Any]) -> Numbering:
     )
 
 
-def _by_model_type(model_type: Any, backbone: Mapping[str, Any], anywhere: bool = False) -> Numbering:
+def _by_model_type(model_type: Any, backbone: Mapping[str, Any], anywhere: bool = False) -> Layers:
     """MMSelfSup says what its backbone is like, since it has classes of its own (``CAEViT``).
 
     Args:

@@ -73,7 +73,7 @@ def recipe(
         [0.08, 0.795075, 0.4]
     """
     where, given = shared.read(cfg, "cfg")
-    a = shared.Settings(f"{where}: OPTIM", given.get("OPTIM") or {}, DEFAULTS)
+    a = shared.YacsSettings(f"{where}: OPTIM", given.get("OPTIM") or {}, DEFAULTS)
     batch = _section(where, given, "TRAIN").count("BATCH_SIZE", _BATCH_SIZE, least=1)
     nb = shared.epoch_length(where, steps_per_epoch, images, batch, drop_last=True)
     epochs, decay = a.count("MAX_EPOCH", least=1), a.number("WEIGHT_DECAY", low=0.0)
@@ -103,16 +103,16 @@ def recipe(
     )
 
 
-def _section(where: str, given: Mapping[str, Any], name: str) -> shared.Settings:
-    return shared.Settings(f"{where}: {name}", given.get(name) or {})
+def _section(where: str, given: Mapping[str, Any], name: str) -> shared.YacsSettings:
+    return shared.YacsSettings(f"{where}: {name}", given.get(name) or {})
 
 
-def _custom(section: shared.Settings, decay: float) -> float:
+def _custom(section: shared.YacsSettings, decay: float) -> float:
     custom: float = section.number("CUSTOM_WEIGHT_DECAY", 0.0, low=0.0)
     return custom if section.flag("USE_CUSTOM_WEIGHT_DECAY", False) else decay
 
 
-def _schedule(a: shared.Settings, epochs: int) -> Schedule:
+def _schedule(a: shared.YacsSettings, epochs: int) -> Schedule:
     """The lr by the epoch."""
     peak, least = a.number("BASE_LR", low=0.0), a.number("MIN_LR", low=0.0, high=1.0)
     policy = a.choice("LR_POLICY", ("cos", "exp", "lin", "steps"))
@@ -133,7 +133,7 @@ def _schedule(a: shared.Settings, epochs: int) -> Schedule:
     return warmup(schedule, length, start * schedule) if length else schedule
 
 
-def _optimizer(a: shared.Settings) -> tuple[str, dict[str, Any]]:
+def _optimizer(a: shared.YacsSettings) -> tuple[str, dict[str, Any]]:
     name = a.choice("OPTIMIZER", ("sgd", "adam", "adamw"))
     momentum, dampening = a.number("MOMENTUM", low=0.0), a.number("DAMPENING", low=0.0)
     nesterov, betas = a.flag("NESTEROV"), (a.beta("BETA1"), a.beta("BETA2"))
@@ -146,4 +146,4 @@ def fits(file: shared.File) -> bool:
     """Whether a file is such a config, by the settings of OPTIM."""
     optim = file.mapping.get("OPTIM")
     names = {"LR_POLICY", "BASE_LR", "MAX_EPOCH", "WARMUP_EPOCHS"}
-    return isinstance(optim, dict) and not names.isdisjoint(optim)
+    return isinstance(optim, dict) and not names.isdisjoint(optim) and "NAME" not in optim

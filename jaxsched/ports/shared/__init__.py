@@ -20,6 +20,10 @@ from jaxsched.ports.shared._kind import Kind as Kind
 from jaxsched.ports.shared._kind import MissingError as MissingError
 from jaxsched.ports.shared._kind import Option as Option
 from jaxsched.ports.shared._kind import epoch_length as epoch_length
+from jaxsched.ports.shared._layers import TOKENS as TOKENS
+from jaxsched.ports.shared._layers import Layers as Layers
+from jaxsched.ports.shared._layers import swin_layers as swin_layers
+from jaxsched.ports.shared._layers import vit_layers as vit_layers
 from jaxsched.ports.shared._numbers import as_beta as as_beta
 from jaxsched.ports.shared._numbers import as_count as as_count
 from jaxsched.ports.shared._numbers import as_number as as_number
@@ -50,6 +54,8 @@ from jaxsched.ports.shared._torch_optimizers import defaults_of as defaults_of
 from jaxsched.ports.shared._torch_optimizers import torch_optimizer as torch_optimizer
 from jaxsched.ports.shared._versions import open_version as open_version
 from jaxsched.ports.shared._words import parse_words as parse_words
+from jaxsched.ports.shared._yacs import LONGEST_STRING as LONGEST_STRING
+from jaxsched.ports.shared._yacs import YacsSettings as YacsSettings
 from jaxsched.ports.shared._yolo import MOST_BATCHES as MOST_BATCHES
 from jaxsched.ports.shared._yolo import Curve as Curve
 from jaxsched.ports.shared._yolo import Loop as Loop

@@ -104,6 +104,82 @@ def test_a_config_that_says_its_model_alone(tmp_path):
     assert swin.recipe(tmp_path / "a.yaml", steps_per_epoch=10).steps == 3000
 
 
+def simmims_layer(name, depths):
+    """The layer by a parameter's name, by SimMIM's rules for Swin (``depths`` a list) and ViT (a number)."""
+    words = name.split("/")
+    total = sum(depths) if isinstance(depths, list) else depths
+    if words[0] == "patch_embed" or name in ("mask_token", "cls_token", "pos_embed"):
+        return 0
+    if words[0] == "blocks":
+        return int(words[1]) + 1
+    if words[0] != "layers":
+        return total + 1
+    stage = int(words[1])
+    return sum(depths[: stage + 1]) if words[2] == "downsample" else sum(depths[:stage]) + int(words[3]) + 1
+
+
+@pytest.mark.parametrize("kind", ["swin", "swinv2", "vit"])
+def test_layer_decay_is_that_of_simmims_finetuning(kind):
+    nb, depths = 4, 3 if kind == "vit" else [1, 2]
+    names = ["blocks/0", "blocks/2"] if kind == "vit" else ["layers/0/blocks/0", "layers/1/blocks/1"]
+    names = ["patch_embed/proj", *(f"{block}/attn/qkv" for block in names), "head"]
+    names += ["layers/0/downsample/reduction"] if kind != "vit" else []
+    tree, vectors = {}, ["norm/scale", "patch_embed/norm/scale"]
+    for path in [f"{name}/{leaf}" for name in names for leaf in ("kernel", "bias")] + vectors:
+        *way, leaf = path.split("/")
+        inner = tree
+        for word in way:
+            inner = inner.setdefault(word, {})
+        inner[leaf] = jnp.ones((2, 2) if leaf == "kernel" else 2)
+    model = {"TYPE": kind, kind.upper(): {"DEPTH" if kind == "vit" else "DEPTHS": depths}}
+    train = dict(EPOCHS=5, WARMUP_EPOCHS=2, BASE_LR=1e-3, WARMUP_LR=1e-5, MIN_LR=1e-6, LAYER_DECAY=0.65)
+    recipe = swin.recipe(dict(MODEL=model, TRAIN=train, DATA=dict(BATCH_SIZE=512)), steps_per_epoch=nb)
+    assert "LAYER_DECAY is read as main_simmim_ft.py does; main.py and pre-training ignore it" in recipe.notes
+    assert any("version-open" in note for note in recipe.notes) == (kind != "vit")  # SimMIM's own code alone has ViTs
+    labels = js.groups.labels(tree, recipe.rules)
+    curves, decays = js.curves(recipe), recipe.by_group()
+    for path in [f"{name}/{leaf}" for name in names for leaf in ("kernel", "bias")] + vectors:
+        group = labels
+        for word in path.split("/"):
+            group = group[word]
+        layer, top = simmims_layer(path, depths), 4
+        decays_not = not path.endswith("kernel")
+        assert group == f"layer_{layer}_{'no_decay' if decays_not else 'decay'}"
+        assert decays[group]["weight_decay"] == (0.0 if decays_not else 0.05)
+        peak = 1e-3 * 0.65 ** (top - layer)
+        settings = dict(peak=peak, start=1e-5, floor=1e-6, warm=2 * nb, total=5 * nb)
+        expected = in_the_loop("cosine" if kind == "vit" else "prefix", settings, 5, nb, 1)
+        np.testing.assert_allclose(curves[group]["lr"], expected, rtol=3e-6)
+    other = {"stages_0": {"kernel": jnp.ones((2, 2))}}
+    with pytest.raises(ValueError, match=r"'(layers/0/blocks|blocks)/0/"):
+        js.groups.labels(other, recipe.rules)
+    with pytest.raises(ValueError, match="TYPE must be swin, swinv2 or vit, got 'swin_mlp'"):
+        swin.recipe(dict(MODEL=dict(TYPE="swin_mlp"), TRAIN=dict(LAYER_DECAY=0.9)), steps_per_epoch=9)
+
+
+def test_models_of_other_repositories_have_no_defaults():
+    """FocalNet's and MetaFormer's code is Swin-Transformer's with another BASE_LR, WARMUP_EPOCHS and MIN_LR."""
+    train = dict(EPOCHS=5, WARMUP_EPOCHS=2, BASE_LR=1e-3, WARMUP_LR=1e-5, MIN_LR=1e-6, WEIGHT_DECAY=0.1)
+    cfg = dict(MODEL=dict(TYPE="focal"), DATA=dict(BATCH_SIZE=512), TRAIN=train)
+    recipe = swin.recipe(cfg, steps_per_epoch=4)
+    assert recipe.notes[0].startswith("caution other-model: cfg: MODEL.TYPE 'focal' is not of Swin-Transformer")
+    for name in train:
+        lacking = {**cfg, "TRAIN": {k: v for k, v in train.items() if k != name}}
+        with pytest.raises(ValueError, match=f"TRAIN .*focal.*: '{name}' is missing"):
+            swin.recipe(lacking, steps_per_epoch=4)
+    with pytest.raises(
+        ValueError, match=r"DATA \(of MODEL.TYPE 'focal', whose defaults are not known\): 'BATCH_SIZE' is missing"
+    ):
+        swin.recipe({**cfg, "DATA": {}}, steps_per_epoch=4)
+    assert swin.recipe({**cfg, "DATA": {}}, steps_per_epoch=4, batch_size=512).batch_size == 512
+
+
+def test_strings_are_what_they_spell_as_in_yacs():
+    train = dict(CLIP_GRAD="None", OPTIMIZER=dict(BETAS="(0.9, 0.95)"), BASE_LR="1e-3")
+    recipe = swin.recipe(dict(TRAIN=train), steps_per_epoch=9)
+    assert (recipe.clip_norm, recipe.by_group()["decay"]["betas"]) == (None, (0.9, 0.95))
+
+
 def test_files_inherit_and_a_run_says_its_release(tmp_path):
     (tmp_path / "base.yaml").write_text("TRAIN: {BASE_LR: 1e-3, OPTIMIZER: {NAME: sgd}}\nDATA: {BATCH_SIZE: 512}\n")
     (tmp_path / "a.yaml").write_text("BASE: [base.yaml]\nTRAIN: {MIN_LR: 0.0, OPTIMIZER: {MOMENTUM: 0.8}}\n")
@@ -124,7 +200,7 @@ def misspelt(recipe):
     ("train", "message"),
     [
         (dict(LR_SCHEDULER=dict(NAME="linear"), ACCUMULATION_STEPS=4), "goes below 0"),
-        (dict(LAYER_DECAY=0.8), "LAYER_DECAY 0.8 needs the layers"),
+        (dict(LAYER_DECAY=0.8, ACCUMULATION_STEPS=2), "LAYER_DECAY 0.8: main_simmim_ft.py accumulates by other rules"),
         (dict(OPTIMIZER=dict(NAME="lion")), "NAME must be one of sgd, adamw"),
         (dict(LR_SCHEDULER=dict(NAME="poly")), "NAME must be one of 'cosine'"),
         (dict(LR_SCHEDULER=dict(NAME="multistep")), "MULTISTEPS must follow WARMUP_EPOCHS"),
