@@ -61,6 +61,12 @@ class Log:
         steps_alone = self.epoch is None and self.step is not None
         return dataclasses.replace(self, epoch=self.step, step=None) if steps_alone else self
 
+    def without(self, columns: Mapping[str, str]) -> Log:
+        """The log without columns that hold no learning rate, each with the reason."""
+        said = tuple(f"{name} is passed over: {why}" for name, why in columns.items() if name in self.columns)
+        kept = {name: values for name, values in self.columns.items() if name not in columns}
+        return dataclasses.replace(self, columns=kept, said=(*self.said, *said)) if kept else self
+
     @property
     def rows(self) -> int:
         return len(next(iter(self.columns.values())))

@@ -83,6 +83,7 @@ def verify_run(
     """
     log = log if isinstance(log, Log) else read_log(log)
     assert kind.read is not None
+    log = log.without(kind.mislabelled(file)) if kind.mislabelled is not None else log
     if kind.solve is None:
         return _lengths.solve(functools.partial(kind.read, file), log, dict(given))
     log = log.by_epoch()  # as YOLO's trainers count in TensorBoard

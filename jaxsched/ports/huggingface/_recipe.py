@@ -156,10 +156,20 @@ def recipe(args: Any, *, steps_per_epoch: int | None = None, images: int | None 
     warmup = axolotl.warmup(a, updates) if of_axolotl else _warmup(a, updates, notes)
     peak, decay = a.number("learning_rate", low=0.0), a.number("weight_decay", low=0.0)
     kind = _text(a.take("lr_scheduler_type"))
-    schedule = _scheduler(a, kind, warmup, updates)(peak)
-    lr: Schedule = by_update(schedule, every, nb) if every > 1 else schedule
-    epochs, rest = divmod(updates, updates_per_epoch)
     optimizer, options = _optimizer(a, notes)
+    momentum = None
+    if of_axolotl and kind in axolotl.SCHEDULES:
+        schedule, momentum = axolotl.schedule(kind, _kwargs(a), warmup, updates, peak)
+    else:
+        schedule = _scheduler(a, kind, warmup, updates)(peak)
+
+    def in_batches(of_updates: Schedule) -> Schedule:
+        return by_update(of_updates, every, nb) if every > 1 else of_updates
+
+    lr = in_batches(schedule)
+    if momentum is not None:
+        options |= _moved(a, optimizer, options, in_batches(momentum))
+    epochs, rest = divmod(updates, updates_per_epoch)
     norm = a.number("max_grad_norm", low=0.0, or_none=True)
     return Recipe(
         optimizer=optimizer,
@@ -238,14 +248,29 @@ def _warmup(a: shared.Settings, updates: int, notes: list[str]) -> int:
     return int(steps) if steps >= 1 else math.ceil(updates * steps)
 
 
-def _scheduler(a: shared.Settings, kind: str, warmup: int, updates: int) -> Any:
+def _kwargs(a: shared.Settings) -> shared.Settings:
     kwargs = a.take("lr_scheduler_kwargs") or {}
     if isinstance(kwargs, str):  # on a command line it is JSON
         kwargs = shared.File(Path(f"{a.at('lr_scheduler_kwargs')}.json"), kwargs).content
     if not isinstance(kwargs, Mapping):
         raise TypeError(f"{a.at('lr_scheduler_kwargs')} must be a dict, got {short(kwargs)}")
+    return shared.Settings(a.at("lr_scheduler_kwargs"), kwargs)
+
+
+def _moved(a: shared.Settings, optimizer: str, options: Mapping[str, Any], momentum: Schedule) -> dict[str, Any]:
+    """The option of an optimizer that its one-cycle schedule moves."""
+    if "betas" in options:
+        return {"betas": (momentum, *options["betas"][1:])}
+    if optimizer in ("sgd", "rmsprop"):
+        return {"momentum": momentum}
+    raise ValueError(
+        f"{a.at('optim')} {optimizer} has no momentum; one_cycle needs lr_scheduler_kwargs: cycle_momentum: false"
+    )
+
+
+def _scheduler(a: shared.Settings, kind: str, warmup: int, updates: int) -> Any:
     try:
-        return get_scheduler(kind, warmup, updates, kwargs)
+        return get_scheduler(kind, warmup, updates, _kwargs(a).values)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{a.at('lr_scheduler_type')}: {error}") from None
 

@@ -68,6 +68,7 @@ class Kind:
         in_folders: Names of such a file in the folder of a run.
         command_line: Parses the words of the original's command line into settings, if it has one.
         solve: Finds arguments of ``read`` that reproduce the log of a run, from a file and the log.
+        mislabelled: Returns the columns that such a run logs under the name of a learning rate, and what they hold.
         refusal: What to do instead, for files that are recognised but not read.
     """
 
@@ -79,6 +80,7 @@ class Kind:
     command_line: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
     refusal: str | None = None
     solve: Callable[..., Iterator[Solution]] | None = None
+    mislabelled: Callable[[File], Mapping[str, str]] | None = None
 
     @functools.cached_property
     def options(self) -> dict[str, Option]:
