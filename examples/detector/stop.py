@@ -34,12 +34,21 @@ class EarlyStopping:
 
 
 class Termination:
-    """Whether the run was asked to end (SIGTERM), by a scheduler or a person."""
+    """Whether the run was asked to end (SIGTERM), by a scheduler or a person. A context: the signal is noted within."""
 
     def __init__(self) -> None:
         self.requested = False
-        if threading.current_thread() is threading.main_thread():  # elsewhere signals cannot be handled
-            signal.signal(signal.SIGTERM, self.note)
+
+    def __enter__(self) -> Termination:
+        # jax.distributed has a handler of its own, and Python can handle signals in the main thread only.
+        self.handles = jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
+        if self.handles:
+            self.before = signal.signal(signal.SIGTERM, self.note)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.handles:
+            signal.signal(signal.SIGTERM, self.before)
 
     def note(self, *_: Any) -> None:
         self.requested = True

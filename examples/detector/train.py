@@ -55,7 +55,8 @@ def train(options: Options) -> Evaluation | None:
             tensorboard=options.tensorboard, quiet=not first,
         )  # fmt: skip
         try:
-            evaluation = loop(run, journal, console)
+            with Termination() as termination:
+                evaluation = loop(run, journal, console, termination)
         finally:
             console.close()
         if evaluation is not None and first:
@@ -63,40 +64,40 @@ def train(options: Options) -> Evaluation | None:
         return evaluation
 
 
-def loop(run: Run, journal: Journal, console: Console) -> Evaluation | None:
+def loop(run: Run, journal: Journal, console: Console, termination: Termination) -> Evaluation | None:
     """Take the steps that are left. The last evaluation, or None if the process was asked to end before."""
-    options, termination = run.options, Termination()
+    options = run.options
     if run.start == run.steps or run.stopping.stops:
         return run.validator(*run.averaged_on_host())
-    evaluation = None
     try:
         for number in range(run.start, run.steps):
-            asked = time.perf_counter()
+            began = time.perf_counter()
             batch = next(run.batches)
-            waited = time.perf_counter() - asked
+            waited = time.perf_counter() - began
             if number == run.start:
                 metrics = compile_and_step(run, batch, console)
             else:
                 run.state, metrics = run.step(run.state, run.devices.batch(batch))
-            journal.step(number, metrics, waited / (time.perf_counter() - asked))
+            journal.step(number, metrics, waited / (time.perf_counter() - began))
             console.step(float(journal.rows[-1]["train/loss"]) if journal.rows else None)
             if number == 0 and not console.quiet:
                 pictures.training_batch(batch, run.description.names, options.out / "training_batch.png")
 
-            done, stop, evaluation = number + 1, termination.reached(number + 1), None
+            done, asked, evaluation = number + 1, termination.reached(number + 1), None
             ends_epoch = done % run.steps_per_epoch == 0
-            if ends_epoch or stop:
+            finished = done == run.steps
+            if ends_epoch or asked:
                 journal.flush()
             if ends_epoch:
                 epoch = number // run.steps_per_epoch
-                if done == run.steps or (epoch + 1) % options.evaluate_every == 0:
+                if finished or (epoch + 1) % options.evaluate_every == 0:
                     evaluation = run.validator(*run.averaged_on_host())
-                    stop |= run.stopping(epoch, evaluation.fitness)
+                    finished |= run.stopping(epoch, evaluation.fitness)
                 console.epoch(journal.epoch(evaluation))
-            if ends_epoch or stop:
+            if ends_epoch or asked:
                 journal.write()
                 run.save(done, evaluation.fitness if evaluation else None)
-            if stop:
+            if finished or asked:
                 break
     except FloatingPointError as error:
         journal.close()
@@ -104,9 +105,10 @@ def loop(run: Run, journal: Journal, console: Console) -> Evaluation | None:
         raise FloatingPointError(f"{error}. {remedy(run)}") from None
     journal.close()
     run.checkpoints.close()
-    if evaluation is None:
-        console.say(f"asked to end after step {done}; continue with --resume")
-    return evaluation
+    if finished:
+        return evaluation
+    console.say(f"asked to end after step {done}; continue with --resume")
+    return None
 
 
 def compile_and_step(run: Run, batch: dict, console: Console) -> dict:

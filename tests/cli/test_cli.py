@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -365,15 +364,12 @@ def test_as_a_process_with_a_pipe_and_in_ascii(file):
     """The text is the same without a terminal and has no escape codes; where there is no UTF-8, none is written."""
     path, options = file("yolov5")
     environment = {"PYTHONIOENCODING": "ascii", "PATH": "", "PYTHONPATH": str(Path(js.__file__).parents[1])}
-    started = time.monotonic()
     done = process("-m", "jaxsched", "show", path, *options, env=environment)
-    took = time.monotonic() - started
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert done.stdout.isascii()
     assert "lr of weight" in done.stdout
     assert done.stderr == ""
-    assert took < 20  # 2 s on an idle machine: benchmarks say; here it must only not hang
     failed = process("-m", "jaxsched", "show", "no_such", env=environment)
     assert (failed.returncode, failed.stdout, failed.stderr) == (2, "", "error: no_such: No such file or directory\n")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 from examples.detector import weights
 from examples.detector.scenes import scenes
 
-from .tiny import command, log, options
+from .tiny import command, final_state, log, options
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("devices_script.py")
+SIGNALLED = Path(__file__).with_name("signalled_script.py")
 # These programs run for a second: half the time went into optimizing them.
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
@@ -24,7 +26,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZAT
 def start(*words, **environment):
     return subprocess.Popen(
         list(map(str, words)), cwd=ROOT, env=ENVIRONMENT | environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0,
     )  # fmt: skip
 
 
@@ -78,6 +80,21 @@ def test_two_processes_of_the_command_line_are_one_run(tmp_path):
     # From scratch the run is chaotic, as the original's is: sums in another order differ by 1e-7 at first, by 4e-5 at
     # the sixth step and by a percent at the twelfth. Two runs that are not one differ at the first.
     np.testing.assert_allclose(losses[0][:6], losses[1][:6], rtol=RTOL)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_process_ends_all_at_one_step(tmp_path):
+    """The processes agree on a step within a second or so: the run is long enough that it cannot end before."""
+    scenes(tmp_path / "scenes", {"train": 16, "val": 4})
+    chosen = options(tmp_path, "two", epochs=500, evaluate_every=500)
+    cluster = ["--distributed", "--coordinator", free_address(), "--processes", 2]
+    processes = [
+        start(*command(chosen, SIGNALLED, str(step)), *cluster, "--process", k) for k, step in enumerate((-1, 6))
+    ]
+    (words, _) = map(output, processes)
+    step = int(re.search(r"asked to end after step (\d+); continue with --resume", words)[1])
+    assert 6 <= step < 2000
+    assert final_state(chosen.out)[0] == step
 
 
 @pytest.mark.slow

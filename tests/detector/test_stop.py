@@ -17,12 +17,10 @@ def test_early_stopping_is_yolov5s():
     assert not any(EarlyStopping(patience=0)(epoch, 0.0) for epoch in range(1000))
 
 
-def test_sigterm_is_noted_and_does_not_end_the_process():
+def test_sigterm_is_noted_within_and_handled_as_before_after():
     before = signal.getsignal(signal.SIGTERM)
-    try:
-        termination = Termination()
+    with Termination() as termination:
         assert not termination.reached(1)
         os.kill(os.getpid(), signal.SIGTERM)
         assert termination.reached(2)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert signal.getsignal(signal.SIGTERM) == before

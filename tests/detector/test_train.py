@@ -7,7 +7,6 @@ import io
 import os
 import random
 import re
-import signal
 import struct
 import subprocess
 import time
@@ -316,22 +315,22 @@ def test_a_killed_run_resumes_to_the_same_bits(folder, whole, wait):
 
 
 @pytest.mark.slow
-def test_sigterm_to_all_its_processes_saves_in_the_middle_of_an_epoch(folder, whole):
-    chosen = options(folder, "asked", log_ratios=True, workers=1)
-    process = subprocess.Popen(
-        command(chosen),
+@pytest.mark.parametrize("step", [6, 8], ids=["in the middle of an epoch", "at the end of an evaluated epoch"])
+def test_sigterm_to_all_its_processes_saves_and_the_run_goes_on(folder, whole, step):
+    chosen = options(folder, f"asked_{step}", log_ratios=True, workers=1)
+    script = Path(__file__).with_name("signalled_script.py")
+    ended = subprocess.run(
+        command(chosen, script, str(step)),
         cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
         text=True,
+        timeout=400,
         process_group=0,
     )
-    after_checkpoint(process, chosen.out, 4)
-    os.killpg(process.pid, signal.SIGTERM)  # as schedulers do
-    words = process.communicate(timeout=120)[0]
-    assert "continue with --resume" in words
-    assert process.returncode == 0
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert f"asked to end after step {step}; continue with --resume" in ended.stdout
+    assert final_state(chosen.out)[0] == step
     train.train(dataclasses.replace(chosen, resume=True))
     got, want = final_state(chosen.out)[1], final_state(whole[1])[1]
     assert [name for name in want if not np.array_equal(got[name], want[name])] == []

@@ -19,15 +19,15 @@ def options(folder, out, **changes):
     return Options(**(SIZE | base | changes))
 
 
-def command(chosen):
-    """The command line that means these options."""
+def command(chosen, *program):
+    """The command line that means these options, of `program` in place of the training."""
     words = []
     for field in dataclasses.fields(chosen):
         value = getattr(chosen, field.name)
         if value != field.default:
             name = field.name.replace("_", "-")
             words += [f"--{name}", *(() if value is True else value if isinstance(value, tuple) else (str(value),))]
-    return [sys.executable, "-m", "examples.detector.train", *words]
+    return [sys.executable, *(program or ("-m", "examples.detector.train")), *words]
 
 
 def log(out):

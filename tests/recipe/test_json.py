@@ -250,26 +250,26 @@ def test_what_is_no_recipe_is_refused(text, message):
 def test_a_nesting_bomb_is_refused_at_once(opening, depth):
     closing = "]" if opening == "[" else "}"
     text = changed(LR, 7).replace("7", opening * depth + "1" + closing * depth)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ValueError, match="nested"):
         js.Recipe.from_json(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_long_names_cost_no_more_than_their_length():
     text = json.dumps({"$recipe": 1, "optimizer": "sgd", "hyperparameters": {"x" * 10**6: [0] * 10**5}})
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ValueError, match="is not known"):
         js.Recipe.from_json(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_too_many_items_are_refused_at_once_but_a_long_table_is_read(monkeypatch):
     text = '{"$recipe": 1, "optimizer": "sgd", "hyperparameters": {"lr": [' + "0," * 2**20 + "0]}}"
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ValueError, match="more than"):
         js.Recipe.from_json(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     monkeypatch.setattr("jaxsched.recipe._json.MOST_ITEMS", 50)
     table = with_lr(js.table(np.arange(100.0)))
     assert back(table) == table

@@ -7,7 +7,6 @@ import math
 import operator
 import pickle
 import re
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -262,20 +261,6 @@ def test_in_a_compiled_step_it_is_scalar_arithmetic(case):
         assert not re.findall(r"\b(?:pred|[a-z]+[0-9]+)\[[0-9]", program)
         assert not operations & {"gather", "dynamic-slice", "sort", "reduce"}
     assert not operations & {"while", "custom-call", "conditional", "scatter"}
-
-
-def test_two_million_steps_as_one_array_take_well_under_a_second():
-    """Of the costliest; the best of three, for other programs may be running. benchmarks/schedules.py has them all."""
-    steps = jnp.arange(2_000_000, dtype=jnp.int32)
-    for schedule in (js.cosine_restarts(0.1, 1000, stretch=2, decay=0.9), js.cosine(0.1, 10**6, k=1.5)):
-        compiled = jax.jit(schedule)
-        compiled(steps).block_until_ready()
-        times = []
-        for _ in range(3):
-            begin = time.perf_counter()
-            compiled(steps).block_until_ready()
-            times.append(time.perf_counter() - begin)
-        assert min(times) < 1.0, times
 
 
 @every_case
