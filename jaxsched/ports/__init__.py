@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxsched.ports import pycls as pycls
     from jaxsched.ports import shared
     from jaxsched.ports import swin as swin
+    from jaxsched.ports import tfod as tfod
     from jaxsched.ports import timm as timm
     from jaxsched.ports import torch as torch
     from jaxsched.ports import ultralytics as ultralytics

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxsched import metric, schedules
+from jaxsched import metric, schedules, transforms
 from jaxsched.schedules import Schedule
 
 Maker = Callable[..., Schedule]
@@ -40,7 +40,8 @@ def maker_of(key: Any) -> Maker | None:
 
 
 def _of_core(name: str) -> Any:
-    return getattr(schedules, name, None) or getattr(metric, name, None)
+    found = (getattr(room, name, None) for room in (schedules, metric, transforms))
+    return next((maker for maker in found if maker is not None), None)
 
 
 def _of_port(port: str) -> Mapping[str, Maker]:

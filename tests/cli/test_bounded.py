@@ -156,8 +156,9 @@ def test_what_would_take_long_is_refused(name):
     assert len(str(error.value)) < 400
 
 
-# The others are Python, and sections as in an INI file.
-PORTS = [kind for kind in _source.kinds() if kind.read and kind.name not in ("openmmlab", "yolox", "darknet")]
+# The others are Python, sections as in an INI file, and protobuf's text format.
+OTHERS = ("openmmlab", "yolox", "darknet", "tfod")
+PORTS = [kind for kind in _source.kinds() if kind.read and kind.name not in OTHERS]
 
 
 @pytest.mark.parametrize("kind", PORTS, ids=lambda kind: kind.name)

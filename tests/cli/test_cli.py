@@ -85,8 +85,19 @@ scales=.1,.1
 [convolutional]
 filters=32
 """
+PIPELINE = """\
+model { ssd { feature_extractor { type: "ssd_mobilenet_v2_keras" } } }
+train_config {
+  batch_size: 64
+  num_steps: 1000
+  optimizer {
+    momentum_optimizer { learning_rate { cosine_decay_learning_rate { total_steps: 1000 warmup_steps: 100 } } }
+  }
+}
+"""
 FILES = {
     "darknet": ("yolov4.cfg", DARKNET, []),
+    "tfod": ("pipeline.config", PIPELINE, []),
     "yolox": ("yolox_s.py", YOLOX, ["-s", "925", "-b", "64"]),
     "torch": ("config.yaml", LIGHTNING, ["-s", "100"]),
     "deepspeed": ("ds_config.json", DEEPSPEED, ["--version", "0.19.8"]),

@@ -39,6 +39,12 @@ STARTS = {
     "        self.no_aug_epochs = self.max_epoch // 10\n        self.ema = True\n        self.scheduler = 'warmcos'\n",
     "darknet": "[net]\nbatch=64\nsubdivisions=16\nmomentum=0.949\ndecay=0.0005\nlearning_rate=0.0013\nburn_in=1000\n"
     "max_batches = 5000\npolicy=steps\nsteps=4000,4500\nscales=.1,.1\n\n[convolutional]\nfilters=32\nsize=3\n",
+    "tfod": "model { ssd { feature_extractor { type: 'ssd_mobilenet_v1_fpn_keras' conv_hyperparams { regularizer {\n"
+    "  l2_regularizer { weight: 4e-5 } } } } } }\ntrain_config {\n  batch_size: 64\n  num_steps: 25000\n"
+    "  gradient_clipping_by_norm: 10.0\n  freeze_variables: 'Extractor'\n  optimizer {\n    rms_prop_optimizer {\n"
+    "      learning_rate { manual_step_learning_rate { initial_learning_rate: 0.1 warmup: true\n"
+    "        schedule { step: 100 learning_rate: 0.01 } } }\n      momentum_optimizer_value: 0.9\n      decay: 0.9\n"
+    "    }\n    use_moving_average: true\n  }\n}\n",
     "openmmlab": "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)\n"
     "optimizer_config = dict(grad_clip=dict(max_norm=35, norm_type=2))\n"
     "lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])\n"

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxsched as js
-from jaxsched.ports import darknet, deepspeed, detectron2, huggingface, timm, torch, ultralytics, yolox
+from jaxsched.ports import darknet, deepspeed, detectron2, huggingface, tfod, timm, torch, ultralytics, yolox
 
 PARAMS = {"conv": {"kernel": jnp.ones((1, 1, 2, 2)), "bias": jnp.ones(2)}, "bn": {"scale": jnp.ones(2)}}
 SECTIONS = ["train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"]
@@ -34,6 +34,18 @@ def lightning_config(args):
     return {"trainer": parts[0], "optimizer": optimizer, "lr_scheduler": {**scheduler, **parts[2]}}
 
 
+PIPELINE = ["num_steps", "batch_size", "gradient_clipping_by_norm", "freeze_variables", "update_trainable_variables"]
+RATE = ["initial_learning_rate", "schedule", "warmup"]
+
+
+def pipeline(args):
+    """The arguments, each in the message that it belongs to; the others in the optimizer."""
+    train, rate = ({key: value for key, value in args.items() if key in names} for names in (PIPELINE, RATE))
+    rest = {key: value for key, value in args.items() if key not in PIPELINE + RATE}
+    rate = {"manual_step_learning_rate": {"schedule": {"step": 9}, **rate}}
+    return {"train_config": {"num_steps": 9, "optimizer": {"adam_optimizer": {"learning_rate": rate, **rest}}, **train}}
+
+
 PORTS = {
     "darknet": (
         {**darknet.DEFAULTS, "steps": "", "scales": ""},
@@ -46,6 +58,7 @@ PORTS = {
     "deepspeed": (SECTIONS + PARAMS + CYCLE, lambda args: deepspeed.recipe(deepspeed_config(args), steps=70)),
     "detectron2": (detectron2.DEFAULTS, detectron2.recipe),
     "huggingface": (huggingface.DEFAULTS, lambda args: huggingface.recipe(args, steps_per_epoch=7)),
+    "tfod": (PIPELINE + RATE + ["epsilon", "momentum"], lambda args: tfod.recipe(pipeline(args), steps=7)),
     "timm": (timm.DEFAULTS, lambda args: timm.recipe(args, steps_per_epoch=7, layers=["conv/**", "bn/**"])),
     "yolox": (yolox.DEFAULTS, lambda args: yolox.recipe(args, batch_size=8, steps_per_epoch=7)),
     "ultralytics": (

@@ -86,8 +86,9 @@ def test_a_recipe_from_inside_jit_or_a_sweep():
 def every_schedule():
     """One of each public maker whose arguments are numbers, so that a new one is covered by itself."""
     guesses = {"steps": 10, "every": 3, "at": (2, 5), "schedules": (0.5, js.linear(1.0, 0.0, 4), 0.1), "values": [1.0]}
-    for name in sorted(dir(js.schedules)):
-        maker = getattr(js.schedules, name)
+    rooms = ((js.schedules, name) for name in sorted(dir(js.schedules)))
+    for room, name in (*rooms, (js.transforms, "power_ramp"), (js.transforms, "ratio_ramp")):
+        maker = getattr(room, name)
         if not hasattr(maker, "__wrapped__") or name == "from_function":
             continue
         for start in (guesses, {**guesses, "values": (0.1, 0.2, 0.3), "schedule": js.constant(1.0)}):

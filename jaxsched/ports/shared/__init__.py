@@ -35,6 +35,7 @@ from jaxsched.ports.shared._python import value_of as value_of
 from jaxsched.ports.shared._settings import Settings as Settings
 from jaxsched.ports.shared._shapes import Anneal as Anneal
 from jaxsched.ports.shared._shapes import annealed as annealed
+from jaxsched.ports.shared._shapes import before_correction as before_correction
 from jaxsched.ports.shared._shapes import cosine_and_back as cosine_and_back
 from jaxsched.ports.shared._shapes import cyclic_ratio as cyclic_ratio
 from jaxsched.ports.shared._shapes import held as held
@@ -65,6 +66,7 @@ from jaxsched.ports.shared._yolo import what_differs as what_differs
 
 SCHEDULES = (
     batches_to_an_update,
+    before_correction,
     by_update,
     cosine_and_back,
     cosine_cycles,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from jaxsched.checks import one_line, short
 from jaxsched.ports.shared._numbers import as_count, as_number, check_names, within
@@ -131,7 +131,7 @@ class Settings:
             raise ValueError(f"{self.at(name)} must be one of {', '.join(map(repr, allowed))}, got {short(value)}")
         return value
 
-    def section(self, name: str, default: Any = _REQUIRED) -> Settings:
+    def section(self, name: str, default: Any = _REQUIRED) -> Self:
         """Take the settings nested at ``name``, with the defaults nested at ``name``."""
         inner = self.take(name, default)
         return type(self)(self.at(name), inner, self.defaults.get(name))

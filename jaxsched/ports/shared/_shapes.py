@@ -18,6 +18,7 @@ from jaxsched.numerics import (
     as_mixed,
     difference,
     fraction,
+    minus_expm1,
     quotient,
     real,
     sin_squared,
@@ -163,3 +164,12 @@ def cosine_and_back(step: jax.Array, entry: Peak, base: Number, steps: WholeLeng
     gone, left = jnp.where(falls, over, steps - over), jnp.where(falls, steps - over, over)
     start = jnp.where(step <= steps, entry, base)
     return annealed(quotient(gone, steps).high, quotient(left, steps).high, start, floor, "cos")
+
+
+@schedule(moments=no_moments)
+def before_correction(step: jax.Array, eps: Number, beta: Rate) -> jax.Array:
+    """The eps of torch's Adam that equals an ``eps`` added before the bias correction, as TensorFlow's Adam adds it.
+
+    ``eps / sqrt(1 - beta ** (step + 1))``: it falls towards ``eps``.
+    """
+    return eps / jnp.sqrt(minus_expm1(-(LogRate.of(beta) * (step + 1))))
