@@ -14,7 +14,7 @@ collect_ignore = [
     "parity/_torchvision.py",
     "parity/install.py",
     "detector/devices_script.py",
-    "parity/ultralytics_releases.py",
+    "parity/ultralytics_loop.py",
 ]
 
 

@@ -1,8 +1,17 @@
-"""With JAXSCHED_NO_SKIPS=1 a skipped test is a failure: parity that was not checked is not parity."""
+"""What several parity tests compare with. With JAXSCHED_NO_SKIPS=1 a skipped test is a failure."""
 
 import os
 
+import fetch_zoo as zoo
 import pytest
+
+
+@pytest.fixture(scope="session")
+def originals():
+    """mmcv's and mmengine's modules."""
+    if not zoo.ZOO.is_dir():
+        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
+    return zoo.originals()
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,10 +5,11 @@
 Their own requirements would bring gigabytes that no test touches; so they come without, and what they need is listed.
 """
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+
+import fetch_zoo
 
 HERE = Path(__file__).parent
 ORIGINALS = (
@@ -61,7 +62,4 @@ def pip(*arguments: str) -> None:
 if __name__ == "__main__":
     pip("-e", f"{HERE.parents[1]}[parity]", *WHAT_THEY_NEED)
     pip("--no-deps", *ORIGINALS)
-    spec = importlib.util.spec_from_file_location("fetch_zoo", HERE / "fetch_zoo.py")
-    zoo = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(zoo)
-    zoo.fetch()
+    fetch_zoo.fetch()

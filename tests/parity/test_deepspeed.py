@@ -1,12 +1,11 @@
 """DeepSpeed's schedulers, live: the same lr and momentum at each update, past the end too."""
 
 import dataclasses
-import importlib.util
 import inspect
 import logging
 import types
-from pathlib import Path
 
+import fetch_zoo as zoo
 import jax
 import numpy as np
 import pytest
@@ -16,10 +15,6 @@ from hypothesis import strategies as st
 from jaxsched.ports import deepspeed
 
 torch = pytest.importorskip("torch")
-
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

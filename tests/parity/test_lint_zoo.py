@@ -2,19 +2,14 @@
 
 import collections
 import contextlib
-import importlib.util
 import warnings
-from pathlib import Path
 
+import fetch_zoo as zoo
 import numpy as np
 import pytest
 
 import jaxsched as js
 from jaxsched.ports import openmmlab
-
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
 
 NEVER_DECAY = {
     "faster_rcnn/faster-rcnn_r50-caffe-dc5_ms-3x_coco.py",

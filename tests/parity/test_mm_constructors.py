@@ -1,10 +1,9 @@
 """Constructors of other OpenMMLab packages: each parameter gets the learning rate and weight decay of the real ones."""
 
 import ast
-import importlib.util
 import types
-from pathlib import Path
 
+import fetch_zoo as zoo
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,18 +15,7 @@ from jaxsched.ports import openmmlab
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
-
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def originals():
-    if not zoo.ZOO.is_dir():
-        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
-    return zoo.originals()
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("originals")]
 
 
 def tensor(*shape):

@@ -1,9 +1,8 @@
 """EMA hooks: the decay at each update, from the real averages and hooks as they move one number."""
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
+import fetch_zoo as zoo
 import numpy as np
 import pytest
 
@@ -11,19 +10,8 @@ from jaxsched.ports import openmmlab
 
 torch = pytest.importorskip("torch")
 
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
-
 pytestmark = pytest.mark.filterwarnings("ignore")
 STEPS = 60
-
-
-@pytest.fixture(scope="module")
-def originals():
-    if not zoo.ZOO.is_dir():
-        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
-    return zoo.originals()
 
 
 def averaged(decays, values):

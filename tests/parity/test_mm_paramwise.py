@@ -1,8 +1,6 @@
 """paramwise_cfg: each parameter gets the learning rate and weight decay that the real constructors give it."""
 
-import importlib.util
-from pathlib import Path
-
+import fetch_zoo as zoo
 import jax
 import jax.numpy as jnp
 import pytest
@@ -14,18 +12,7 @@ from jaxsched.ports import openmmlab
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
-
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def originals():
-    if not zoo.ZOO.is_dir():
-        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
-    return zoo.originals()
 
 
 class Block(nn.Module):

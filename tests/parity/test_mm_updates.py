@@ -1,9 +1,8 @@
 """Updates of OpenMMLab's runs against the real hooks: accumulation by update_interval, several optimizers."""
 
-import importlib.util
 import types
-from pathlib import Path
 
+import fetch_zoo as zoo
 import numpy as np
 import pytest
 
@@ -12,18 +11,7 @@ from jaxsched.ports import openmmlab
 
 torch = pytest.importorskip("torch")
 
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
-
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def originals():
-    if not zoo.ZOO.is_dir():
-        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
-    return zoo.originals()
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("originals")]
 
 
 def config(runner, **optimizer_config):

@@ -1,25 +1,13 @@
 """The reader of OpenMMLab configs against the Config of mmcv 1.7.2 and mmengine 0.10.7, on all MMDetection ships."""
 
-import importlib.util
 import textwrap
 import warnings
-from pathlib import Path
 
+import fetch_zoo as zoo
 import pytest
 
 from jaxsched.ports.openmmlab.config._read import read_config
 from jaxsched.ports.openmmlab.config._values import ConfigError
-
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
-
-
-@pytest.fixture(scope="module")
-def originals():
-    if not zoo.ZOO.is_dir():
-        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
-    return zoo.originals()
 
 
 @pytest.fixture

@@ -1,18 +1,13 @@
 """Each policy and warm-up of mmcv 1.7.2, momentum's too, against the real hooks."""
 
-import importlib.util
 import itertools
-from pathlib import Path
 
+import fetch_zoo as zoo
 import numpy as np
 import pytest
 
 from jaxsched.ports.openmmlab._context import Run
 from jaxsched.ports.openmmlab._policies import curve
-
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
 
 
 @pytest.fixture(scope="module")

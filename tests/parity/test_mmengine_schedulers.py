@@ -1,9 +1,8 @@
 """Each scheduler of mmengine 0.10.7, alone and together with others, against the real ones."""
 
-import importlib.util
 import itertools
-from pathlib import Path
 
+import fetch_zoo as zoo
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +13,6 @@ from hypothesis import strategies as st
 import jaxsched as js
 from jaxsched.ports.openmmlab._context import Run
 from jaxsched.ports.openmmlab.mmengine._schedulers import curve
-
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

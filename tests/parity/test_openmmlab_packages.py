@@ -1,12 +1,11 @@
 """The configs of ten more OpenMMLab packages: which are read, and that their lr is that of the originals."""
 
 import collections
-import importlib.util
 import json
 import re
 import warnings
-from pathlib import Path
 
+import fetch_zoo as zoo
 import numpy as np
 import pytest
 
@@ -14,11 +13,7 @@ from jaxsched.ports import openmmlab
 from jaxsched.ports.openmmlab._context import Run
 from jaxsched.ports.openmmlab.config import read_config
 
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
-
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("originals")]
 
 STEPS_PER_EPOCH = 20
 MOST_STEPS = 40_000
@@ -45,13 +40,6 @@ UNREAD = {
     "mmedit": 2,
 }
 """Configs to train with that are refused."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def originals():
-    if not zoo.ZOO.is_dir():
-        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
-    return zoo.originals()
 
 
 def outcome(path, packages):

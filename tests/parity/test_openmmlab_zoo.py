@@ -3,11 +3,10 @@ the real mmcv 1.7.2 hooks and mmengine 0.10.7 schedulers at every iteration."""
 
 import contextlib
 import functools
-import importlib.util
 import json
 import warnings
-from pathlib import Path
 
+import fetch_zoo as zoo
 import numpy as np
 import pytest
 
@@ -19,18 +18,7 @@ from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.ports.openmmlab.config._read import read_config
 from jaxsched.ports.openmmlab.config._values import ConfigError
 
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
-
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def originals():
-    if not zoo.ZOO.is_dir():
-        pytest.skip("run `python tests/parity/fetch_zoo.py` first")
-    return zoo.originals()
 
 
 class Comparison:

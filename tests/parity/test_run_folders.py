@@ -2,7 +2,6 @@
 verified with nothing given but the folder."""
 
 import csv
-import importlib.util
 import json
 import warnings
 
@@ -26,10 +25,9 @@ def verified(folder, rows):
 
 @pytest.fixture(scope="module")
 def create_scheduler_v2():
-    spec = importlib.util.spec_from_file_location("_torchvision", f"{__file__.rpartition('/')[0]}/_torchvision.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.declare_operators()
+    from _torchvision import declare_operators
+
+    declare_operators()
     return pytest.importorskip("timm.scheduler").create_scheduler_v2
 
 

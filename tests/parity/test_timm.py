@@ -21,10 +21,9 @@ BASES = (0.1, 0.003)
 
 @pytest.fixture(scope="module")
 def timm():
-    spec = importlib.util.spec_from_file_location("_torchvision", f"{__file__.rpartition('/')[0]}/_torchvision.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.declare_operators()
+    from _torchvision import declare_operators
+
+    declare_operators()
     import timm
     import timm.optim
     import timm.scheduler

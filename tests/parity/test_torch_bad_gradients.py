@@ -1,22 +1,16 @@
 """One gradient that is not finite, huge or tiny, then ordinary ones: parameters end where they do in the original."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_torch_optimizers as originals
 
 import jaxsched as js
 from jaxsched.optimizers.internal import definition_of
 
 torch = pytest.importorskip("torch")
 o = torch.optim
-
-_spec = importlib.util.spec_from_file_location("originals", Path(__file__).with_name("test_torch_optimizers.py"))
-originals = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(originals)
 
 VECTOR, MATRIX = (1,), (2, 3)
 OPTIMIZERS = {

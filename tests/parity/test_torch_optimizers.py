@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import fetch_zoo as zoo
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,10 +22,6 @@ import pytest
 import jaxsched as js
 
 torch = pytest.importorskip("torch")
-
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
 
 STEPS = 64
 SCALES = (1.0, 1e-4, 1e-8, 1e-11)  # at the last ones epsilon is most of a denominator

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import types
 
 import numpy as np
 import pytest
@@ -21,102 +20,9 @@ def trainer_class(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ultralytics")
     os.environ.setdefault("YOLO_CONFIG_DIR", str(folder))
     os.environ.setdefault("YOLO_OFFLINE", "true")
-    from ultralytics.engine.trainer import BaseTrainer
+    from ultralytics_loop import trainer_class as of
 
-    class Trainer(BaseTrainer):
-        """The real loop and optimizer; the data, model and what is done with results are stubs."""
-
-        def __init__(self, images, classes, **args):
-            self.images, self.classes, self.seen, self.stepped = images, classes, [], False
-            given = {"model": "tiny.yaml", "data": "none", "device": "cpu", "project": str(folder), "workers": 0}
-            super().__init__(overrides={**given, "plots": False, "val": False, "save": False, "amp": False, **args})
-            self.add_callback("on_train_batch_start", lambda trainer: setattr(trainer, "stepped", False))
-            self.add_callback("on_train_batch_end", lambda trainer: trainer.look())
-
-        def look(self):
-            groups = [
-                (
-                    g["param_group"] + ("_boosted" if len(self.optimizer.param_groups) == 8 and i % 2 == 0 else ""),
-                    g["lr"],
-                    g["momentum"] if "momentum" in g else g["betas"][0],
-                    g["weight_decay"],
-                )
-                for i, g in enumerate(self.optimizer.param_groups)
-            ]
-            self.seen.append((groups, self.accumulate, self.stepped))
-
-        def optimizer_step(self):
-            self.stepped = True
-            super().optimizer_step()
-
-        def get_dataset(self):
-            return {"train": "", "val": "", "nc": self.classes, "names": {0: "a"}}
-
-        def setup_model(self):
-            self.model = Tiny()
-
-        def get_dataloader(self, path, batch_size=16, rank=0, mode="train"):
-            return Loader(self.images, batch_size)
-
-        def get_validator(self):
-            return types.SimpleNamespace(metrics=types.SimpleNamespace(keys=[]), dataloader=None)
-
-        def label_loss_items(self, loss_items=None, prefix="train"):
-            return [] if loss_items is None else {}
-
-        def preprocess_batch(self, batch):
-            return batch
-
-        def validate(self):
-            return {}, 0.0
-
-        def save_metrics(self, metrics):
-            pass
-
-        def save_model(self):
-            return False
-
-        def final_eval(self):
-            pass
-
-    return Trainer
-
-
-class Loader:
-    num_workers, drop_last = 0, False
-
-    def __init__(self, images, batch_size):
-        self.dataset = self.sampler = range(images)
-        self.batch_size = batch_size
-
-    def __len__(self):
-        return -(-len(self.dataset) // self.batch_size)
-
-    def __iter__(self):
-        return iter([{"img": torch.ones(1, 1, 2, 2), "cls": torch.zeros(1)}] * len(self))
-
-    def reset(self):
-        pass
-
-
-class Head(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.cv2, self.cv3 = torch.nn.Conv2d(2, 1, 1), torch.nn.Conv2d(2, 1, 1)
-
-
-class Tiny(torch.nn.Module):
-    nc, yaml, args, criterion = 1, {}, None, None  # what the trainer looks for
-
-    def __init__(self):
-        super().__init__()
-        self.model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2), Head())
-        self.stride, self.names = torch.tensor([1]), {0: "a"}
-
-    def forward(self, batch):
-        x = self.model[1](self.model[0](batch["img"]))
-        loss = self.model[2].cv2(x).mean() + self.model[2].cv3(x).mean()
-        return loss, {"loss": loss.detach()}
+    return of(folder)
 
 
 RUNS = {
@@ -144,7 +50,7 @@ def test_every_batch(trainer_class, name, monkeypatch):
         monkeypatch.setattr(trainer_class, "build_optimizer", _of_a_longer_run(trainer_class, run.pop("fake")))
         run["nbs"] = 8
     images = run.pop("images")
-    trainer = trainer_class(images=images, classes=7, **run)
+    trainer = trainer_class(images, **run)
     trainer.train()
     recipe = ultralytics.recipe(
         run,

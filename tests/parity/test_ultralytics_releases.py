@@ -1,11 +1,11 @@
 """Releases of Ultralytics, each its own loop on a tiny model: lr, momentum, decay and updates at each batch."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import fetch_zoo as zoo
 import numpy as np
 import pytest
 
@@ -14,10 +14,7 @@ from jaxsched.ports import ultralytics
 
 pytest.importorskip("torch")
 pytest.importorskip("cv2")
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("fetch_zoo", HERE / "fetch_zoo.py")
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
+
 ULTRALYTICS, WHEELS = zoo.ULTRALYTICS, zoo.ZOO / "ultralytics"
 if not all(any(WHEELS.glob(f"ultralytics-{release}-*.whl")) for release in ULTRALYTICS):
     pytest.skip("the releases of Ultralytics are not fetched: tests/parity/install.py", allow_module_level=True)
@@ -32,7 +29,7 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def originals():
-    script = [sys.executable, HERE / "ultralytics_releases.py", WHEELS, json.dumps(list(RUNS.values()))]
+    script = [sys.executable, Path(__file__).with_name("ultralytics_loop.py"), WHEELS, json.dumps(list(RUNS.values()))]
     done = subprocess.run(script, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 

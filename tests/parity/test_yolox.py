@@ -6,8 +6,8 @@ import itertools
 import math
 import sys
 import types
-from pathlib import Path
 
+import fetch_zoo as zoo
 import jax
 import numpy as np
 import pytest
@@ -16,10 +16,6 @@ import jaxsched as js
 from jaxsched.ports import yolox
 
 torch = pytest.importorskip("torch")
-
-_spec = importlib.util.spec_from_file_location("fetch_zoo", Path(__file__).with_name("fetch_zoo.py"))
-zoo = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(zoo)
 
 SOURCES = zoo.ZOO / "yolox"
 NB = 6

@@ -1,6 +1,6 @@
-"""Runs the training loop of releases of Ultralytics on a tiny model, and prints what each does at each batch as JSON.
+"""Ultralytics' loop on a tiny model: what it does at each batch. As a command, that of each release, as JSON.
 
-    python tests/parity/ultralytics_releases.py FOLDER_OF_WHEELS RUNS_AS_JSON
+    python tests/parity/ultralytics_loop.py FOLDER_OF_WHEELS RUNS_AS_JSON
 
 Each wheel is unpacked and imported by itself; nothing is installed. The loop and the optimizer are the release's own;
 the data, the model and what is done with results are stubs.
@@ -26,6 +26,8 @@ UNUSED = ("torchvision", "torchvision.transforms", "torchvision.transforms.funct
 UNUSED += ("hub_sdk", "hub_sdk.config", "thop", "torchvision.ops", "torchvision.ops.boxes")
 """What older releases import, and the loop does not use."""
 
+CLASSES = 7
+
 
 class Loader:
     num_workers, drop_last = 0, False
@@ -44,55 +46,78 @@ class Loader:
         pass
 
 
-class Tiny(torch.nn.Module):
+class Head(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.nc, self.yaml, self.args, self.criterion = 7, {}, None, None  # what the trainer looks for
-        self.model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
+        self.cv2, self.cv3 = torch.nn.Conv2d(2, 1, 1), torch.nn.Conv2d(2, 1, 1)
+
+    def forward(self, x):
+        return self.cv2(x).mean() + self.cv3(x).mean()
+
+
+class Tiny(torch.nn.Module):
+    def __init__(self, dict_of_losses):
+        super().__init__()
+        self.nc, self.yaml, self.args, self.criterion = CLASSES, {}, None, None  # what the trainer looks for
+        self.model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2), Head())
         self.stride, self.names = torch.tensor([1]), {0: "a"}
+        self.dict_of_losses = dict_of_losses
 
     def forward(self, batch):
         if isinstance(batch, torch.Tensor):  # up to 8.0.112 the loss is the trainer's
             return self.model(batch)
-        loss = self.model(batch["img"]).mean()
+        loss = self.model(batch["img"])
         items = {"loss": loss.detach()} if self.dict_of_losses else torch.zeros(1)
         return loss, items
 
 
-def trainer_of(base, images, folder, **args):
-    class Trainer(base):
+def trainer_class(folder):
+    """The trainer of the release that is imported: its loop and its optimizer."""
+    version = tuple(int(part) for part in importlib.import_module("ultralytics").__version__.split("."))
+    place = "engine" if version >= (8, 0, 136) else "yolo.engine"
+    module = importlib.import_module(f"ultralytics.{place}.trainer")
+    for check in ("check_det_dataset", "check_cls_dataset"):
+        if hasattr(module, check):
+            setattr(module, check, lambda *_, **__: {"train": "", "val": "", "nc": CLASSES, "names": {0: "a"}})
+
+    class Trainer(module.BaseTrainer):
         loss_names = ("loss",)
 
-        def __init__(self):
-            self.seen, self.stepped = [], False
+        def __init__(self, images, **args):
+            self.images, self.seen, self.stepped = images, [], False
             given = {"model": "tiny.yaml", "data": "none", "device": "cpu", "project": str(folder), "workers": 0}
             super().__init__(overrides={**given, "plots": False, "val": False, "save": False, "amp": False, **args})
             self.add_callback("on_train_batch_start", lambda trainer: setattr(trainer, "stepped", False))
             self.add_callback("on_train_batch_end", lambda trainer: trainer.look())
 
         def look(self):
-            bias = self.model.model[0].bias
-            groups = []
-            for g in self.optimizer.param_groups:
-                name = "weight" if g["weight_decay"] else "bias" if any(p is bias for p in g["params"]) else "bn"
+            groups = self.optimizer.param_groups
+            seen = []
+            for i, g in enumerate(groups):
+                boosted = "_boosted" if len(groups) == 8 and i % 2 == 0 else ""
                 momentum = g["momentum"] if "momentum" in g else g["betas"][0]
-                groups.append((name, float(g["lr"]), float(momentum), float(g["weight_decay"])))
-            self.seen.append((groups, int(self.accumulate), self.stepped))
+                seen.append((self.name_of(g) + boosted, float(g["lr"]), float(momentum), float(g["weight_decay"])))
+            self.seen.append((seen, int(self.accumulate), self.stepped))
+
+        def name_of(self, group):
+            if "param_group" in group:
+                return group["param_group"]
+            bias = self.model.model[0].bias
+            return "weight" if group["weight_decay"] else "bias" if any(p is bias for p in group["params"]) else "bn"
 
         def optimizer_step(self):
             self.stepped = True
             super().optimizer_step()
 
         def get_dataset(self, *_):
-            found = {"train": "", "val": "", "nc": 7, "names": {0: "a"}}
-            self.data = found
-            return found if self.one_dict else ("", "")
+            self.data = {"train": "", "val": "", "nc": CLASSES, "names": {0: "a"}}
+            return self.data if version >= (8, 3, 200) else ("", "")
 
         def setup_model(self):
-            self.model = Tiny()
+            self.model = Tiny(dict_of_losses=version >= (8, 4, 150))
 
         def get_dataloader(self, path, batch_size=16, rank=0, mode="train"):
-            return Loader(images, batch_size)
+            return Loader(self.images, batch_size)
 
         def get_validator(self):
             return types.SimpleNamespace(metrics=types.SimpleNamespace(keys=[]), dataloader=None)
@@ -125,16 +150,7 @@ def trainer_of(base, images, folder, **args):
 
 
 def run(images, folder, args):
-    version = tuple(int(part) for part in importlib.import_module("ultralytics").__version__.split("."))
-    place = "engine" if version >= (8, 0, 136) else "yolo.engine"
-    module = importlib.import_module(f"ultralytics.{place}.trainer")
-    for check in ("check_det_dataset", "check_cls_dataset"):
-        if hasattr(module, check):
-            setattr(module, check, lambda *_, **__: {"train": "", "val": "", "nc": 7, "names": {0: "a"}})
-    kind = trainer_of(module.BaseTrainer, images, folder, **args)
-    kind.one_dict = version >= (8, 3, 200)
-    Tiny.dict_of_losses = version >= (8, 4, 150)
-    trainer = kind()
+    trainer = trainer_class(folder)(images, **args)
     trainer.train()
     return trainer.seen
 
