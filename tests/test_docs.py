@@ -1,5 +1,7 @@
 """Every page of the documentation runs: its files are written, its Python executed, its commands' output compared.
 
+Of a page about a source, each file that is not a log is of a kind that the command line recognises.
+
 A page is one session. A fenced block with ``title="hyp.yaml"`` is a file; a ``python`` block is executed (one after
 ``<!-- torch -->`` where torch is installed, as it is when CI has installed the originals); in a ``console`` block each
 line after ``$`` is run, and what follows it is the output (``...`` stands for any lines).
@@ -23,15 +25,20 @@ FENCE = re.compile(
 def test_a_page_runs(page, tmp_path, monkeypatch):
     testing = pytest.importorskip("typer.testing")
     from jaxsched.cli._app import app
+    from jaxsched.cli._source import recognise
+    from jaxsched.ports.shared import File
 
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "docs"}
-    for needs, language, title, text in FENCE.findall(page.read_text(encoding="utf-8")):
+    content = page.read_text(encoding="utf-8")
+    for needs, language, title, text in FENCE.findall(content):
         if needs and importlib.util.find_spec(needs) is None:
             continue
         if title:
             Path(title).parent.mkdir(parents=True, exist_ok=True)
             Path(title).write_text(text, encoding="utf-8")
+            if page.parent.name == "from" and language not in ("csv", "text") and f"--log {title}" not in content:
+                assert recognise(File.read(title)).read is not None
         elif language == "python":
             exec(compile(text, str(page.relative_to(ROOT)), "exec"), names)
         elif language == "console":

@@ -37,6 +37,9 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
     except MissingError as error:
         if "steps_per_epoch" not in error.names:
             raise
+    if log.steps_per_epoch is not None:
+        recipe = read(**given, steps_per_epoch=log.steps_per_epoch)
+        return recipe, verify(recipe, log).having(f"steps per epoch {log.steps_per_epoch}, as the log prints")
     allowed = lengths_of(log)
     low, high = allowed or _ASSUMED
     every = batches_of_an_update(read(**given, steps_per_epoch=low))  # a log of updates counts these

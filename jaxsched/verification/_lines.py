@@ -1,37 +1,93 @@
-"""Rows of logs in plain text: of YOLOX's Trainer, DeepSpeed's engine and Darknet."""
+"""Rows of logs in plain text: one table of what each trainer prints."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
-_YOLOX = re.compile(r"\bepoch: (\d+)/\d+, iter: (\d+)/(\d+),[^\n]*?\blr: ([-+.\deE]+)")
-_DEEPSPEED = re.compile(r"\bstep=(\d+), skipped=\d+, lr=\[([^\]\n]*)\]")
-_DARKNET = re.compile(r"^ *(\d+): [^,\n]*, [^,\n]* avg(?: loss)?, ([.\d]+) rate,", re.MULTILINE)
+
+@dataclasses.dataclass(frozen=True)
+class _Form:
+    """The line that a trainer prints with its learning rate.
+
+    Attributes:
+        pattern: Its groups are ``lr`` and ``step``, or ``lr``, ``epoch``, ``iter`` and ``length`` (of an epoch).
+        first: The number of the first epoch.
+        ahead: The step of the lr, less ``iter``.
+        fixed: Whether the lr is printed with a fixed number of decimals.
+    """
+
+    pattern: re.Pattern[str]
+    first: int = 0
+    ahead: int = 0
+    fixed: bool = False
+
+    def row(self, match: re.Match[str]) -> dict[str, str]:
+        found = {name: text[:18] if name != "lr" else text for name, text in match.groupdict().items()}
+        if "step" not in found:
+            start = (int(found["epoch"]) - self.first) * int(found["length"])
+            found["step"] = str(start + int(found["iter"]) + self.ahead)
+        lrs = found["lr"].split(",")
+        names = ["lr"] if len(lrs) == 1 else [f"lr/{i}" for i in range(len(lrs))]
+        return {"step": found["step"]} | {name: lr.strip() for name, lr in zip(names, lrs, strict=True)}
 
 
-def from_lines(text: str) -> tuple[list[dict[str, str]], int | None]:
-    """The rows of such a log, and the decimals that its rates are rounded to, if they are; none of another log.
+_FORMS = (
+    # YOLOX counts both from 1, and prints the lr of the next step.
+    _Form(
+        re.compile(r"\bepoch: (?P<epoch>\d+)/\d+, iter: (?P<iter>\d+)/(?P<length>\d+),[^\n]*?\blr: (?P<lr>[-+.\deE]+)"),
+        first=1,
+    ),
+    # Swin-Transformer counts from 0, and prints the lr of the next step.
+    _Form(
+        re.compile(
+            r"\bTrain: \[(?P<epoch>\d+)/\d+\]\[(?P<iter>\d+)/(?P<length>\d+)\]\s+eta [^\t\n]*?\blr (?P<lr>[.\d]+)"
+        ),
+        ahead=1,
+        fixed=True,
+    ),
+    # pycls counts from 1, and prints the lr of the step that is over.
+    _Form(
+        re.compile(
+            r'"_type": "train_iter", "epoch": "(?P<epoch>\d+)/\d+", "eta": "[^"\n]*", '
+            r'"iter": "(?P<iter>\d+)/(?P<length>\d+)", "loss": [^,\n]*, "lr": (?P<lr>[.\d]+)'
+        ),
+        first=1,
+        ahead=-1,
+        fixed=True,
+    ),
+    # DeepSpeed prints the lr of each group after the step-th update.
+    _Form(re.compile(r"\bstep=(?P<step>\d+), skipped=\d+, lr=\[(?P<lr>[^\]\n]*)\]")),
+    # Darknet prints the lr of the batch that is over.
+    _Form(
+        re.compile(r"^ *(?P<step>\d+): [^,\n]*, [^,\n]* avg(?: loss)?, (?P<lr>[.\d]+) rate,", re.MULTILINE),
+        fixed=True,
+    ),
+)
 
-    YOLOX prints the lr of the next step after the ``iter``-th iteration of an epoch, DeepSpeed that of each group after
-    the ``step``-th update, and Darknet that of the batch just trained, in 6 decimals.
+
+def from_lines(text: str) -> tuple[list[dict[str, str]], int | None, int | None]:
+    """The rows of such a log, or none.
+
+    Returns:
+        The rows; the decimals that learning rates are rounded to, None where they are printed in full; the steps of an
+        epoch, None where the log does not print them.
 
     Examples:
         >>> from_lines("... - epoch: 2/300, iter: 10/925, mem: 9Mb, total_loss: 9.3, lr: 3.494e-05, size: 640, ETA: 1")
-        ([{'step': '935', 'lr': '3.494e-05'}], None)
+        ([{'step': '935', 'lr': '3.494e-05'}], None, 925)
+        >>> from_lines("INFO Train: [14/300][250/1251]\\teta 0:10:52 lr 0.000710\\ttime 0.64 (0.65)")
+        ([{'step': '17765', 'lr': '0.000710'}], 6, 1251)
         >>> from_lines("[INFO] step=20, skipped=0, lr=[0.0001, 0.001], mom=[(0.9, 0.999), (0.9, 0.999)]")
-        ([{'step': '20', 'lr/0': '0.0001', 'lr/1': '0.001'}], None)
+        ([{'step': '20', 'lr/0': '0.0001', 'lr/1': '0.001'}], None, None)
         >>> from_lines(" 12: 512.1, 600.2 avg loss, 0.000013 rate, 1.5 seconds, 768 images, 3.1 hours left")
-        ([{'step': '12', 'lr': '0.000013'}], 6)
+        ([{'step': '12', 'lr': '0.000013'}], 6, None)
     """
-    rows = []
-    for epoch, iteration, length, lr in _YOLOX.findall(text):
-        rows.append({"step": str((int(epoch[:18]) - 1) * int(length[:18]) + int(iteration[:18])), "lr": lr})
-    for step, lrs in _DEEPSPEED.findall(text):
-        values = [lr.strip() for lr in lrs.split(",")]
-        rows.append({"step": step} | {f"lr/{i}": lr for i, lr in enumerate(values)})
-    if rows:
-        return rows, None
-    return [{"step": step, "lr": lr} for step, lr in _DARKNET.findall(text)], _DARKNET_DECIMALS
-
-
-_DARKNET_DECIMALS = 6
+    for form in _FORMS:
+        matches = list(form.pattern.finditer(text))
+        if not matches:
+            continue
+        decimals = max(len(match["lr"].partition(".")[2]) for match in matches) if form.fixed else None
+        lengths = {match["length"] for match in matches} if "length" in form.pattern.groupindex else set()
+        return [form.row(match) for match in matches], decimals, int(lengths.pop()[:18]) if len(lengths) == 1 else None
+    return [], None, None

@@ -41,10 +41,11 @@ class Log:
         columns: For each column of learning rates the values as printed.
         step: The step of each row as logged, or None where the log counts epochs alone.
         epoch: The epoch of each row as logged, or None.
-        epoch_decimals: Digits after the point that epochs are printed with.
         iteration: The iteration within its epoch, or None.
         said: What was passed over.
         decimals: Digits after the point that learning rates are rounded to, where the trainer does that.
+        epoch_decimals: Digits after the point that epochs are printed with.
+        steps_per_epoch: The steps of an epoch, where the log prints them.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Log:
     said: tuple[str, ...] = ()
     decimals: int | None = None
     epoch_decimals: int = 0
+    steps_per_epoch: int | None = None
 
     def by_epoch(self) -> Log:
         """The log, if it counts steps alone, with these as its epochs."""
@@ -104,9 +106,9 @@ def read_log(path: str | os.PathLike[str]) -> Log:
             return _of_events(name, *events.scalars(stream, name))
     file = File.read(Path(path), largest=LARGEST_LOG)
     text = file.text.lstrip()
-    printed, decimals = from_lines(text)
+    printed, decimals, length = from_lines(text)
     if printed:
-        return dataclasses.replace(_log(file.name, printed), decimals=decimals)
+        return dataclasses.replace(_log(file.name, printed), decimals=decimals, steps_per_epoch=length)
     return _log(file.name, _from_json(file.name, text) if text.startswith(("{", "[")) else _from_csv(text))
 
 

@@ -47,6 +47,15 @@ LOGS = {
         f"lr: {LR[s]:.3e}, size: 640"
         for s in range(10, 200, 10)
     ),
+    "log_rank0.txt": "\n".join(
+        f"INFO Train: [{(s - 1) // 20}/10][{(s - 1) % 20}/20]\teta 1 day, 0:10:52 lr {LR[s]:.6f}\t wd 0.0500"
+        for s in range(1, 200, 10)
+    ),
+    "stdout.log": "\n".join(
+        f'json_stats: {{"_type": "train_iter", "epoch": "{s // 20 + 1}/10", "eta": "0 days", '
+        f'"iter": "{s % 20 + 1}/20", "loss": 6.9, "lr": {LR[s]:.4f}, "mem": 9}}'
+        for s in range(0, 200, 10)
+    ),
     "darknet.log": "Loaded: 0.1 seconds\n" + "\n".join(
         f"\n {s + 1}: 93.1, 95.2 avg loss, {LR[s]:.6f} rate, 1.5 seconds, 64 images" for s in range(0, 200, 9)
     ),

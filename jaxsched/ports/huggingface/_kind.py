@@ -19,7 +19,9 @@ _MARKS = {
 
 
 def _fits(file: File) -> bool:
-    return bool(_MARKS & file.names)
+    """Whether a file has names of TrainingArguments alone; a config of DeepSpeed shares some, and has sections."""
+    sections = isinstance(file.mapping.get("optimizer"), dict) or "zero_optimization" in file.names
+    return bool(_MARKS & file.names) and not sections
 
 
 def _settings(words: Sequence[str]) -> Mapping[str, Any]:

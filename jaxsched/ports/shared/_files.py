@@ -26,6 +26,8 @@ MOST_FILES = 200
 """Most files of one recipe."""
 STANDARD_INPUT = Path("-")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_YAML = re.compile(r"[A-Za-z_]\w*:\s")
+"""How YAML begins in a file that is called .json, as yacs writes it (Swin-Transformer's ``config.json``)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +84,15 @@ class File:
         """
         if len(self.text) > LARGEST_FILE:
             raise ValueError(f"{self.name} has more than {LARGEST_FILE} bytes, which no file of settings has")
-        looks_like_json = self.text.lstrip("\ufeff \t\r\n").startswith("{")
-        if self.path.suffix == ".json" or looks_like_json:
+        text = self.text.lstrip("\ufeff \t\r\n")
+        is_json = self.path.suffix == ".json" and not _YAML.match(text)
+        if is_json or text.startswith("{"):
             try:
                 return _mapping(self.name, _parse_json(self.text))
             except RecursionError:
                 raise ValueError(f"{self.name} is not valid JSON: it is nested too deeply") from None
             except json.JSONDecodeError as error:
-                if self.path.suffix == ".json":
+                if is_json:
                     raise ValueError(f"{self.name} is not valid JSON: {error}") from None
             except ValueError as error:
                 raise ValueError(f"{self.name} is not valid JSON: {error}") from None

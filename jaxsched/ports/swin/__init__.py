@@ -8,4 +8,4 @@ from jaxsched.ports.swin._shapes import from_epoch_start as _from_epoch_start
 
 SCHEDULES = (_after_updates, _from_epoch_start)
 """The schedules that a saved recipe identifies by keys of this package."""
-KINDS = (_Kind("swin", "a config of Swin-Transformer", _fits, recipe),)
+KINDS = (_Kind("swin", "a config of Swin-Transformer", _fits, recipe, ("config.json",)),)

@@ -36,8 +36,8 @@ DEFAULTS: Mapping[str, Any] = {
 """What TRAIN has where a config says nothing."""
 _ASIDE = ("START_EPOCH", "AUTO_RESUME", "USE_CHECKPOINT", "MOE", "CHECKPOINT")
 _DUMPED = {"AUTO_RESUME", "START_EPOCH", "USE_CHECKPOINT"}
-"""Settings of TRAIN that the config of a run has, and one that is written by hand seldom: what a run's config lacks,
-its release lacks."""
+"""Settings of TRAIN that a run saves, and that are seldom written by hand. A setting that a saved config lacks did not
+exist in its release, and its rates have been multiplied."""
 _BATCH_SIZE, _LR_SIZE = 128, 512
 """DATA.BATCH_SIZE where a config says nothing, and the batch that BASE_LR is meant for."""
 _SAME_IN_FORKS = ("ACCUMULATION_STEPS", "CLIP_GRAD", "LAYER_DECAY", "LR_SCHEDULER", "OPTIMIZER")
@@ -65,10 +65,11 @@ def recipe(
 ) -> Recipe:
     """The recipe that Swin-Transformer's ``main.py`` follows, or with LAYER_DECAY SimMIM's ``main_simmim_ft.py``.
 
-    BASE_LR, WARMUP_LR and MIN_LR are multiplied by the images of an update over 512. The schedule counts updates and
-    is one update late. Parameters of one axis, biases and those that the model names (position tables; in Swin V2 also
-    ``cpb_mlp`` and ``logit_scale``) are in the group ``no_decay``, others in ``decay``. What ACCUMULATION_STEPS leave
-    of an epoch is dropped.
+    BASE_LR, WARMUP_LR and MIN_LR are multiplied by the images of an update over 512. In the ``config.json`` that a run
+    saves they have been multiplied, and are taken as they are. The schedule counts updates and is one update late.
+    Parameters of one axis, biases and those that the model names (position tables; in Swin V2 also ``cpb_mlp`` and
+    ``logit_scale``) are in the group ``no_decay``, others in ``decay``. The batches of an epoch that ACCUMULATION_STEPS
+    does not divide make no update.
 
     With LAYER_DECAY there is a pair of groups for each layer, ``layer_0_no_decay`` and so on: patches and tokens are
     layer 0, each block is a layer, the head is the last one, and the peak of a layer is ``LAYER_DECAY ** (last -
@@ -125,7 +126,10 @@ def recipe(
     every = a.count("ACCUMULATION_STEPS", least=0) or 1
     if every > nb:
         raise ValueError(f"{a.at('ACCUMULATION_STEPS')} must be at most the {nb} batches of an epoch, got {every}")
-    rates = {name: a.number(name, low=0.0) * batch * every / _LR_SIZE for name in ("BASE_LR", "WARMUP_LR", "MIN_LR")}
+    if dumped:
+        notes.append(f"{where} is saved by a run: its rates have been multiplied by the batch over {_LR_SIZE}")
+    scale = 1.0 if dumped else batch * every / _LR_SIZE
+    rates = {name: a.number(name, low=0.0) * scale for name in ("BASE_LR", "WARMUP_LR", "MIN_LR")}
     epochs, decay = a.count("EPOCHS", least=1), a.number("WEIGHT_DECAY", low=0.0)
     schedule = _schedule(
         where, a, rates, epochs, nb // every, (epochs * nb - 1) // every, dumped or kind == "vit", notes
@@ -151,7 +155,7 @@ def recipe(
         batch_size=batch,
         notes=(*notes, *a.rest(aside=_ASIDE)),
         origin={
-            "lr": f"{where}: TRAIN.BASE_LR x {batch * every} / {_LR_SIZE}",
+            "lr": f"{where}: TRAIN.BASE_LR" + ("" if dumped else f" x {batch * every} / {_LR_SIZE}"),
             **{
                 f"{group}.weight_decay": f"{where}: TRAIN.WEIGHT_DECAY"
                 for group, own in groups.items()

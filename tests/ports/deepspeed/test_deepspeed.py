@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import jaxsched as js
+from jaxsched.cli._source import recognise
 from jaxsched.ports import deepspeed
+from jaxsched.ports.shared import File
 
 ADAM = dict(type="AdamW", params=dict(lr=0.5, weight_decay=0.1))
 WARMUP = dict(type="WarmupDecayLR", params=dict(warmup_max_lr=1.0, warmup_num_steps=2, total_num_steps=6))
@@ -128,11 +130,16 @@ def test_releases():
 
 def test_from_a_file_with_settings_of_other_things(tmp_path):
     path = tmp_path / "ds_config.json"
-    path.write_text(json.dumps({**CONFIG, "zero_optimization": {"stage": 2}, "fp16": {"enabled": True}, "foo": 1}))
+    path.write_text(
+        json.dumps(
+            {**CONFIG, "gradient_accumulation_steps": 1, "zero_optimization": {"stage": 2}, "fp16": {"x": 1}, "foo": 1}
+        )
+    )
     notes = deepspeed.recipe(path, version="0.19.8").notes
     assert notes[0] == "not part of a recipe: zero_optimization, fp16"
     assert notes[1].endswith("not known, and left out: foo")
     assert deepspeed.recipe(CASES / "ds.json").steps == 1000
+    assert recognise(File.read(path)).name == "deepspeed"  # with names of TrainingArguments in it
 
 
 @pytest.mark.parametrize(

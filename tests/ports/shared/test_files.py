@@ -34,7 +34,7 @@ MERGE_BOMB = "a0: &a0 {x: 1}\n" + "".join(
         ("a.json", '{"lr": 1, "lr": 2}', "the name 'lr' is there twice"),
         ("a.json", '{"a":' * 100_000, "nested too deeply"),
         ("a.json", "[1, 2]", r"must hold names and values, got \[1, 2\]"),
-        ("a.json", "lr: 1", "a.json is not valid JSON"),
+        ("a.json", "lr 1", "a.json is not valid JSON"),
     ],
 )
 def test_what_is_refused(tmp_path, name, text, message):

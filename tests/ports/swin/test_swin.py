@@ -5,8 +5,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import jaxsched as js
+from jaxsched.cli._app import app
 from jaxsched.cli._source import recognise
 from jaxsched.ports import swin
 from jaxsched.ports.shared import File
@@ -187,8 +189,47 @@ def test_files_inherit_and_a_run_says_its_release(tmp_path):
     assert (recipe.optimizer, recipe.by_group()["decay"]["momentum"]) == ("sgd", 0.8)
     dumped = dict(EPOCHS=10, WARMUP_EPOCHS=5, AUTO_RESUME=True, START_EPOCH=3, USE_CHECKPOINT=False)
     early = swin.recipe(dict(TRAIN=dumped), steps_per_epoch=10)  # warm-up ends half-way down the cosine
-    assert early.notes == ("not part of a recipe: AUTO_RESUME, START_EPOCH",)
-    np.testing.assert_allclose(js.curves(early, [51])["decay"]["lr"], [0.25 * 0.5 * (5e-4 + 5e-6)], rtol=1e-5)
+    assert early.notes == (
+        "cfg is saved by a run: its rates have been multiplied by the batch over 512",
+        "not part of a recipe: AUTO_RESUME, START_EPOCH",
+    )
+    np.testing.assert_allclose(js.curves(early, [51])["decay"]["lr"], [0.5 * (5e-4 + 5e-6)], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "every"), [("prefix", 1), ("cosine", 3)])
+def test_the_folder_of_a_run(kind, every, tmp_path):
+    """main.py multiplies the rates, saves them in config.json, and prints the lr after the update of a batch."""
+    epochs, nb, frequency = 6, 12, 5
+    train = dict(peak=1e-3, start=2e-6, floor=1e-5, warm=2 * nb // every, total=epochs * nb // every)
+    lr = [*in_the_loop(kind, train, epochs, nb, every), train["floor"]]
+    lines = [
+        f"[2022-07-01 09:00:00 tiny] (main.py 221): INFO Train: [{epoch}/{epochs}][{i}/{nb}]\t"
+        f"eta 1 day, 0:01:41 lr {lr[epoch * nb + i + 1]:.6f}\t wd 0.0500\ttime 0.4726 (0.4765)\tloss 6.9 (6.9)"
+        for epoch in range(epochs)
+        for i in range(0, nb, frequency)
+    ]
+    (tmp_path / "log_rank0.txt").write_text("INFO Full config saved to config.json\n" + "\n".join(lines))
+    prefix = "" if kind == "cosine" else "WARMUP_PREFIX: true"
+    saved = f"""AMP_ENABLE: true
+BASE: ['']
+DATA: {{BATCH_SIZE: 64}}
+TRAIN:
+  AUTO_RESUME: true
+  START_EPOCH: 0
+  USE_CHECKPOINT: false
+  ACCUMULATION_STEPS: {every}
+  EPOCHS: {epochs}
+  WARMUP_EPOCHS: 2
+  BASE_LR: 0.001
+  WARMUP_LR: 2.0e-06
+  MIN_LR: 1.0e-05
+  LR_SCHEDULER: {{NAME: cosine, {prefix}}}
+"""
+    (tmp_path / "config.json").write_text(saved)
+    result = CliRunner().invoke(app, ["verify", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "18 of 18 rows reproduced to the last printed digit" in result.stdout
+    assert f"steps per epoch {nb}, as the log prints" in result.stdout
 
 
 def misspelt(recipe):
