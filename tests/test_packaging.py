@@ -18,6 +18,18 @@ def test_the_source_distribution_is_the_package_and_small():
     assert (ROOT / "jaxsched" / "__init__.pyi") in files
 
 
+def test_the_lower_bounds_are_said_and_tested_at():
+    lines = (ROOT / "tests" / "lower_bounds.txt").read_text(encoding="utf-8").split()
+    oldest = dict(line.split("==") for line in lines)
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = dict(dependency.split(">=") for dependency in content["project"]["dependencies"])
+    start = " ".join((ROOT / "docs" / "start.md").read_text(encoding="utf-8").split())
+    for name, version in needed.items():
+        assert oldest[name].startswith(version)
+        assert f"{name} {oldest[name]}" in start
+    assert f"Flax {oldest['flax']} " in start
+
+
 def test_no_program_replaces_the_process_that_it_runs_in():
     """Running itself anew for another allocator lost a notebook's kernel and what was piped in."""
     for path in [*(ROOT / "examples").rglob("*.py"), *(ROOT / "jaxsched").rglob("*.py")]:

@@ -95,7 +95,7 @@ def test_jit_is_eager_and_keeps_the_structure(name):
     tx = make(name, lr=js.linear(0.1, 0.0, 10))
     state = tx.init(PARAMS)
     eager = tx.update(GRADIENTS, state, PARAMS)
-    jitted = jax.jit(tx.update)(GRADIENTS, state, PARAMS)
+    jitted = jax.jit(tx.update, donate_argnums=1)(GRADIENTS, tx.init(PARAMS), PARAMS)  # no buffer of it twice
     chex.assert_trees_all_close(eager, jitted, rtol=1e-5, atol=1e-7)
     chex.assert_trees_all_equal_shapes_and_dtypes(eager[1], state)
     chex.assert_trees_all_equal_shapes_and_dtypes(eager[0], PARAMS)
@@ -195,8 +195,10 @@ def test_inject_hyperparams_around_it(name):
 
 @every
 def test_vmap_sweeps_a_recipe_in_one_trace(name):
+    """With each argument spelled out, as configs do; what is static follows from the signature."""
     traces = 0
-    hyperparameters = {k: v for k, v in RULES[name].items() if k != "lr"}
+    arguments = definition_of(getattr(js.optimizers, name)).arguments
+    hyperparameters = {**{own: argument.default for own, argument in arguments.items()}, **RULES[name]}
 
     def train(recipe):
         nonlocal traces
@@ -206,12 +208,15 @@ def test_vmap_sweeps_a_recipe_in_one_trace(name):
 
     peaks = (0.1, 0.2, 0.4)
     recipes = [js.Recipe(name, {**hyperparameters, "lr": js.cosine(p, 100)}) for p in peaks]
+    assert js.Recipe.from_json(recipes[0].to_json()) == recipes[0]
     stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *recipes)
     swept = jax.jit(jax.vmap(train))(stacked)
     assert traces == 1
+    alone = jax.jit(train)
     for i, recipe in enumerate(recipes):
-        one = train(recipe)
+        one = alone(recipe)
         chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], swept), one, rtol=1e-4, atol=1e-6)
+    assert traces == 2
 
 
 @every
