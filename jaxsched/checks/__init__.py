@@ -9,6 +9,7 @@ from jaxsched.checks._binding import Check as Check
 from jaxsched.checks._binding import argument_checks as argument_checks
 from jaxsched.checks._binding import argument_roles as argument_roles
 from jaxsched.checks._binding import bind as bind
+from jaxsched.checks._binding import check_fields as check_fields
 from jaxsched.checks._binding import check_of as check_of
 from jaxsched.checks._binding import checked as checked
 from jaxsched.checks._binding import static_arguments as static_arguments
@@ -32,6 +33,7 @@ from jaxsched.checks._numbers import choice as choice
 from jaxsched.checks._numbers import count as count
 from jaxsched.checks._numbers import length as length
 from jaxsched.checks._numbers import milestones as milestones
+from jaxsched.checks._numbers import not_negative as not_negative
 from jaxsched.checks._numbers import number as number
 from jaxsched.checks._numbers import positive as positive
 from jaxsched.checks._numbers import positive_count as positive_count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from jaxsched.checks._numbers import Role, length, number, positive
+from jaxsched.checks._numbers import Role, length, not_negative, number, positive
 from jaxsched.checks._short import short
 from jaxsched.numerics import Fractional, LogRate, Precise, Real, is_host_number
 
@@ -50,10 +50,7 @@ Exponent = PrecisePositive
 def _check_rate(name: str, value: Any) -> LogRate:
     if isinstance(value, LogRate):
         return value
-    value = number(name, value)
-    if is_host_number(value) and value < 0:
-        raise ValueError(f"{name} must be >= 0, got {short(value)}")
-    return LogRate.of(value)
+    return LogRate.of(not_negative(name, value))
 
 
 Rate = Annotated[Real | LogRate, _check_rate]

@@ -7,7 +7,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -48,6 +48,25 @@ def checked(
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
     return arguments
+
+
+def check_fields(record: Any, by_item: Collection[str] = ()) -> None:
+    """Give each field of a frozen dataclass the canonical form that the check in its annotation gives it.
+
+    Args:
+        record: The dataclass, in its ``__post_init__``.
+        by_item: Fields that may be a sequence, whose items are checked one by one.
+    """
+    for name, check in argument_checks(type(record)).items():  # type: ignore[arg-type]
+        value = getattr(record, name)
+        try:
+            if name in by_item and isinstance(value, tuple | list):
+                value = tuple(check(f"{name}[{i}]", item) for i, item in enumerate(value))
+            else:
+                value = check(name, value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{type(record).__name__}: {error}") from None
+        object.__setattr__(record, name, value)
 
 
 def bind(

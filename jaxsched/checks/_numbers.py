@@ -113,6 +113,13 @@ def positive(name: str, value: Any) -> Any:
     return value
 
 
+def not_negative(name: str, value: Any) -> Any:
+    value = number(name, value)
+    if is_host_number(value) and value < 0:
+        raise ValueError(f"{name} must be >= 0, got {short(value)}")
+    return value
+
+
 MOST_LEAVES = 64
 """A longer sequence of numbers is one array: a pytree of 5,000 leaves takes seconds to trace."""
 

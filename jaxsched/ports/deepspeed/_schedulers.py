@@ -12,7 +12,7 @@ import math
 from fractions import Fraction
 from typing import Annotated, Any
 
-from jaxsched.checks import argument_checks, choice, number, short, whole_length
+from jaxsched.checks import check_fields, choice, not_negative, number, short, whole_length
 from jaxsched.checks import count as whole
 from jaxsched.ports.deepspeed._shapes import endless_line, in_stairs, log_rise
 from jaxsched.ports.shared import shifted
@@ -41,13 +41,6 @@ def _of_one_group(check: Any) -> Any:
     return checked
 
 
-def _not_negative(name: str, value: Any) -> Any:
-    value = number(name, value)
-    if value < 0:
-        raise ValueError(f"{name} must be >= 0, got {short(value)}")
-    return value
-
-
 def _beta(name: str, value: Any) -> Any:
     if not 0 <= number(name, value) < 1:
         raise ValueError(f"{name} must be in [0, 1), got {short(value)}")
@@ -60,8 +53,8 @@ def _from_the_start(name: str, value: Any) -> Any:
     return value
 
 
-Lr = Annotated[float, _of_one_group(_not_negative)]
-Ratio = Annotated[float, _not_negative]
+Lr = Annotated[float, _of_one_group(not_negative)]
+Ratio = Annotated[float, not_negative]
 Length = Annotated[int, whole_length]
 Count = Annotated[int, whole]
 Momentum = Annotated[float, _of_one_group(_beta)]
@@ -74,14 +67,7 @@ class Scheduler:
     """A scheduler of DeepSpeed with its arguments: called with the optimizer's lr it gives a `Schedule` by updates."""
 
     def __post_init__(self) -> None:
-        for name, check in argument_checks(type(self)).items():  # type: ignore[arg-type]
-            value = getattr(self, name)
-            if value is None and type(self).__dataclass_fields__[name].default is None:
-                continue
-            try:
-                object.__setattr__(self, name, check(name, value))
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{type(self).__name__}: {error}") from None
+        check_fields(self)
 
     def __call__(self, lr: float) -> Schedule:
         raise NotImplementedError

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsched.checks import argument_checks, count, did_you_mean, number, positive, short, whole_length
+from jaxsched.checks import check_fields, count, did_you_mean, not_negative, number, positive, short, whole_length
 from jaxsched.numerics import is_host_number
 from jaxsched.ports.shared import shifted
 from jaxsched.schedules import Schedule
@@ -62,17 +62,7 @@ class Scheduler:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        checks = argument_checks(type(self))  # type: ignore[arg-type]
-        for field in dataclasses.fields(self):
-            value, check = getattr(self, field.name), checks.get(field.name, lambda _, value: value)
-            try:
-                if field.name in self.per_group and isinstance(value, tuple | list):
-                    value = tuple(check(f"{field.name}[{i}]", item) for i, item in enumerate(value))
-                else:
-                    value = check(field.name, value)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{type(self).__name__}: {error}") from None
-            object.__setattr__(self, field.name, value)
+        check_fields(self, by_item=self.per_group)
         self._check()
 
     def __call__(self, lr: Any) -> Schedule:
@@ -190,13 +180,6 @@ def _on_host(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return checked
 
 
-def _not_negative(name: str, value: Any) -> Any:
-    value = number(name, value)
-    if value < 0:
-        raise ValueError(f"{name} must be >= 0, got {short(value)}")
-    return value
-
-
 def _share(name: str, value: Any) -> Any:
     value = number(name, value)
     if not 0 <= value <= 1:
@@ -214,7 +197,7 @@ LastEpoch = Annotated[int, _last_epoch]
 """-1 to start from the beginning; otherwise the last step that was taken."""
 Number = Annotated[float, _on_host(number)]
 Positive = Annotated[float, _on_host(positive)]
-Factor = Annotated[float, _on_host(_not_negative)]
+Factor = Annotated[float, _on_host(not_negative)]
 Share = Annotated[float, _on_host(_share)]
 WholeLength = Annotated[int, _on_host(whole_length)]
 Count = Annotated[int, _on_host(count)]
