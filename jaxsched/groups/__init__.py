@@ -22,6 +22,7 @@ from jaxsched.groups._joined import separated as separated
 from jaxsched.groups._parameters import ROLES as ROLES
 from jaxsched.groups._parameters import Parameter as Parameter
 from jaxsched.groups._parameters import Tree as Tree
+from jaxsched.groups._parameters import is_statistic as is_statistic
 from jaxsched.groups._parameters import parameters as parameters
 from jaxsched.groups._parameters import roles as roles
 from jaxsched.groups._rules import BY_ROLE as BY_ROLE

@@ -104,6 +104,16 @@ def _check_collections(tree: Tree) -> None:
         )
 
 
+_STATISTIC = re.compile(
+    r"(^|/)(running_(mean|var)|num_batches_tracked|moving_(mean|var|variance)|(mean|var)_ema/(average|hidden|counter))$"
+)
+
+
+def is_statistic(path: str) -> bool:
+    """Whether a parameter has the name that torch, Keras or Haiku give to a running statistic, which is not trained."""
+    return _STATISTIC.search(path) is not None
+
+
 def _is_of_flax(kind: type, name: str) -> bool:
     """Whether a class is, or inherits from, Flax's class of this name; Flax need not be installed."""
     return any(base.__name__ == name and base.__module__.startswith("flax.") for base in kind.__mro__)

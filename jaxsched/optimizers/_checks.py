@@ -59,7 +59,7 @@ def check_whole(optimizer: str, params: Any, elementwise: bool) -> None:
 
 
 def check_parameter(optimizer: str, leaf: Any, path: str, *, is_frozen: bool) -> None:
-    """That a leaf of the parameters is an array and, unless it is frozen, a floating one."""
+    """That a leaf of the parameters is an array and, unless it is frozen, a floating one that is to be trained."""
     if not (hasattr(leaf, "dtype") or is_host_number(leaf)):
         raise TypeError(
             f"{optimizer}: {path!r} is not an array but {short(leaf)}; pass the arrays alone, of an Equinox module "
@@ -69,6 +69,11 @@ def check_parameter(optimizer: str, leaf: Any, path: str, *, is_frozen: bool) ->
         raise TypeError(
             f"{optimizer}: parameter {path!r} is {jnp.result_type(leaf)}; only floating ones can be trained. Keep it "
             "out of the tree, or freeze its group with None."
+        )
+    if not is_frozen and grouping.is_statistic(path):
+        raise TypeError(
+            f"{optimizer}: {path!r} is a running statistic by its name: weight decay would change it. Keep "
+            "it out of the tree, or freeze its group with None."
         )
 
 

@@ -101,7 +101,9 @@ def _made(value: Any, seen: set[int], notes: list[str]) -> Iterator[tuple[Callab
     if chain is not None:
         yield from _of_chain(chain, seen, notes)
         return
-    if isinstance(value, tuple | list):
+    if isinstance(value, optax.GradientTransformation):
+        held = [value.update, value.init]  # a chain is found by its update
+    elif isinstance(value, tuple | list):
         held = list(value)
     elif isinstance(value, Mapping):
         held = list(value.values())

@@ -172,7 +172,7 @@ class Recipe:
             before = [optax.masked(optax.set_to_zero(), grouping.mask(*frozen, rules=self.rules)), *before]
         factory = optax_factory(self.optimizer)
         make = functools.partial(optimizers.grouped, factory) if factory else getattr(optimizers, self.optimizer)
-        tx = optax.chain(*before, make(**self.hyperparameters, groups=self.groups, rules=self.rules), *after)
+        tx = _chained(*before, make(**self.hyperparameters, groups=self.groups, rules=self.rules), *after)
         return accumulate(transforms.flatten_groups(tx, self.rules) if flatten else tx)
 
     def _around(self) -> tuple[list[Any], list[Any], Callable[[Any], optax.GradientTransformationExtraArgs]]:
@@ -271,6 +271,22 @@ class Recipe:
         for name, value in values.items():
             object.__setattr__(recipe, name, value)
         return recipe
+
+
+def _chained(*members: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """``optax.chain``, which says what is wrong with a state of another form."""
+    chain = optax.chain(*members)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        if type(state) is not tuple or len(state) != len(members):
+            raise TypeError(
+                f"recipe: the state must be what build().init(params) returned, a tuple of {len(members)}, got "
+                f"{type(state).__name__}; the state of an optimizer alone takes the place of the OptimizerState in it, "
+                "and a checkpoint is restored with the structure of that tuple"
+            )
+        return chain.update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(chain.init, update)
 
 
 class _Options(NamedTuple):

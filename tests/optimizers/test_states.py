@@ -192,6 +192,19 @@ def test_linen_variables_as_a_whole_are_refused():
     js.adam().init({"params": PARAMS})
 
 
+@pytest.mark.parametrize("tx", [js.adam, lambda **groups: js.optimizers.grouped(optax.adam, learning_rate=1, **groups)])
+@pytest.mark.parametrize(
+    "statistic",
+    [{"running_var": jnp.ones(2)}, {"moving_mean": jnp.ones(2)}, {"~": {"mean_ema": {"average": jnp.ones(2)}}}],
+    ids=["torch", "keras", "haiku"],
+)
+def test_running_statistics_are_refused_unless_they_are_frozen(tx, statistic):
+    params = {**PARAMS, "norm": statistic}
+    with pytest.raises(TypeError, match=r"adam: 'norm/.*' is a running statistic by its name.*freeze its group"):
+        tx().init(params)
+    tx(rules=[("norm/**", "statistics"), ("**", "rest")], groups={"statistics": None}).init(params)
+
+
 def test_a_variable_of_a_users_own_kind_is_trained():
     class Scale(nnx.Variable):
         pass
@@ -224,6 +237,10 @@ def test_a_variable_of_a_users_own_kind_is_trained():
         (
             lambda: js.carry_over(js.adam().init(PARAMS)._asdict(), js.adam().init(PARAMS)),
             r"carry_over: old_state, a dict, is not nested as new_state is; restore",
+        ),
+        (
+            lambda: js.Recipe("sgd", clip_norm=1.0).build().update(GRADIENTS, js.sgd().init(PARAMS), PARAMS),
+            r"recipe: the state must be what build\(\).init\(params\) returned, a tuple of 2, got OptimizerState",
         ),
         (lambda: js.sgd(lr=np.array([10.0])), r"sgd: lr must be one number, got an array of shape \(1,\)"),
         (lambda: js.sgd(lr=lambda step: jnp.ones(2)), r"sgd: lr must give one number for a step"),

@@ -36,6 +36,15 @@ def test_a_chain_is_the_recipe_of_its_parts():
     assert "not shown" in found.notes[0]
 
 
+def test_what_a_recipe_builds_is_read_as_the_recipe():
+    groups = {"bias": dict(lr=0.5 * LR), "norm": None}
+    recipe = js.Recipe("sgd", dict(lr=LR, momentum=0.9), groups, clip_norm=1.0, ema=0.9, accumulate=js.Accumulation(2))
+    for flatten in (False, True):
+        found = as_recipe(recipe.build(flatten=flatten))
+        assert found == recipe.replace(notes=found.notes)
+        assert "sgd" not in found.notes[-1]
+
+
 def test_it_is_found_within_other_transformations():
     tx = optax.masked(optax.apply_if_finite(js.adamw(lr=LR, rules=[("**", "all")]), 3), {"w": True})
     found = as_recipe(tx)

@@ -27,6 +27,21 @@ def decay_on_bias_or_norm(seen: Sample, table: ParameterTable) -> Iterator[Findi
             )
 
 
+def running_statistic(seen: Sample, table: ParameterTable) -> Iterator[Finding]:
+    for group in seen.values:
+        found = [row.path for row in table if row.group == group and grouping.is_statistic(row.path)]
+        if found:
+            yield Finding(
+                "running-statistic",
+                "error",
+                f"{found[0]} is a running statistic by its name"
+                + (f", and so {'is' if len(found) == 2 else 'are'} {len(found) - 1} more" if found[1:] else "")
+                + ", not a parameter: the recipe cannot be built for it",
+                "Keep it out of the tree, or freeze its group with None.",
+                (group,),
+            )
+
+
 def empty_group(seen: Sample, table: ParameterTable) -> Iterator[Finding]:
     filled = {row.group for row in table}
     for group in seen.groups:
@@ -63,6 +78,7 @@ def lonely_rule(seen: Sample, table: ParameterTable) -> Iterator[Finding]:
 
 RULES: dict[str, Callable[[Sample, ParameterTable], Iterator[Finding]]] = {
     "decay-on-bias-or-norm": decay_on_bias_or_norm,
+    "running-statistic": running_statistic,
     "empty-group": empty_group,
     "lonely-rule": lonely_rule,
 }

@@ -137,6 +137,11 @@ CASES = {
         run(**BY_ROLE, groups={"norm": dict(lr=0.1)}), "remark", "no parameter",
         run(**BY_ROLE, groups={"bias": dict(lr=0.1)}), HEAD,
     ),
+    "running-statistic": (
+        run(), "error", "bn/running_mean is a running statistic by its name, and so is 1 more",
+        run(rules=[("**/running_*", "statistics"), ("**", "all")], groups={"statistics": None}),
+        {"bn": {"scale": jnp.ones(2), "running_mean": jnp.ones(2), "running_var": jnp.ones(2)}},
+    ),
     "lonely-rule": (
         run(rules=[js.groups.Rule("head/*", "fast", True), ("**", "slow")]), "warning", "'head/**' would match 6",
         run(rules=[("head/**", "fast"), ("**", "slow")]), HEAD,
