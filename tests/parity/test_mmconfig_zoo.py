@@ -7,7 +7,7 @@ import fetch_zoo as zoo
 import pytest
 
 from jaxsched.ports.openmmlab.config._read import read_config
-from jaxsched.ports.openmmlab.config._values import ConfigError
+from jaxsched.ports.shared import SourceError
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_every_config_of_mmdetection_3_reads_as_mmengine_reads_it(originals, qui
     assert equal == 816
     assert len(broken) == 4
     for path in broken:
-        with pytest.raises(ConfigError, match=r"the base .* does not exist"):
+        with pytest.raises(SourceError, match=r"the base .* does not exist"):
             read_config(path)
 
 

@@ -16,7 +16,7 @@ from jaxsched.ports.openmmlab._constructors import groups
 from jaxsched.ports.openmmlab._context import Run
 from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.ports.openmmlab.config._read import read_config
-from jaxsched.ports.openmmlab.config._values import ConfigError
+from jaxsched.ports.shared import SourceError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -96,7 +96,7 @@ def zoo_3(originals):
     for path in zoo.configs(zoo.CONFIGS_3):
         if path.name != "override_category.py":  # a script that lies among the configs
             # four name a base that is not in the wheel: the real Config fails too (test_mmconfig_zoo)
-            with contextlib.suppress(ConfigError):
+            with contextlib.suppress(SourceError):
                 found.append((path, read_config(path, packages=zoo.PACKAGES)))
     return found
 

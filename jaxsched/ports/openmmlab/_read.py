@@ -19,7 +19,7 @@ from jaxsched.ports.openmmlab._options import with_options
 from jaxsched.ports.openmmlab._paramwise import Multipliers
 from jaxsched.ports.openmmlab._parts import Config, ConfigParts, set_aside
 from jaxsched.ports.openmmlab._settings import Settings, bare
-from jaxsched.ports.openmmlab.config import ConfigError, Unreadable, read_config, require
+from jaxsched.ports.openmmlab.config import read_config, require
 from jaxsched.recipe import Accumulation, Recipe, caution
 from jaxsched.schedules import Schedule, constant, piecewise
 
@@ -61,11 +61,13 @@ def read(
         warned of and noted.
 
     Raises:
-        ValueError: (ConfigError, with ``file`` and ``line``) If the file cannot be read; and as `recipe`.
+        ValueError: If the file cannot be read; and as `recipe`.
     """
     file = path if isinstance(path, shared.File) else None
     path = path.path if isinstance(path, shared.File) else path
-    config = read_config(path, packages=packages, root=root, environment=environment, text=file.text if file else None)
+    notes: list[str] = []
+    text = file.text if file else None
+    config = read_config(path, packages=packages, root=root, environment=environment, text=text, notes=notes)
     if steps_per_epoch is None and images is not None and batch_size is None:
         raise shared.MissingError(str(path), "images alone do not say how long an epoch is", ["batch_size"])
     steps_per_epoch = shared.epoch_length(str(path), steps_per_epoch, images, batch_size or 1)
@@ -75,7 +77,7 @@ def read(
             config, steps_per_epoch=steps_per_epoch, batch_size=batch_size, depthwise=depthwise, optimizer=optimizer
         )
         counts_epochs = _parts.length(_parts.with_one_optimizer(config, optimizer, []), steps_per_epoch).epochs
-    except ConfigError:
+    except shared.SourceError:
         raise
     except shared.MissingError as error:
         raise shared.MissingError(f"{path}: {error.where}", error.why, error.names, error.joined) from None
@@ -85,8 +87,8 @@ def read(
     wrong = _names.disagreement(Path(path).stem, config, counts_epochs, result.steps or 0)
     if wrong:
         warnings.warn(f"{path}: {wrong}", stacklevel=2)
-        result = result.replace(notes=(*result.notes, wrong))
-    return result
+        notes.append(wrong)
+    return result.replace(notes=(*result.notes, *dict.fromkeys(notes)))
 
 
 def recipe(
@@ -249,7 +251,7 @@ def _scale(config: Config, batch_size: int | None, otherwise_used: bool) -> tupl
     """The factor on lr by auto_scale_lr, the batch size that the result is meant for, and a note."""
     auto = config.get("auto_scale_lr") or {}
     enabled, base = (auto.get("enable"), auto.get("base_batch_size")) if isinstance(auto, Mapping) else (None, None)
-    if base is not None and not isinstance(base, Unreadable):
+    if base is not None and not isinstance(base, shared.Unknown):
         base = shared.as_count("auto_scale_lr: base_batch_size", base)
     if batch_size is None:
         if enabled is True:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxsched.checks import short
 from jaxsched.ports import shared
-from jaxsched.ports.openmmlab.config import Unreadable, require
+from jaxsched.ports.openmmlab.config import require
 from jaxsched.ports.shared import check_names
 from jaxsched.recipe import caution
 
@@ -27,7 +27,7 @@ class Settings(shared.Settings):
     """
 
     def __init__(self, where: str, values: Any, defaults: Mapping[str, Any] | None = None):
-        if isinstance(values, Unreadable):
+        if isinstance(values, shared.Unknown):
             require(values, where)
         super().__init__(where, values, defaults)
 

@@ -8,6 +8,7 @@ from jaxsched.ports.shared._cycles import cosine_cycles as cosine_cycles
 from jaxsched.ports.shared._cycles import poly_cycles as poly_cycles
 from jaxsched.ports.shared._cycles import tanh_cycles as tanh_cycles
 from jaxsched.ports.shared._cycles import unequal as unequal
+from jaxsched.ports.shared._expressions import value_of as value_of
 from jaxsched.ports.shared._files import LARGEST_FILE as LARGEST_FILE
 from jaxsched.ports.shared._files import LARGEST_TOTAL as LARGEST_TOTAL
 from jaxsched.ports.shared._files import MOST_FILES as MOST_FILES
@@ -29,9 +30,16 @@ from jaxsched.ports.shared._numbers import as_count as as_count
 from jaxsched.ports.shared._numbers import as_number as as_number
 from jaxsched.ports.shared._numbers import check_names as check_names
 from jaxsched.ports.shared._numbers import within as within
+from jaxsched.ports.shared._operators import Unclear as Unclear
+from jaxsched.ports.shared._operators import certain as certain
+from jaxsched.ports.shared._python import Budget as Budget
+from jaxsched.ports.shared._python import SourceError as SourceError
 from jaxsched.ports.shared._python import Unknown as Unknown
 from jaxsched.ports.shared._python import parse_python as parse_python
-from jaxsched.ports.shared._python import value_of as value_of
+from jaxsched.ports.shared._python import source_of as source_of
+from jaxsched.ports.shared._script import AttributeDict as AttributeDict
+from jaxsched.ports.shared._script import Imported as Imported
+from jaxsched.ports.shared._script import Script as Script
 from jaxsched.ports.shared._settings import Settings as Settings
 from jaxsched.ports.shared._shapes import Anneal as Anneal
 from jaxsched.ports.shared._shapes import annealed as annealed

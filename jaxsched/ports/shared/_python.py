@@ -1,28 +1,29 @@
-"""Simple expressions in Python source: numbers, strings, tuples and arithmetic. Nothing is executed."""
+"""Files of Python as data: the syntax tree, what is not known of it, and the limits. Nothing is executed."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-import operator
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from jaxsched.checks import one_line
 from jaxsched.ports.shared._files import File
 
-_ARITHMETIC: Mapping[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-}
-_LARGEST = 2.0**256
-"""Numbers beyond it are not computed: a power of two of them takes minutes."""
+MAX_DEPTH = 100  # nesting of expressions and of values
+MAX_WORK = 300_000  # evaluated nodes plus elements made; the largest of MMDetection's configs needs 11 % of it
+MAX_LENGTH = 100_000  # characters or elements of one value
+MAX_BITS = 4096  # of one integer
+
+
+class SourceError(ValueError):
+    """A file of Python that cannot be read; the message begins with the file and the line."""
+
+    def __init__(self, message: str, file: str = "", line: int | None = None):
+        self.file, self.line = file, line
+        place = f"{file}:{line}: " if line else f"{file}: " if file else ""
+        super().__init__(place + one_line(message, 400))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +33,14 @@ class Unknown:
     Attributes:
         line: Where it is.
         source: The expression.
+        reason: Why it is not known.
+        file: The file.
     """
 
     line: int
     source: str
+    reason: str = ""
+    file: str = ""
 
 
 def parse_python(file: File) -> ast.Module:
@@ -47,59 +52,70 @@ def parse_python(file: File) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in the file's strings
-            return ast.parse(file.text)
+            tree = ast.parse(file.text)
     except SyntaxError as error:
-        raise ValueError(f"{file.name}:{error.lineno}: it is not Python: {error.msg}") from None
+        raise SourceError(f"it is not Python: {error.msg}", file.name, error.lineno) from None
     except (ValueError, RecursionError, MemoryError):
-        raise ValueError(f"{file.name} is not Python, or nested too deeply") from None
+        raise SourceError("it is not Python, or nested too deeply", file.name) from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            seen = set()
+            for keyword in node.keywords:
+                if keyword.arg in seen:  # as Python says when it compiles the tree
+                    message = f"it is not Python: keyword argument repeated: {keyword.arg}"
+                    raise SourceError(message, file.name, node.lineno)
+                seen |= {keyword.arg} - {None}
+    return tree
 
 
-def value_of(node: ast.expr, look_up: Callable[[ast.expr], Any]) -> Any:
-    """The value of an expression, or `Unknown`.
-
-    Args:
-        node: The expression.
-        look_up: From a name or an attribute to its value, or `Unknown`.
-
-    Examples:
-        >>> value_of(ast.parse("0.01 / 64.0 * n", mode="eval").body, lambda name: 32)
-        0.005
-        >>> value_of(ast.parse("f(3)", mode="eval").body, lambda name: 32)
-        Unknown(line=1, source='f(3)')
-    """
+def source_of(node: ast.AST) -> str:
+    """The source of a node in one line, shortened."""
     try:
-        return _evaluated(node, look_up)
-    except (_Unclear, ArithmeticError, TypeError, ValueError, RecursionError):
-        return Unknown(node.lineno, one_line(ast.unparse(node), 80))
+        return one_line(ast.unparse(node), 80)
+    except RecursionError:
+        return type(node).__name__
 
 
-class _Unclear(Exception):
-    """Raised where a part of an expression is not known."""
+@dataclasses.dataclass
+class Budget:
+    """Bounds the work of one reading, whatever its files say, and remembers which of its values are not known any more.
 
+    Attributes:
+        left: The steps that are left: one for each evaluated node and each element made.
+        changed: The lists and dicts that code which is not run could have changed, by identity, and where.
+    """
 
-def _evaluated(node: ast.expr, look_up: Callable[[ast.expr], Any]) -> Any:
-    if isinstance(node, ast.Constant):
-        return node.value
-    if isinstance(node, ast.Tuple | ast.List):
-        items = [_evaluated(item, look_up) for item in node.elts]
-        return tuple(items) if isinstance(node, ast.Tuple) else items
-    if isinstance(node, ast.Name | ast.Attribute):
-        value = look_up(node)
-        if isinstance(value, Unknown):
-            raise _Unclear
-        return value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        value = _number(_evaluated(node.operand, look_up))
-        return -value if isinstance(node.op, ast.USub) else value
-    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-        left, right = (_number(_evaluated(side, look_up)) for side in (node.left, node.right))
-        if isinstance(node.op, ast.Pow) and abs(right) > 64:
-            raise _Unclear
-        return _number(_ARITHMETIC[type(node.op)](left, right))
-    raise _Unclear
+    left: int = MAX_WORK
+    changed: dict[int, tuple[Any, Unknown]] = dataclasses.field(default_factory=dict)
 
+    def spend(self, amount: int, file: str = "", line: int | None = None) -> None:
+        self.left -= amount
+        if self.left < 0:
+            raise SourceError(f"reading takes more than {MAX_WORK} steps, which no usual config does", file, line)
 
-def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
-        raise _Unclear
-    return value
+    def current(self, value: Any) -> Any:
+        """``value``, or the `Unknown` that it became."""
+        return self.changed[id(value)][1] if id(value) in self.changed else value
+
+    def copy(self, value: Any, file: str = "", leaf: Callable[[Any], Any] = lambda leaf: leaf, depth: int = 0) -> Any:
+        """A copy of ``value`` in which no container is shared, and none is of a kind of its own.
+
+        A value nested in itself, or a small one that spells out to a huge tree, is an error.
+
+        Args:
+            value: The value.
+            file: The file to name in errors.
+            leaf: Maps whatever is not a container.
+            depth: How deep in a value it is.
+        """
+        self.spend(1, file)
+        if not isinstance(value, dict | list | tuple | range):
+            return leaf(value)
+        if depth > MAX_DEPTH:
+            raise SourceError(f"a value is nested deeper than {MAX_DEPTH} levels", file)
+        if id(value) in self.changed:
+            return self.current(value)
+        if isinstance(value, dict):
+            return {key: self.copy(child, file, leaf, depth + 1) for key, child in value.items()}
+        children = [self.copy(child, file, leaf, depth + 1) for child in value]
+        return tuple(children) if isinstance(value, tuple) else children

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxsched.checks import one_line
-from jaxsched.ports.shared import File, Unknown, parse_python, value_of
+from jaxsched.ports.shared import File, Unknown, parse_python, source_of, value_of
 
 OWN_METHODS = ("get_optimizer", "get_lr_scheduler", "get_trainer")
 """Methods that make what a recipe holds."""
@@ -88,7 +88,7 @@ class _Reading:
     def _constant(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Name) and node.id in self.names:
             return self.names[node.id]
-        return Unknown(node.lineno, ast.unparse(node))
+        return _unknown(node)
 
     def add(self, node: ast.ClassDef, exp: Exp) -> None:
         """Add what a class gives to what its base gave."""
@@ -153,8 +153,7 @@ class _Reading:
                     values[item.attr] = _unknown(item)
                 elif isinstance(item, ast.Call) and isinstance(item.func, ast.Name) and item.func.id in _SETTERS:
                     raise ValueError(
-                        f"{self.file.name}:{item.lineno}: `{one_line(ast.unparse(item), 60)}` may set anything; assign "
-                        "to self instead"
+                        f"{self.file.name}:{item.lineno}: `{source_of(item)}` may set anything; assign to self instead"
                     )
                 elif isinstance(item, ast.Attribute) and _is_mine(item, me) and item.attr not in seen:
                     seen.add(item.attr)
@@ -188,7 +187,7 @@ def _is_mine(node: ast.AST, me: str) -> bool:
 
 
 def _unknown(node: ast.expr) -> Unknown:
-    return Unknown(node.lineno, one_line(ast.unparse(node), 80))
+    return Unknown(node.lineno, source_of(node))
 
 
 def _stored(node: ast.AST) -> list[str]:

@@ -157,8 +157,8 @@ def _own_scheduler(a: _Exp, method: ast.FunctionDef, values: Mapping[str, Any]) 
 
     def look_up(node: ast.expr) -> Any:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == me:
-            return values.get(node.attr, shared.Unknown(node.lineno, ast.unparse(node)))
-        return shared.Unknown(node.lineno, ast.unparse(node))
+            return values.get(node.attr, shared.Unknown(node.lineno, shared.source_of(node)))
+        return shared.Unknown(node.lineno, shared.source_of(node))
 
     names = ("name", "lr", "iters_per_epoch", "total_epochs")
     given: dict[str, Any] = {}

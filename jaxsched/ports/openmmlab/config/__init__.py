@@ -3,6 +3,4 @@
 from jaxsched.ports.openmmlab.config._read import MAX_BYTES as MAX_BYTES
 from jaxsched.ports.openmmlab.config._read import merge as merge
 from jaxsched.ports.openmmlab.config._read import read_config as read_config
-from jaxsched.ports.openmmlab.config._values import ConfigError as ConfigError
-from jaxsched.ports.openmmlab.config._values import Unreadable as Unreadable
-from jaxsched.ports.openmmlab.config._values import require as require
+from jaxsched.ports.openmmlab.config._require import require as require

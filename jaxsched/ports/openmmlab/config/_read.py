@@ -5,14 +5,24 @@ from __future__ import annotations
 import ast
 import os
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxsched.ports.openmmlab.config._statements import Statements, assigns_base
-from jaxsched.ports.openmmlab.config._values import Budget, ConfigError, Imported, Inherited, Unreadable, inherit
-from jaxsched.ports.shared import LARGEST_FILE, LARGEST_TOTAL, MOST_FILES, File
+from jaxsched.checks import short
+from jaxsched.ports.openmmlab.config._script import ConfigDict, ConfigScript, assigns_base
+from jaxsched.ports.shared import (
+    LARGEST_FILE,
+    LARGEST_TOTAL,
+    MOST_FILES,
+    Budget,
+    File,
+    Imported,
+    SourceError,
+    Unknown,
+    parse_python,
+)
+from jaxsched.recipe import caution
 
 MAX_BYTES = LARGEST_FILE // 2
 """Most bytes in a file: evaluating Python takes twice as long as parsing YAML."""
@@ -27,12 +37,13 @@ def read_config(
     root: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
     text: str | None = None,
+    notes: list[str] | None = None,
 ) -> dict[str, Any]:
     """The config that ``path`` and its ``_base_`` files make, as plain dicts, lists, tuples, numbers and strings.
 
     The files are parsed with Python's ``ast`` and evaluated here: nothing in them is executed and nothing is imported.
     Bases are merged as mmcv 1.7.2 and mmengine 0.10.7 do. An imported class stands as its name (``type=LinearLR`` gives
-    ``"LinearLR"``). A value that only running the file could give is an ``Unreadable``, which ``require`` turns into an
+    ``"LinearLR"``). A value that only running the file could give is an ``Unknown``, which ``require`` turns into an
     error where it is needed. The ``_scope_`` that mmengine adds to dicts from another package is not added.
 
     Args:
@@ -44,25 +55,28 @@ def read_config(
         environment: values for ``{{$NAME:default}}``; the default is taken for what is not in it. The process's own
             environment is not looked at: pass ``os.environ`` if that is meant.
         text: the content of the file at ``path``, if it was read already.
+        notes: a list to which a caution is added for each key that a dict of the files gives twice.
 
     Raises:
-        ConfigError: a ValueError with ``file`` and ``line``: a file that is missing, is not Python, is too large or too
+        SourceError: a ValueError with ``file`` and ``line``: a file that is missing, is not Python, is too large or too
             much work (a bomb), inherits from itself or from outside the given folders, or merges what cannot be merged.
     """
     reading = Reading(Path(path), packages or {}, root, environment or {}, text)
     try:
         values = reading.merged(reading.start)
-        return reading.budget.tree(values, str(path), leaf=lambda leaf: _plain(leaf, str(path)))
+        if notes is not None:
+            notes += reading.notes
+        return reading.budget.copy(values, str(path), lambda leaf: _plain(leaf, str(path)))
     except (RecursionError, MemoryError):
-        raise ConfigError("nested too deeply", str(path)) from None
+        raise SourceError("nested too deeply", str(path)) from None
 
 
 def _plain(leaf: Any, file: str) -> Any:
     if isinstance(leaf, Imported):
         return leaf.name
-    if leaf is None or isinstance(leaf, (bool, int, float, str, bytes, Unreadable)):
+    if leaf is None or isinstance(leaf, (bool, int, float, str, bytes, Unknown)):
         return leaf
-    raise ConfigError(f"a config cannot hold a {type(leaf).__name__}", file)
+    raise SourceError(f"a config cannot hold a {type(leaf).__name__}", file)
 
 
 class Reading:
@@ -82,64 +96,58 @@ class Reading:
         self.root = Path(root).resolve() if root is not None else tree_root(self.start)
         self.environment = environment
         self.budget = Budget()
+        self.files = self.characters = 0
+        self.notes: list[str] = []
         self.open: list[Path] = []  # the chain of files that inherit from one another
 
     def merged(self, path: Path) -> dict[str, Any]:
         """The file after ``_base_`` inheritance."""
-        names = self.names(path)
-        base = names.pop("_base_")
-        if not isinstance(base, Inherited):
-            raise ConfigError(
-                "`_base_` must be assigned once, at the top level, to a path or a list of paths", str(path)
-            )
-        tree = self.budget.tree
-        values = merge(tree(names, str(path)), tree(base, str(path)), str(path))
+        names, base = self.names(path)
+        copy = self.budget.copy
+        values = merge(copy(names, str(path)), copy(base, str(path)), str(path))
         return {name: value for name, value in values.items() if not name.startswith("__")}
 
-    def names(self, path: Path, imports: bool = False) -> dict[str, Any]:
-        """What the statements of the file bind, and under ``_base_`` the joined bases as they left them."""
+    def names(self, path: Path, imports: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the statements of the file bind, and the joined bases as they left them."""
         file = str(path)
         if path.resolve() in self.open:
             cycle = " -> ".join(step.name for step in (*self.open, path))
-            raise ConfigError(f"the config inherits from itself: {cycle}", file)
+            raise SourceError(f"the config inherits from itself: {cycle}", file)
         self.open.append(path.resolve())
         try:
-            text = self.text(path)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of escapes in the file's strings
-                body = ast.parse(text).body
-            statements = Statements(file, text.splitlines(), self.budget, lambda node: self.module(node, path))
-            statements.names["_base_"] = self.joined(body, path)
-            statements.run(body)
-            results = statements.results()
-            if imports:
-                results |= {name: statements.names[name] for name in statements.imported}
-            return {**results, "_base_": statements.names.get("_base_")}
-        except SyntaxError as error:
-            raise ConfigError(f"not Python: {error.msg}", file, error.lineno) from None
-        except ConfigError:
-            raise
-        except ValueError as error:
-            raise ConfigError(f"not Python: {error}", file) from None
+            body = parse_python(File(path, self.text(path))).body
+            base = self.joined(body, path)
+            script = ConfigScript(self.budget, file, base, lambda node: self.module(node, path))
+            script.run(body)
         finally:
             self.open.pop()
+        for line, key in script.repeated:
+            text = f"{file}:{line}: a dict gives the key {short(key)} twice; the last counts, as in Python"
+            self.notes.append(caution("repeated-key", text))
+        if script.names.get("_base_") is not base:
+            raise SourceError("`_base_` must be assigned once, at the top level, to a path or a list of paths", file)
+        results = script.results()
+        if imports:
+            results |= {name: value for name, value in script.names.items() if isinstance(value, Imported)}
+        changed = self.budget.current(base)
+        return results, dict.fromkeys(base, changed) if isinstance(changed, Unknown) else base
 
     def text(self, path: Path) -> str:
         file = str(path)
-        self.budget.files += 1
+        self.files += 1
         if self.start_text is not None and path == self.start:
             return self.substituted(self.start_text, path)
-        if self.budget.files > MOST_FILES:
-            raise ConfigError(f"more than {MOST_FILES} files are inherited from", file)
+        if self.files > MOST_FILES:
+            raise SourceError(f"more than {MOST_FILES} files are inherited from", file)
         if path.suffix != ".py":
-            raise ConfigError(f"a config is a .py file, not {path.suffix or 'a file without suffix'}", file)
+            raise SourceError(f"a config is a .py file, not {path.suffix or 'a file without suffix'}", file)
         try:
             text = File.read(path, MAX_BYTES).text
         except (OSError, ValueError) as error:
-            raise ConfigError(str(error), file) from None
-        self.budget.characters += len(text)
-        if self.budget.characters > LARGEST_TOTAL:
-            raise ConfigError(f"the files that it inherits from have more than {LARGEST_TOTAL} bytes together", file)
+            raise SourceError(str(error), file) from None
+        self.characters += len(text)
+        if self.characters > LARGEST_TOTAL:
+            raise SourceError(f"the files that it inherits from have more than {LARGEST_TOTAL} bytes together", file)
         return self.substituted(text, path)
 
     def substituted(self, text: str, path: Path) -> str:
@@ -157,26 +165,26 @@ class Reading:
 
     # Bases
 
-    def joined(self, body: list[ast.stmt], path: Path) -> Inherited:
+    def joined(self, body: list[ast.stmt], path: Path) -> ConfigDict:
         """The merged bases in one dict; no two may give the same name."""
         node = next((statement for statement in body if assigns_base(statement)), None)
         if node is None:
-            return Inherited()
-        statements = Statements(str(path), [], self.budget, lambda _: {})
+            return ConfigDict()
+        script = ConfigScript(self.budget, str(path), ConfigDict(), lambda _: {})
         for before in body[: body.index(node)]:  # mmcv 1.x runs the file, so a name from above may stand in it
-            statements.follow(before)
-        paths = statements.value(node.value)
+            script.follow(before)
+        paths = script.value(node.value)
         paths = paths if isinstance(paths, list) else [paths]
         if not all(isinstance(name, str) for name in paths):
-            raise ConfigError("`_base_` must be a path or a list of paths", str(path), node.lineno)
+            raise SourceError("`_base_` must be a path or a list of paths", str(path), node.lineno)
         joined: dict[str, Any] = {}
         for name in paths:
             values = self.merged(self.base_path(name, path, node.lineno))
             twice = sorted(joined.keys() & values.keys())
             if twice:
-                raise ConfigError(f"more than one base gives {', '.join(map(repr, twice))}", str(path), node.lineno)
+                raise SourceError(f"more than one base gives {', '.join(map(repr, twice))}", str(path), node.lineno)
             joined.update(values)
-        return inherit(self.budget.tree(joined, str(path)))
+        return ConfigDict.adopted(joined)
 
     def base_path(self, name: str, path: Path, line: int) -> Path:
         package, separator, inside = name.partition("::")
@@ -191,7 +199,7 @@ class Reading:
     def package_folder(self, package: str, name: str, path: Path, line: int) -> Path:
         if package in self.packages:
             return self.packages[package]
-        raise ConfigError(
+        raise SourceError(
             f"{name!r} lies in the package {package!r}: give its folder, packages={{{package!r}: folder}} "
             f"(--package {package}=FOLDER)",
             str(path),
@@ -203,15 +211,15 @@ class Reading:
         try:
             real = base.resolve()
         except (OSError, ValueError, RuntimeError):
-            raise ConfigError(f"the base {name!r} is not a path", str(path), line) from None
+            raise SourceError(f"the base {name!r} is not a path", str(path), line) from None
         if not any(real.is_relative_to(folder) for folder in (self.root, *self.packages.values())):
-            raise ConfigError(
+            raise SourceError(
                 f"the base {name!r} lies outside {self.root}: pass root= (--root) if that is meant",
                 str(path),
                 line,
             )
         if not _exists(base):
-            raise ConfigError(f"the base {name!r} does not exist", str(path), line)
+            raise SourceError(f"the base {name!r} does not exist", str(path), line)
         return base
 
     def module(self, node: ast.ImportFrom, path: Path) -> dict[str, Any]:
@@ -219,7 +227,7 @@ class Reading:
         name = "." * node.level + (node.module or "")
         parts = (node.module or "").split(".")
         if not node.module or not all(parts):
-            raise ConfigError(f"`from {name} import` names no config file", str(path), node.lineno)
+            raise SourceError(f"`from {name} import` names no config file", str(path), node.lineno)
         if node.level:
             folder = path.parent.joinpath(*[".."] * (node.level - 1))
             found = [folder.joinpath(*parts).with_suffix(".py")]
@@ -228,9 +236,8 @@ class Reading:
             inside = parts[2:] if parts[1:2] == ["configs"] else parts[1:]
             found = [folder.joinpath(*way).with_suffix(".py") for way in (parts[1:], inside)]
         base = self.permitted(next(filter(_exists, found), found[0]), name, path, node.lineno)
-        names = self.names(base, imports=True)
-        del names["_base_"]
-        return {key: inherit(value) for key, value in self.budget.tree(names, str(base)).items()}
+        names, _ = self.names(base, imports=True)
+        return {name: ConfigDict.adopted(value) for name, value in self.budget.copy(names, str(base)).items()}
 
 
 def _exists(path: Path) -> bool:
@@ -262,14 +269,14 @@ def merge(child: dict[str, Any], base: dict[str, Any], file: str, where: str = "
             continue
         value = dict(value)
         delete = value.pop("_delete_", False)
-        if isinstance(delete, Unreadable):
+        if isinstance(delete, Unknown):
             result[name] = delete
         elif delete:
             result[name] = value
         elif isinstance(result[name], dict):
             result[name] = merge(value, result[name], file, f"{where}{name}.")
-        elif not isinstance(result[name], Unreadable):
-            raise ConfigError(
+        elif not isinstance(result[name], Unknown):
+            raise SourceError(
                 f"{where}{name} is a dict here but {type(result[name]).__name__} in the base: "
                 "write _delete_=True in it to drop the base's",
                 file,

@@ -1,4 +1,4 @@
-"""The reader of OpenMMLab configs on files made to harm: a result or a ConfigError, in bounded time and memory."""
+"""The reader of OpenMMLab configs on files made to harm: a result or a SourceError, in bounded time and memory."""
 
 import contextlib
 import pickle
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxsched.ports.openmmlab.config._read import MAX_BYTES, read_config
-from jaxsched.ports.openmmlab.config._values import ConfigError, Unreadable
+from jaxsched.ports.shared import SourceError, Unknown
 
 MARKED = {
     "power": "x = 10 ** 10 ** 10",
@@ -76,12 +76,12 @@ def bounded(tmp_path):
 
 @pytest.mark.parametrize("name", MARKED)
 def test_a_value_that_would_be_huge_is_marked(bounded, name):
-    assert isinstance(bounded(MARKED[name])["x"], Unreadable)
+    assert isinstance(bounded(MARKED[name])["x"], Unknown)
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_file_that_would_take_long_is_refused(bounded, name):
-    with pytest.raises(ConfigError, match=r"config\.py"):
+    with pytest.raises(SourceError, match=r"config\.py"):
         bounded(REFUSED[name])
 
 
@@ -89,14 +89,14 @@ def test_bases_that_multiply_are_refused(tmp_path):
     for i in range(40):
         text = "" if i == 39 else f"_base_ = ['level{i + 1}.py', 'level{i + 1}.py']"
         (tmp_path / f"level{i}.py").write_text(text)
-    with pytest.raises(ConfigError, match="more than 200 files"):
+    with pytest.raises(SourceError, match="more than 200 files"):
         read_config(tmp_path / "level0.py")
 
 
 def test_a_base_that_is_a_bomb_is_refused(tmp_path):
     (tmp_path / "bomb.py").write_text("a = [1] * 10" + "\na = [a] * 10" * 12)
     (tmp_path / "config.py").write_text("_base_ = 'bomb.py'")
-    with pytest.raises(ConfigError, match=r"bomb\.py"):
+    with pytest.raises(SourceError, match=r"bomb\.py"):
         read_config(tmp_path / "config.py")
 
 
@@ -109,12 +109,12 @@ def test_a_bomb_put_into_a_base_is_refused(tmp_path, change):
     (tmp_path / "config.py").write_text(
         "_base_ = 'base.py'\nx = [1] * 10" + "\nx = [x] * 10" * 12 + f"\n{change}\nx = 1"
     )
-    with pytest.raises(ConfigError, match=r"config\.py"):
+    with pytest.raises(SourceError, match=r"config\.py"):
         read_config(tmp_path / "config.py")
 
 
 def test_a_config_error_survives_pickling():
-    error = pickle.loads(pickle.dumps(ConfigError("broken", "a.py", 3)))
+    error = pickle.loads(pickle.dumps(SourceError("broken", "a.py", 3)))
     assert (str(error), error.file, error.line) == ("a.py:3: broken", "a.py", 3)
 
 
@@ -212,8 +212,8 @@ def fuzzed(tmp_path_factory):
 
     def fuzzed(content: bytes):
         (folder / "config.py").write_bytes(content)
-        with contextlib.suppress(ConfigError):
-            pickle.dumps(read_config(folder / "config.py"))  # plain data, or a ConfigError
+        with contextlib.suppress(SourceError):
+            pickle.dumps(read_config(folder / "config.py"))  # plain data, or a SourceError
 
     return fuzzed
 
