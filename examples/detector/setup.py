@@ -212,7 +212,7 @@ def check_names(of_weights: tuple[str, ...], of_data: tuple[str, ...]) -> None:
     """Weights can be evaluated on data of as many classes; an error otherwise."""
     if len(of_weights) != len(of_data):
         raise ValueError(
-            f"the weights have {len(of_weights)} classes and the data {len(of_data)}. Choose the data they are for."
+            f"the weights have {len(of_weights)} classes and the data {len(of_data)}. Give theirs with --data."
         )
 
 

@@ -140,7 +140,9 @@ def report(run: Run, evaluation: Evaluation, journal: Journal, console: Console,
     pictures.hyperparameters(journal.path, out / "hyperparameters.png")
     console.say(evaluation.table())
     console.say(f"mAP@0.5 {evaluation.map50:.4f}, mAP@0.5:0.95 {evaluation.map:.4f}, {seconds:.0f} s in all")
-    console.say(f"{journal.waited():.1%} of it waiting for data; logs, pictures and checkpoints are in {out}")
+    console.say(
+        f"{journal.waited():.1%} of the time was spent waiting for data; logs, pictures and checkpoints are in {out}"
+    )
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,12 @@ from jaxsched import ports
 from jaxsched.checks import one_line
 from jaxsched.ports.shared import File, Kind, MissingError, in_time
 from jaxsched.recipe import Recipe, cautions
+from jaxsched.verification import read_log
 
 LARGEST = 64 * 2**20
 """Bytes of a recipe's JSON, which may hold tables; settings have at most `ports.shared.LARGEST_FILE`."""
+_MOST_FOLDERS = 1000
+"""Paths at each level below a folder that are looked at for the folder of a run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +153,16 @@ def _in_folder(folder: Path, given: Given) -> tuple[Kind, File]:
         several = ", ".join(file.path.name for _, file in found[:5])
         raise ValueError(f"{where} has several files of {found[0][0].title} ({several}); give the file and --log")
     names = sorted({name for kind in able for name in kind.in_folders})
+    if inside := _run_inside(folder, names):
+        raise ValueError(f"{where}: the folder is not that of a run; one is in it: {one_line(str(inside), 200)}")
     raise ValueError(f"{where}: the folder has no file of a kind that is known ({', '.join(names)}); give the file")
+
+
+def _run_inside(folder: Path, names: Sequence[str]) -> Path | None:
+    """The last folder of a run, at most two levels below: ``runs/train/exp9`` of ``runs``."""
+    below = (path for level in ("*", "*/*") for path in itertools.islice(folder.glob(level), _MOST_FOLDERS))
+    runs = [path for path in below if any((path / name).is_file() for name in names)]
+    return max(runs, key=in_time, default=None)
 
 
 def recognise(file: File) -> Kind:
@@ -166,9 +179,18 @@ def recognise(file: File) -> Kind:
         return fitting[0]
     if fitting:
         raise ValueError(f"{file.name} may be {' or '.join(kind.title for kind in fitting)}; say which with --as")
+    if _is_log(file):
+        raise ValueError(f"{file.name} is the log of a run; give the file of settings, and to verify this as --log")
     titles = ", ".join(kind.title for kind in kinds() if kind.read)
     file.content  # noqa: B018  (if it is neither YAML nor JSON, that is the error)
     raise ValueError(f"{file.name} is of no kind that is known: {titles}; if it is one of these, say which with --as")
+
+
+def _is_log(file: File) -> bool:
+    try:
+        return read_log(file.path).rows > 0
+    except (OSError, ValueError):
+        return False
 
 
 @functools.cache

@@ -292,7 +292,7 @@ def check_function(name: str, value: Any) -> Any:
         return value
     if isinstance(found, Schedule):
         raise TypeError(
-            f"{name} gives for a step the schedule {found.name}(...): call it with the base lr first, as in "
+            f"{name} must be a schedule, and this makes one, {found.name}(...): call it with the base lr first, as in "
             f"StepLR(30)(0.1); got {short(value)}"
         )
     if getattr(found, "shape", ()) != ():

@@ -215,6 +215,8 @@ def test_pictures(file, tmp_path):
         (["lint", "--as", "yolov5", "--", "--lr", "0.1"], "has no command line to read"),
         (["lint", "."], "say which with --as"),
         (["lint", "empty"], "empty: the folder has no file of a kind that is known"),
+        (["verify", "runs"], "runs: the folder is not that of a run; one is in it: runs/train/exp10"),
+        (["lint", "runs/train/exp10/results.csv"], "is the log of a run; give the file of settings"),
         (["lint", "binary"], "is not UTF-8 text"),
         (["plot", "retinanet.yaml", "-o", "picture.jpeg"], "must end in .png, .svg, .pdf"),
         (["convert", "evil.py", "-s", "10"], "evil.py"),
@@ -228,6 +230,10 @@ def test_what_goes_wrong_is_one_line_and_exit_status_2(arguments, message, file,
     Path("other.yaml").write_text("name: thing")
     Path("other.json").write_text('{"lr": 1}')
     Path("empty").mkdir()
+    for name in ("exp", "exp9", "exp10"):
+        Path("runs", "train", name).mkdir(parents=True)
+        Path("runs", "train", name, "opt.yaml").write_text("epochs: 3")
+    Path("runs/train/exp10/results.csv").write_text("epoch,x/lr0\n0,0.1\n")
     Path("binary").write_bytes(b"\xff\xfe\x00")
     Path("evil.py").write_text("__import__('os').system('touch executed')\noptimizer = dict(type='SGD')\n")
     result = CliRunner().invoke(app, arguments)

@@ -86,7 +86,7 @@ def test_a_sweep_of_one_number_by_an_in_axes_tree():
 
 
 def test_a_scheduler_that_was_not_called_is_an_error_where_the_recipe_is_made():
-    with pytest.raises(TypeError, match=r"lr gives for a step the schedule .*StepLR\(30\)\(0.1\)"):
+    with pytest.raises(TypeError, match=r"lr must be a schedule, and this makes one, .*StepLR\(30\)\(0.1\)"):
         js.Recipe("sgd", dict(lr=torch.StepLR(30)))
     with pytest.raises(TypeError, match="lr is a stateful schedule"):
         js.Recipe("sgd", dict(lr=Stateful()))

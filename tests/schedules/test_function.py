@@ -59,7 +59,7 @@ def test_arithmetic_with_any_function_of_the_step():
 
 @pytest.mark.parametrize("wrap", [lambda f: js.warmup(f, 10), lambda f: js.constant(1.0) * f, js.from_function, js.sgd])
 def test_what_is_no_function_of_the_step_is_an_error_where_it_is_given(wrap):
-    with pytest.raises(TypeError, match=r"gives for a step the schedule step_decay.* StepLR\(30\)\(0.1\)"):
+    with pytest.raises(TypeError, match=r"must be a schedule, and this makes one, step_decay.* StepLR\(30\)\(0.1\)"):
         wrap(js.ports.torch.StepLR(30))
     with pytest.raises(TypeError, match="is a stateful schedule"):
         wrap(Stateful())

@@ -123,7 +123,8 @@ def ends(lengths: Sequence[int]) -> list[tuple[int, str]]:
     """The shortest and the longest epoch that fit, and in words how many others do."""
     first, last, others = int(lengths[0]), int(lengths[-1]), len(lengths) - 1
     if not others:
-        return [(first, f"steps per epoch {first} ({first - 1} and {first + 1} do not fit)")]
+        beside = f"{first - 1} and {first + 1} do" if first > 1 else "2 does"
+        return [(first, f"steps per epoch {first} ({beside} not fit)")]
     return [
         (first, f"steps per epoch {first} (also {others:,} others fit, up to {last:,})"),
         (last, f"steps per epoch {last} (also {others:,} others fit, down to {first:,})"),
