@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,8 @@ from jaxsched.verification._verify import batches_of_an_update, verify
 
 _ASSUMED = (1000, 997)
 """Lengths that are tried where the log counts nothing within an epoch: if both fit, the rates depend on neither."""
-_MOST = 300
-"""Most lengths that are tried."""
+_MOST, _MOST_GAPS = 300, 8
+"""Most lengths that are tried, and of those that the distances of rows suggest."""
 
 
 def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple[Recipe, Verdict]:
@@ -42,6 +43,7 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
         return recipe, verify(recipe, log).having(f"steps per epoch {log.steps_per_epoch}, as the log prints")
     allowed = lengths_of(log)
     low, high = allowed or _ASSUMED
+    tries = _between(low, high) if allowed else _gaps(log)
     every = batches_of_an_update(read(**given, steps_per_epoch=low))  # a log of updates counts these
 
     def tried(length: int) -> tuple[Recipe, Verdict]:
@@ -52,15 +54,17 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
     if all(verdict.ok for _, verdict in results.values()):
         recipe, verdict = results[low]
         return recipe, verdict.having(_said(low, high, every, allowed is None))
-    if allowed is not None:
-        results |= {length: tried(length) for length in _between(low, high)}
+    results |= {length: tried(length) for length in tries}
     best = max(results, key=lambda length: results[length][1].reproduced)
-    for length in {best - 1, best + 1} - results.keys() if allowed is not None else ():
+    for length in {best - 1, best + 1} - results.keys() if allowed else ():
         if low <= length <= high:
             results[length] = tried(length)
     recipe, verdict = results[best]
     if not verdict.ok:
         return recipe, verdict
+    if not allowed:
+        unit, taken = _unit(every, best)
+        return recipe, verdict.having(f"{unit} per epoch {best} is assumed, the distance of its rows{taken}")
     fitting = [length for length in sorted(results) if results[length][1].ok]
     return recipe, verdict.having(_fitting(fitting, every))
 
@@ -69,6 +73,14 @@ def _between(low: int, high: int) -> list[int]:
     """Lengths between the two, at equal distances where there are many."""
     lengths: list[int] = np.unique(np.linspace(low, high, min(high - low + 1, _MOST)).astype(int)).tolist()
     return lengths[1:-1]
+
+
+def _gaps(log: Log) -> list[int]:
+    """The distances of the steps of a log without epochs, which may have a row for each epoch."""
+    if log.step is None:
+        return []
+    gaps: list[int] = np.unique(np.diff(np.unique(log.step))).astype(int).tolist()
+    return gaps[:_MOST_GAPS]
 
 
 def _said(low: int, high: int, every: int, assumed: bool) -> str:
@@ -95,6 +107,9 @@ def _unit(every: int, length: int) -> tuple[str, str]:
 
 def lengths_of(log: Log) -> tuple[int, int] | None:
     """The shortest and the longest epoch, in what the log counts, that its clocks allow; None if they say nothing."""
+    if log.epoch is None and log.pace is not None:
+        step, epoch = log.pace
+        log = dataclasses.replace(log, step=step, epoch=epoch)
     if log.epoch is None:
         return None
     if log.iteration is not None:  # logged every few iterations; the last few of an epoch are not

@@ -28,7 +28,8 @@ FLOAT32 = 5e-7
 """What curves in float32 are off by, relatively: a few roundings of 6e-8."""
 _MMCV_DECIMALS = 5
 """What mmcv rounds all numbers of its ``*.log.json`` to, whose rows alone have a ``mode``."""
-_LR = re.compile(r"(?:^|[^a-z])(?:lr|learning_rate)(?:[^a-z]|$)")
+_LR = re.compile(r"(?:^|[^a-z])(?:lr|learning_rate)(?:[^a-z](?!.*(?:momentum|weight_decay)$)|$)")
+"""A column of learning rates; not ``lr-SGD-momentum``, as Lightning calls what it logs beside ``lr-SGD``."""
 _STEPS = ("step", "global_step", "iteration")
 
 
@@ -45,6 +46,7 @@ class Log:
         said: What was passed over.
         decimals: Digits after the point that learning rates are rounded to, where the trainer does that.
         epoch_decimals: Digits after the point that epochs are printed with.
+        pace: Steps and their epochs in rows without a learning rate, where those with one have no epoch.
         steps_per_epoch: The steps of an epoch, where the log prints them.
     """
 
@@ -56,6 +58,7 @@ class Log:
     said: tuple[str, ...] = ()
     decimals: int | None = None
     epoch_decimals: int = 0
+    pace: tuple[np.ndarray, np.ndarray] | None = None
     steps_per_epoch: int | None = None
 
     def by_epoch(self) -> Log:
@@ -178,6 +181,8 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
     step = next((clock[key] for key in _STEPS if key in clock), None)
     if step is None and "iter" in clock and ("epoch" not in clock or _never_restarts(clock["epoch"], clock["iter"])):
         step = clock["iter"]
+    epochs = [row for row in rows if step is not None and "epoch" not in clock and _is_number(row.get("epoch"))]
+    pace = [(float(row[key]), float(row["epoch"])) for row in epochs for key in _STEPS if _is_number(row.get(key))]
     return Log(
         name,
         {key: tuple(str(row[key]) for row in kept) for key in names},
@@ -187,6 +192,7 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
         tuple(notes),
         decimals=_MMCV_DECIMALS if any("mode" in row for row in kept) else None,
         epoch_decimals=max(len(str(row["epoch"]).partition(".")[2]) for row in kept) if "epoch" in clock else 0,
+        pace=(np.array(pace).T[0], np.array(pace).T[1]) if pace else None,
     )
 
 

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import jaxsched as js
+from jaxsched.cli._app import app
 from jaxsched.ports import torch as port
 
 torch = pytest.importorskip("torch")
@@ -67,7 +69,7 @@ def run(cli, config, stepping, folder):
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = {**config["trainer"], **quiet, "accelerator": "cpu", "default_root_dir": str(folder)}
+        trainer = {**quiet, **config["trainer"], "accelerator": "cpu", "default_root_dir": str(folder)}
         made = Own(Model, Data, run=False, seed_everything_default=False, args={**config, "trainer": trainer})
         made.trainer.fit(made.model, made.datamodule)
     model = made.model
@@ -128,6 +130,22 @@ def test_a_run_of_lightning(case, lightning, tmp_path):
         updates, state = update({"kernel": GRADIENTS[step % NB]}, state, params)
         params = jax.tree.map(jnp.add, params, updates)
     np.testing.assert_allclose(np.asarray([*mine, params["kernel"]]), kernels, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_folder_of_lightning_is_verified(every, lightning, tmp_path):
+    """Its CSVLogger and LearningRateMonitor write metrics.csv beside the config.yaml that its command line saves."""
+    module = "pytorch_lightning"
+    logger = {"class_path": f"{module}.loggers.CSVLogger", "init_args": {"save_dir": str(tmp_path)}}
+    monitor = {"log_momentum": True, "log_weight_decay": True}
+    monitor = {"class_path": f"{module}.callbacks.LearningRateMonitor", "init_args": monitor}
+    trainer = dict(max_epochs=5, accumulate_grad_batches=every, logger=logger, callbacks=[monitor], log_every_n_steps=2)
+    run(lightning, {"optimizer": SGD, "lr_scheduler": STEP, "trainer": trainer}, {}, tmp_path)
+    (log,) = tmp_path.glob("*/version_0/metrics.csv")
+    rows = len([line for line in log.read_text().splitlines()[1:] if line.strip(",")])
+    result = CliRunner().invoke(app, ["verify", str(log.parent)])
+    assert result.exit_code == 0, result.output
+    assert f"{rows} of {rows} " in result.stdout
 
 
 NESTED = """

@@ -95,3 +95,32 @@ def test_detectron2(tmp_path, name):
     rows = [{"iteration": i, "lr": 0.02 * multiplier(i / length), "total_loss": 1.0} for i in range(19, length, 20)]
     (tmp_path / "metrics.json").write_text("\n".join(map(json.dumps, rows)))
     verified(tmp_path, len(rows))
+
+
+def test_mmengine(tmp_path, originals):
+    """Its LoggerHook writes the lr before the schedulers step, and counts iterations from 1."""
+    from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR
+
+    per_epoch, epochs = 47, 6
+    (tmp_path / "config.py").write_text(
+        "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))\n"
+        "param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),\n"
+        "    dict(type='CosineAnnealingLR', T_max=6, by_epoch=True, begin=0, end=6, convert_to_iter_based=True)]\n"
+        "train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6)\n"
+    )
+    own = optimizer(0.01)
+    schedulers = [
+        LinearLR(own, start_factor=0.01, by_epoch=False, begin=0, end=30),
+        CosineAnnealingLR.build_iter_from_epoch(own, T_max=6, by_epoch=True, begin=0, end=6, epoch_length=per_epoch),
+    ]
+    rows = []
+    for step in range(epochs * per_epoch):
+        if (step + 1) % 10 == 0:
+            epoch, lr = step // per_epoch + 1, own.param_groups[0]["lr"]
+            rows.append({"lr": lr, "loss": 1.0, "epoch": epoch, "iter": step + 1, "step": step + 1})
+        own.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    (tmp_path / "vis_data").mkdir()
+    (tmp_path / "vis_data" / "scalars.json").write_text("\n".join(map(json.dumps, rows)))
+    verified(tmp_path, len(rows))

@@ -218,3 +218,26 @@ def test_yolov5_face_logs_its_columns_one_late(tmp_path):
     assert "12 of 12 epochs reproduced" in result.stdout
     assert "steps per epoch 400" in result.stdout
     assert "x/lr0 is passed over: yolov5-face logs its columns one late: it is a loss" in result.stdout
+
+
+LIGHTNING = """
+trainer: {max_epochs: 8}
+optimizer: {class_path: torch.optim.SGD, init_args: {lr: 0.1}}
+lr_scheduler: {class_path: torch.optim.lr_scheduler.StepLR, init_args: {step_size: 1, gamma: 0.5}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("epochs", "says"),
+    [(True, "steps per epoch 47 (46 and 48 do not fit)"), (False, "epoch 47 is assumed, the distance")],
+)
+def test_a_folder_of_lightning(epochs, says, tmp_path):
+    """Rows with an lr have no epoch: other rows say how long one is, or else that there is a row of lr for each."""
+    rows = [f"{0.1 * 0.5**e},0.9,{47 * e},," for e in range(8)]
+    rows += [f",,{47 * e + 46},{e},0.25" for e in range(8) if epochs]
+    (tmp_path / "metrics.csv").write_text("\n".join(["lr-SGD,lr-SGD-momentum,step,epoch,train_loss", *rows]))
+    (tmp_path / "config.yaml").write_text(LIGHTNING)
+    result = call(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "8 of 8 rows reproduced" in result.stdout
+    assert says in result.stdout

@@ -125,7 +125,8 @@ def ends(lengths: Sequence[int]) -> list[tuple[int, str]]:
     if not others:
         beside = f"{first - 1} and {first + 1} do" if first > 1 else "2 does"
         return [(first, f"steps per epoch {first} ({beside} not fit)")]
+    also = f"also {others:,} others fit" if others > 1 else "also 1 other fits"
     return [
-        (first, f"steps per epoch {first} (also {others:,} others fit, up to {last:,})"),
-        (last, f"steps per epoch {last} (also {others:,} others fit, down to {first:,})"),
+        (first, f"steps per epoch {first} ({also}, up to {last:,})"),
+        (last, f"steps per epoch {last} ({also}, down to {first:,})"),
     ]
