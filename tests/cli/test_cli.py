@@ -95,7 +95,19 @@ train_config {
   }
 }
 """
+PADDLE = """\
+epoch: 10
+LearningRate:
+  base_lr: 0.01
+  schedulers:
+  - !CosineDecay {max_epochs: 12}
+  - !LinearWarmup {start_factor: 0., steps: 100}
+OptimizerBuilder:
+  optimizer: {type: Momentum, momentum: 0.9}
+  regularizer: {type: L2, factor: 0.0005}
+"""
 FILES = {
+    "paddledetection": ("ppyoloe.yml", PADDLE, ["-s", "100"]),
     "darknet": ("yolov4.cfg", DARKNET, []),
     "tfod": ("pipeline.config", PIPELINE, []),
     "yolox": ("yolox_s.py", YOLOX, ["-s", "925", "-b", "64"]),

@@ -45,6 +45,11 @@ STARTS = {
     "      learning_rate { manual_step_learning_rate { initial_learning_rate: 0.1 warmup: true\n"
     "        schedule { step: 100 learning_rate: 0.01 } } }\n      momentum_optimizer_value: 0.9\n      decay: 0.9\n"
     "    }\n    use_moving_average: true\n  }\n}\n",
+    "paddledetection": "epoch: 10\nuse_ema: true\nema_decay_type: normal\nTrainReader: {batch_size: 8}\nLearningRate:\n"
+    "  base_lr: 0.01\n  schedulers:\n  - !CosineDecay {max_epochs: 12, last_plateau_epochs: 1}\n"
+    "  - !ExpWarmup {power: 3, steps: 100}\nOptimizerBuilder:\n  clip_grad_by_norm: 0.1\n"
+    "  optimizer: {type: AdamW, weight_decay: 0.1, param_groups: [{params: [norm], weight_decay: 0.0}]}\n"
+    "  regularizer: {type: L2, factor: 0.0005}\n",
     "openmmlab": "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)\n"
     "optimizer_config = dict(grad_clip=dict(max_norm=35, norm_type=2))\n"
     "lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])\n"

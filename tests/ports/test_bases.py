@@ -4,10 +4,17 @@ import os
 
 import pytest
 
-from jaxsched.ports import detectron2, openmmlab
+from jaxsched.ports import detectron2, openmmlab, paddledetection
 
 PORTS = {
     "detectron2": ("yaml", "_BASE_: {}\n", "SOLVER: {BASE_LR: 0.1}\n", "# {}\n", detectron2.recipe),
+    "paddledetection": (
+        "yml",
+        "_BASE_: {}\n",
+        "epoch: 2\nLearningRate: {base_lr: 0.1}\n",
+        "# {}\n",
+        lambda path: paddledetection.recipe(path, steps_per_epoch=10),
+    ),
     "openmmlab": (
         "py",
         "_base_ = '{}'\n",

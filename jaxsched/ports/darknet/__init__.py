@@ -2,12 +2,11 @@
 
 from jaxsched.ports.darknet._recipe import DEFAULTS as DEFAULTS
 from jaxsched.ports.darknet._recipe import recipe as recipe
-from jaxsched.ports.darknet._shapes import power_rise as _power_rise
 from jaxsched.ports.darknet._shapes import sigmoid_fall as _sigmoid_fall
 from jaxsched.ports.shared import File as _File
 from jaxsched.ports.shared import Kind as _Kind
 
-SCHEDULES = (_power_rise, _sigmoid_fall)
+SCHEDULES = (_sigmoid_fall,)
 """The schedules that a saved recipe identifies by keys of this package."""
 
 

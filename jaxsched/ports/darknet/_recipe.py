@@ -9,8 +9,8 @@ from typing import Any
 from jaxsched.checks import did_you_mean, short
 from jaxsched.ports import shared
 from jaxsched.ports.darknet._cfg import Net, layers_apart, sections
-from jaxsched.ports.darknet._shapes import power_rise, sigmoid_fall
-from jaxsched.ports.shared import cosine_cycles, shifted
+from jaxsched.ports.darknet._shapes import sigmoid_fall
+from jaxsched.ports.shared import cosine_cycles, power_rise, shifted
 from jaxsched.recipe import Recipe, caution
 from jaxsched.schedules import Schedule, constant, exponential, piecewise, polynomial, step_decay
 

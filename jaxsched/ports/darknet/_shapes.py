@@ -5,16 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Exponent, Number, PreciseNumber, Step, WholeLength
-from jaxsched.numerics import exact_fractions, power_and_rest, precise, product
-from jaxsched.schedules import Mark, schedule, warms_up
-
-
-@schedule(moments=warms_up("steps"))
-def power_rise(step: jax.Array, peak: Number, steps: WholeLength, power: Exponent) -> jax.Array:
-    """``peak * (step / steps) ** power``, then ``peak``."""
-    gone, left = exact_fractions(step, steps)
-    return peak * power_and_rest(gone, left, power)[0]
+from jaxsched.checks import Number, PreciseNumber, Step
+from jaxsched.numerics import precise, product
+from jaxsched.schedules import Mark, schedule
 
 
 @schedule(moments=lambda a, run: [Mark(a.number("at"), "other", "half of the sigmoid")])

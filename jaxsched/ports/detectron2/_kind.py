@@ -13,8 +13,9 @@ def _fits(file: File) -> bool:
     """
     model = file.mapping.get("MODEL")
     is_model = isinstance(model, dict) and bool({"META_ARCHITECTURE", "WEIGHTS", "BACKBONE"} & model.keys())
-    return bool({"SOLVER", "_BASE_"} & file.names) or (
-        is_model and not {"TRAIN", "OPTIM"} & file.names and all(str(name).isupper() for name in file.names)
+    capitals = all(str(name).isupper() for name in file.names)
+    return "SOLVER" in file.names or (
+        capitals and ("_BASE_" in file.names or (is_model and not {"TRAIN", "OPTIM"} & file.names))
     )
 
 

@@ -56,7 +56,7 @@ def solver_of(cfg: shared.File | str | os.PathLike[str] | Config, root: Any = No
         architecture = _architecture(cfg if is_whole else {})
     elif isinstance(cfg, shared.File | str | os.PathLike):
         file = cfg if isinstance(cfg, shared.File) else shared.File.read(cfg)
-        files = shared.Files(_root(file.path) if root is None else Path(root), (".yaml", ".yml"))
+        files = shared.Files(shared.configs_root(file.path) if root is None else Path(root), (".yaml", ".yml"))
         merged = _merged_sections(file, files)
         where, given, architecture = f"{file.name}: SOLVER", merged["SOLVER"], _architecture(merged)
         if others := [name for name in ("OPT", "MAX_EPOCH", "SCHED") if name in given]:
@@ -67,13 +67,6 @@ def solver_of(cfg: shared.File | str | os.PathLike[str] | Config, root: Any = No
     else:
         raise TypeError(f"expected a path to a YAML file or a dict, got {short(cfg)}")
     return where, {**_checked(shared.YacsSettings(where, given, DEFAULTS)), "ARCHITECTURE": architecture}
-
-
-def _root(path: Path) -> Path:
-    """The outermost folder around ``path`` that holds a folder ``configs``; without one the folder above its own."""
-    folders = path.resolve().parents
-    holding = [folder for folder in folders[:-1] if (folder / "configs").is_dir()]
-    return holding[-1] if holding else folders[min(1, max(len(folders) - 2, 0))]
 
 
 def _merged_sections(file: shared.File, files: shared.Files) -> dict[str, dict[str, Any]]:

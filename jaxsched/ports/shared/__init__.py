@@ -14,6 +14,7 @@ from jaxsched.ports.shared._files import LARGEST_TOTAL as LARGEST_TOTAL
 from jaxsched.ports.shared._files import MOST_FILES as MOST_FILES
 from jaxsched.ports.shared._files import File as File
 from jaxsched.ports.shared._files import Files as Files
+from jaxsched.ports.shared._files import configs_root as configs_root
 from jaxsched.ports.shared._files import in_time as in_time
 from jaxsched.ports.shared._files import opened as opened
 from jaxsched.ports.shared._files import read as read
@@ -49,6 +50,7 @@ from jaxsched.ports.shared._shapes import cyclic_ratio as cyclic_ratio
 from jaxsched.ports.shared._shapes import held as held
 from jaxsched.ports.shared._shapes import phases as phases
 from jaxsched.ports.shared._shapes import phases_at as phases_at
+from jaxsched.ports.shared._shapes import power_rise as power_rise
 from jaxsched.ports.shared._shapes import quadratic_rise as quadratic_rise
 from jaxsched.ports.shared._shapes import shifted as shifted
 from jaxsched.ports.shared._solve import Observed as Observed
@@ -65,6 +67,7 @@ from jaxsched.ports.shared._versions import open_version as open_version
 from jaxsched.ports.shared._words import parse_words as parse_words
 from jaxsched.ports.shared._yacs import LONGEST_STRING as LONGEST_STRING
 from jaxsched.ports.shared._yacs import YacsSettings as YacsSettings
+from jaxsched.ports.shared._yaml import Opaque as Opaque
 from jaxsched.ports.shared._yolo import MOST_BATCHES as MOST_BATCHES
 from jaxsched.ports.shared._yolo import Curve as Curve
 from jaxsched.ports.shared._yolo import Loop as Loop
@@ -82,6 +85,7 @@ SCHEDULES = (
     held,
     phases,
     poly_cycles,
+    power_rise,
     quadratic_rise,
     shifted,
     tanh_cycles,

@@ -134,6 +134,13 @@ def opened(path: Path) -> tuple[Path, BinaryIO]:
     return path, os.fdopen(number, "rb")
 
 
+def configs_root(path: Path) -> Path:
+    """The outermost folder around ``path`` that holds a folder ``configs``; without one the folder above its own."""
+    folders = path.resolve().parents
+    holding = [folder for folder in folders[:-1] if (folder / "configs").is_dir()]
+    return holding[-1] if holding else folders[min(1, max(len(folders) - 2, 0))]
+
+
 def in_time(path: Path) -> list[tuple[str, int]]:
     """A key that sorts names by the numbers in them: ``checkpoint-900`` before ``checkpoint-1000``."""
     return [(words, int(digits)) for words, digits in re.findall(r"(\D*)(\d{1,18})", str(path))]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from jaxsched.checks import Floor, Length, Number, Peak, Rate, Role, Step, WholeLength, choice, number
+from jaxsched.checks import Exponent, Floor, Length, Number, Peak, Rate, Role, Step, WholeLength, choice, number
 from jaxsched.numerics import (
     Fractional,
     LogRate,
@@ -17,8 +17,10 @@ from jaxsched.numerics import (
     Twofold,
     as_mixed,
     difference,
+    exact_fractions,
     fraction,
     minus_expm1,
+    power_and_rest,
     quotient,
     real,
     sin_squared,
@@ -48,6 +50,13 @@ def shifted(step: jax.Array, schedule: Value, by: Number) -> jax.Array:
 def held(step: jax.Array, schedule: Value, after: Step) -> jax.Array:
     """``schedule(min(step, after))``: its value at ``after`` is held."""
     return value_at(schedule, jnp.minimum(step, jnp.asarray(after, jnp.int32)))
+
+
+@schedule(moments=warms_up("steps"))
+def power_rise(step: jax.Array, peak: Number, steps: WholeLength, power: Exponent) -> jax.Array:
+    """``peak * (step / steps) ** power``, then ``peak``."""
+    gone, left = exact_fractions(step, steps)
+    return peak * power_and_rest(gone, left, power)[0]
 
 
 @schedule(moments=warms_up("steps"))

@@ -20,9 +20,15 @@ MOST_DIGITS = 400
 
 @dataclasses.dataclass(frozen=True)
 class Opaque:
-    """A value with a tag that is not standard YAML, such as ``!!python/object/apply:eval``. It is not constructed."""
+    """A value with a tag that is not standard YAML, such as ``!!python/object/apply:eval``. It is not constructed.
+
+    Attributes:
+        tag: The tag.
+        fields: The names and values that it holds, as data; None if it holds something else.
+    """
 
     tag: str
+    fields: dict[Any, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<{one_line(self.tag)}>"
@@ -107,7 +113,8 @@ def _loader() -> Any:
             return make(node)
 
         def opaque(self, node: Any) -> Opaque:
-            return Opaque(node.tag.replace("tag:yaml.org,2002:", "!!"))
+            fields = self.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else None
+            return Opaque(node.tag.replace("tag:yaml.org,2002:", "!!"), fields)
 
     for kind in ("int", "float"):
         Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.number)
