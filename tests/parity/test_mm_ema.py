@@ -102,3 +102,61 @@ def test_mmcv_and_mmdetection_2(originals, hook):
         "custom_hooks": [{"priority": 49, **hook}],
     }
     np.testing.assert_allclose(averaged(decays(config), VALUES), expected, rtol=1e-6, atol=1e-6)
+
+
+NETWORK = {"type": "ExponentialMovingAverageHook", "module_keys": "generator_ema"}
+
+
+def of_mmediting(hook, optimizer="generator"):
+    config = {
+        "optimizers": {"generator": {"type": "Adam", "lr": 1e-4}, "discriminator": {"type": "Adam", "lr": 1e-4}},
+        "total_iters": STEPS,
+        "runner": {"type": "IterBasedRunner", "max_iters": STEPS},
+        "custom_hooks": [{**NETWORK, **hook}],
+    }
+    return openmmlab.recipe(config, steps_per_epoch=10, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        dict(interval=1),
+        dict(interval=1, interp_cfg=dict(momentum=0.9), start_iter=7),
+        dict(interval=3, interp_cfg=dict(momentum=0.8), module_keys=("generator_ema",), start_iter=4),
+    ],
+)
+def test_mmediting(originals, hook):
+    real = zoo.load(zoo.ZOO / "mmedit/mmedit/core/hooks/ema.py").ExponentialMovingAverageHook(
+        **{key: value for key, value in {**NETWORK, **hook}.items() if key != "type"}
+    )
+    model = torch.nn.Module()
+    model.generator, model.generator_ema = (torch.nn.Linear(1, 1, bias=False).double() for _ in range(2))
+    model.generator_ema.weight.data.zero_()
+    expected = []
+    for step, value in enumerate(VALUES):
+        model.generator.weight.data.fill_(value)
+        real.after_train_iter(SimpleNamespace(model=model, iter=step))
+        expected.append(float(model.generator_ema.weight))
+    decay = np.asarray(of_mmediting(hook).ema(np.arange(STEPS)), np.float64)
+    np.testing.assert_allclose(averaged(decay, VALUES), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ({}, "interval=-1 never averages"),
+        (
+            dict(interval=1, momentum_policy="rampup"),
+            "momentum_policy is read as 'fixed' only: take the hook out, and set",
+        ),
+        (dict(interval=1, interp_mode="slerp"), "interp_mode is read as 'lerp' only"),
+        (dict(interval=1, interp_cfg=dict(beta=1)), "'beta' is not known"),
+    ],
+)
+def test_what_of_mmediting_is_not_read(hook, said):
+    with pytest.raises(ValueError, match=said):
+        of_mmediting(hook)
+
+
+def test_the_other_network_is_not_averaged():
+    assert of_mmediting(dict(interval=1), "discriminator").ema is None

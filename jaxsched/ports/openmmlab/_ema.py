@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from jaxsched.checks import Count, Number, PositiveCount
 from jaxsched.numerics import real
+from jaxsched.ports.openmmlab._hooks import OF_A_NETWORK
 from jaxsched.ports.openmmlab._settings import Settings
 from jaxsched.ports.shared import shifted
-from jaxsched.schedules import Schedule, Value, exponential_ramp, no_moments, piecewise, schedule, value_at
+from jaxsched.schedules import Schedule, Value, constant, exponential_ramp, no_moments, piecewise, schedule, value_at
 from jaxsched.transforms import ratio_ramp
 
 
@@ -32,6 +33,8 @@ def mmcv_hook(kind: str, settings: Settings) -> Schedule:
     ``m = min(m0 ** interval, (1 + i) / (warm_up + i))``. The decay is ``1 - m``. mmcv's acts at every ``interval``-th
     ``i``, MMDetection's at every ``interval``-th ``i + 1``.
     """
+    if kind == OF_A_NETWORK:
+        return _network_hook(settings)
     interval = settings.count("interval", 1, least=1)
     for name in ("resume_from", "checkpoint", "skip_buffers"):
         settings.take(name, None)
@@ -43,6 +46,32 @@ def mmcv_hook(kind: str, settings: Settings) -> Schedule:
     if interval == 1:
         return decay
     return every_nth(decay, interval, 0 if kind == "EMAHook" else 1)
+
+
+def _network_hook(settings: Settings) -> Schedule:
+    """MMEditing 0.16.1's ExponentialMovingAverageHook, MMGeneration's with the fixed momentum alike.
+
+    Before iteration ``start_iter`` it copies the parameters; from there it averages at each ``interval``-th. The decay
+    is ``momentum``.
+    """
+    settings.take("module_keys", None)
+    for name, only in (("interp_mode", "lerp"), ("momentum_policy", "fixed")):
+        if settings.take(name, only) != only:
+            raise ValueError(
+                f"{settings.where}: {name} is read as {only!r} only: take the hook out, and set "
+                "recipe.replace(ema=...) to the decay at each update"
+            )
+    if settings.take("momentum_cfg", None):
+        raise ValueError(f"{settings.where}: momentum_cfg has no effect with a fixed momentum: remove it")
+    lerp = Settings(f"{settings.where}: interp_cfg", settings.take("interp_cfg", None) or {})
+    decay = lerp.number("momentum", 0.999, low=0.0)
+    lerp.take("momentum_nontrainable", None)
+    lerp.finish()
+    start, interval = settings.count("start_iter", 0), settings.number("interval", -1)
+    if interval < 1 or interval != int(interval):
+        raise ValueError(f"{settings.where}: interval={interval!r} never averages: set it to 1, or take the hook out")
+    averaging = constant(decay) if interval == 1 else every_nth(decay, int(interval), 1)
+    return piecewise([0.0, shifted(averaging, -start)], at=[start]) if start else averaging
 
 
 def mmengine_hook(settings: Settings, steps_per_epoch: int) -> Schedule:

@@ -28,6 +28,18 @@ _STILL = {
 """Hooks that change neither, whatever their arguments are called."""
 
 
+OF_A_NETWORK = "ExponentialMovingAverageHook"
+"""The hook of MMEditing and MMGeneration that averages the networks that it names."""
+
+
+def averages_another(hook: Any, network: str) -> bool:
+    """Whether a hook averages other networks than this one."""
+    if not isinstance(hook, Mapping) or bare(hook.get("type")) != OF_A_NETWORK:
+        return False
+    keys = hook.get("module_keys")
+    return f"{network}_ema" not in ([keys] if isinstance(keys, str) else keys if isinstance(keys, list | tuple) else [])
+
+
 class Hook(NamedTuple):
     name: str
     settings: Settings

@@ -119,7 +119,7 @@ def custom_keys(
         other = {}
         if generation == 2:  # mmengine copies the entry into the group, and torch ignores what it does not know
             other = {name: entry.take(name) for name in list(entry.values) if name in hyperparameters}
-        notes += entry.ignored()
+        notes += entry.ignored(meant={"wd_mult": "decay_mult"})
         found[key] = Multipliers(lr, 1.0 if decay is None else decay, dict(other))
     if found:
         notes.append(

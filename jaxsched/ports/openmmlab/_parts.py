@@ -89,6 +89,8 @@ def with_one_optimizer(config: Config, name: str | None, notes: list[str]) -> Co
         raise ValueError(f"{where}: {', '.join(sorted(map(repr, beside)))} beside several optimizers is not known")
     notes.append(f"{where}: the recipe of {name!r} of {listed}; a step is an iteration, in which the model may skip it")
     result = {**config, ("optimizer" if where == "optimizers" else where): several[name]}
+    if isinstance(hooks := config.get("custom_hooks"), list | tuple):
+        result["custom_hooks"] = [hook for hook in hooks if not _hooks.averages_another(hook, name)]
     schedulers = config.get("param_scheduler")
     if isinstance(schedulers, Mapping) and "type" not in schedulers:
         result["param_scheduler"] = schedulers.get(name)
@@ -172,8 +174,8 @@ def mmcv(config: Config, run: Run, depthwise: Match | None, batch_size: int | No
         settings.finish()
     if config.get("fp16") is not None:
         notes.append("fp16: mixed precision is not part of a recipe")
-    averaging = ("EMAHook", "ExpMomentumEMAHook", "LinearMomentumEMAHook")
-    ema = _average(config, averaging, lambda name, settings: _ema.mmcv_hook(name, settings), notes)
+    averaging = ("EMAHook", "ExpMomentumEMAHook", "LinearMomentumEMAHook", _hooks.OF_A_NETWORK)
+    ema = _average(config, averaging, _ema.mmcv_hook, notes)
     momentum = config.get("momentum_config")
     return ConfigParts(
         optimizer=optimizer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from jaxsched.checks import short
@@ -58,12 +59,18 @@ class Settings(shared.Settings):
         """The name of a class, without its scope: ``"mmengine.OptimWrapper"`` is ``"OptimWrapper"``."""
         return bare(self.take(name, default))
 
-    def ignored(self, known: Collection[str] = ()) -> list[str]:
-        """A caution on each setting that is left, where the original ignores what it does not know."""
+    def ignored(self, known: Collection[str] = (), meant: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+        """A caution on each setting that is left, where the original ignores what it does not know.
+
+        Args:
+            known: Names that are known, beside those that were taken.
+            meant: The name that is meant by a wrong one, where it is not the most similar.
+        """
         notes = []
         for name in list(self.values):
+            known_here = [meant[name]] if name in meant else [*self.taken, *known]
             try:
-                check_names(self.where, [name], [*self.taken, *known])
+                check_names(self.where, [name], known_here)
             except ValueError as error:
                 notes.append(caution("unknown-key", f"{error}; ignored, as the original does"))
             del self.values[name]

@@ -204,7 +204,7 @@ class Script(Expressions):
             case ast.Pass() | ast.Assert():
                 pass
             case _:
-                raise Unclear(f"this {type(node).__name__.lower()} statement is not followed")
+                raise Unclear(f"a {type(node).__name__.lower()} statement is not followed")
 
     # Binding
 

@@ -21,6 +21,7 @@ _CODES: dict[str, tuple[Severity, str]] = {
     ),
     "never-acts": ("warning", "Count its lengths in iterations (by_epoch=False), or take it out."),
     "left-out": ("warning", "Add what it does to the training, or take it out."),
+    "repeated-key": ("warning", "Remove all but the last."),
     "unread-hook": ("warning", "Add what it does to the recipe, or remove it."),
     "unknown-loop": ("warning", "Compare the length of the run with that of the original."),
     "other-generation": ("warning", "Translate these settings to mmengine's, or remove them."),

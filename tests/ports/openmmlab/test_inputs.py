@@ -90,7 +90,7 @@ def test_the_learning_rate_of(tmp_path, text, expected):
         ("_base_ = '../third_party/b.py'", "lies outside .*: pass root="),
         ("import os\n" + with_lr("float(os.environ.get('LR', 0.01))"), "would run code. Write the value out"),
         ("def scaled(x):\n    return x * 2\n" + with_lr("scaled(0.01)"), "code of the file, .* Write the value out"),
-        ("n = (k := 12)\n" + NEW.replace("max_epochs=12", "max_epochs=n"), "max_epochs needs `k := 12`"),
+        ("n = (k := 12)\n" + NEW.replace("max_epochs=12", "max_epochs=n"), r"max_epochs needs `\(k := 12\)`"),
         ("import math\n" + with_lr("0.01 * math.sqrt(4)"), r"needs `math.sqrt\(4\)`"),
         ("import torch\n" + with_lr("0.01 * torch.cuda.device_count()"), "calling `torch.cuda.device_count`"),
         ("try:\n    x = 0.01\nexcept Exception:\n    x = 1.0\n" + with_lr("x"), "a try statement is not followed"),

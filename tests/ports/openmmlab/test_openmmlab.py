@@ -295,7 +295,7 @@ def cautions(recipe):
     ("paramwise", "said"),
     [
         (dict(norm_decay=0), "'norm_decay' is not known; did you mean 'norm_decay_mult'"),
-        (dict(custom_keys=dict(head=dict(wd_mult=0.0))), "'wd_mult' is not known"),
+        (dict(custom_keys=dict(head=dict(wd_mult=0.0))), "'wd_mult' is not known; did you mean 'decay_mult'"),
         (dict(flat_decay_mult=0.0), "flat_decay_mult is not known to mmcv 1.x, which ignores it"),
         (dict(_delete=True, norm_decay_mult=0.0), "'_delete' is not known"),
     ],

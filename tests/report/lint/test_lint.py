@@ -168,7 +168,7 @@ CASES = {
         code: (run(notes=[caution(code, "it is said")]), severity, "it is said", run())
         for code, severity in (
             ("left-out", "warning"), ("unread-hook", "warning"), ("unknown-loop", "warning"),
-            ("other-generation", "warning"),
+            ("other-generation", "warning"), ("repeated-key", "warning"),
             ("no-lr", "remark"),
             ("warmup-floor", "remark"), ("ignored-lr", "warning"), ("lr-of-batch", "warning"),
         )
