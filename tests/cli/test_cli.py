@@ -340,6 +340,24 @@ def test_a_pasted_command_line(file, tmp_path):
     assert recipe.steps == 300
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            "main.py --model deit_small --batch-size 256 --data-path /x --epochs 300",
+            "data_path is not an option of timm's",
+        ),
+        ("main_finetune.py --accum_iter 4 --blr 5e-4 --epochs 100", "blr is not an option of timm's train.py"),
+        ("main.py --model convnext_tiny --lr 4e-3 --update_freq 4", "update_freq is not an option of timm's train.py"),
+    ],
+)
+def test_a_command_line_of_a_script_that_started_from_timms(words, says):
+    """Its lr is scaled by the batch, and what the line leaves out is not timm's default."""
+    result = CliRunner().invoke(app, ["show", "--as", "timm", "--images", "9999", "--", *words.split()])
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
 def test_standard_input_and_the_folder_of_a_run(file, tmp_path, monkeypatch):
     for kind, (name, text, options) in FILES.items():
         expected = js.Recipe.from_json(run("convert", file(kind)[0], *options))

@@ -103,6 +103,8 @@ _OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "lambc": ("lamb", {"trust_clip": True}, (_HAS_BETAS, _HAS_EPS)),
 }
 """By timm's name: ours, the options it sets, and which of the arguments it takes."""
+_OF_OTHER_SCRIPTS = ("data_path", "unscale_lr", "blr", "accum_iter", "update_freq", "dist_eval")
+"""Settings that tell a file or a line of such a script."""
 _FUSED = {f"fused{name}": name for name in ("sgd", "momentum", "adam", "adamw", "lamb")}
 """Optimizers of apex that are another's plain self but for rounding."""
 
@@ -158,6 +160,12 @@ def recipe(
     """
     where, given = shared.read(args, "args")
     a = shared.Settings(where, given, DEFAULTS)
+    if others := [name for name in _OF_OTHER_SCRIPTS if name in given]:
+        raise ValueError(
+            f"{where}: {others[0]} is not an option of timm's train.py but of scripts that started from it (DeiT's, "
+            "MAE's, ConvNeXt's), with defaults of their own and an lr that they scale by the batch; write the recipe "
+            "with the schedulers of js.ports.timm"
+        )
     for name in ("opt_kwargs", "opt_args", "epoch_repeats", "start_epoch"):
         if value := a.take(name, None):
             raise ValueError(f"{where}: {name}={short(value)} is not ported; leave it out and change the recipe")
