@@ -11,14 +11,15 @@ from types import ModuleType
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """What a module offers: names without an underscore, defined in the room, that are no modules."""
-    return sorted(
-        name
+    """What a module offers: names without an underscore, defined in the room, that are not modules; classes last."""
+    names = {
+        name: inspect.isclass(value)
         for name, value in inspect.getmembers(module)
         if not name.startswith("_")
         and not inspect.ismodule(value)
         and str(getattr(value, "__module__", "")).startswith(module.__name__)
-    )
+    }
+    return sorted(names, key=lambda name: (names[name], name))
 
 
 def undocumented(module: ModuleType) -> list[str]:
