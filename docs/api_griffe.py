@@ -1,7 +1,7 @@
 """An extension of griffe, which reads the docstrings for mkdocstrings.
 
-A maker of schedules takes no step: its signature is that of the decorated function less the first argument. The fields of a
-dataclass or a NamedTuple are in the docstring of the class; as members they would be shown with the docstring of ``float``.
+A maker of schedules takes no step: its signature is that of the decorated function less the first argument. The fields
+of a dataclass or a NamedTuple are in the docstring of the class; as members they would have the docstring of ``float``.
 ``::`` before an equation is Sphinx'.
 """
 

@@ -9,9 +9,6 @@ import pytest
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-HYP = dict(
-    lr0=0.01, lrf=0.01, momentum=0.937, weight_decay=5e-4, warmup_epochs=3, warmup_momentum=0.8, warmup_bias_lr=0.1
-)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
@@ -27,12 +24,11 @@ def test_what_the_readme_links_to_exists():
         assert (README.parent / path).exists(), path
 
 
-def test_the_command_prints_what_the_readme_shows(tmp_path, monkeypatch):
+def test_the_command_prints_what_the_readme_shows(monkeypatch):
     testing = pytest.importorskip("typer.testing")
     from jaxsched.cli._app import app
 
-    monkeypatch.chdir(tmp_path)
-    Path("hyp.yaml").write_text("".join(f"{name}: {value}\n" for name, value in HYP.items()), encoding="utf-8")
+    monkeypatch.chdir(README.parent)
     shown = re.findall(r"^\$ \.venv/bin/jaxsched (.*?)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     assert shown
     for command, output in shown:
