@@ -62,6 +62,7 @@ _OTHERS_TEXT = """
     include_tokens_per_second torchdynamo per_gpu_train_batch_size per_gpu_eval_batch_size sharded_ddp xpu_backend
     eval_use_gather_object adafactor predict_with_generate sortish_sampler generation_config generation_max_length
     generation_num_beams max_samples use_distributed_optimizer hub_always_push deepspeed_plugin distributed_state
+    use_legacy_prediction_loop
 """
 _OTHERS = frozenset(_OTHERS_TEXT.split())
 """Arguments of data, precision, evaluation, saving and logging, of this version and of earlier ones."""

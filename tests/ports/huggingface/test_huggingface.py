@@ -153,3 +153,12 @@ def test_an_lr_that_a_script_may_have_of_its_own_is_said():
     script = {name: value for name, value in ARGS.items() if name != "learning_rate"}
     recipe = huggingface.recipe({**script, "model_name_or_path": "m", "beta": 0.1}, steps_per_epoch=4)
     assert recipe.notes[0].startswith("caution no-lr: args: learning_rate is missing; 5e-05, that of TrainingArguments")
+
+
+def test_every_argument_of_seven_releases_is_known():
+    """From 4.0 to 5.0: a file that has one, set to something, is not told that it is unknown."""
+    names = (Path(__file__).parents[2] / "recorded" / "training_arguments.txt").read_text().split("\n\n")[1].split()
+    assert len(names) == 145
+    unset = {"adafactor", "max_steps", "optim_args", "warmup_ratio", *huggingface._recipe.DEFAULTS}
+    recipe = huggingface.recipe({name: 1 for name in names if name not in unset}, steps_per_epoch=10)
+    assert not js.recipe.cautions(recipe.notes)
