@@ -54,13 +54,16 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
     def one(new: Any, old: Any) -> Any:
         if not isinstance(new, OptimizerState):
             return joined_like(new, old)
+        by_group = new.slots.keys() == new.groups.keys()  # of `grouped`
         return new._replace(
             count=old.count,
             bias_offset=_carried_offset(old, new) if new.slots.keys() & old.slots.keys() else -old.count,
             overrides={name: _carried_override(row, old, new) for name, row in old.overrides.items()},
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
             slots={
-                name: _carried_slot(old.slots[name], tree) if name in old.slots else tree
+                name: _carried_slot(_with_all(tree, old.slots[name]) if by_group else old.slots[name], tree)
+                if name in old.slots
+                else tree
                 for name, tree in new.slots.items()
             },
             plateau={
@@ -86,6 +89,18 @@ def _carried_slot(old: Any, new: Any) -> Any:
         return now if _is_masked(now) or _is_masked(before) else before.astype(now.dtype)
 
     return joined_like(new, jax.tree.map(one, separated(new), old, is_leaf=_is_masked))
+
+
+def _with_all(new: Any, old: Any) -> Any:
+    """``old`` with masked nodes for what only dicts of ``new`` hold: parameters that were of another group."""
+
+    def one(now: Any, before: Any) -> Any:
+        before = {} if type(now) is dict and _is_masked(before) else before
+        if type(now) is not dict or type(before) is not dict:
+            return before
+        return {name: one(value, before.get(name, optax.MaskedNode())) for name, value in now.items()}
+
+    return jax.tree.map(one, new, old, is_leaf=lambda node: type(node) is dict)
 
 
 def _is_masked(node: Any) -> bool:

@@ -18,6 +18,7 @@ from jaxsched.optimizers._checks import check_parameter, check_state, check_whol
 from jaxsched.optimizers._hyperparameters import Groups, Values
 from jaxsched.optimizers._optax import definition_of_factory
 from jaxsched.optimizers._override import overridden
+from jaxsched.optimizers._part import Part
 from jaxsched.optimizers._reset import counted, restarted
 from jaxsched.optimizers._state import OptimizerState
 from jaxsched.optimizers._values import evaluate
@@ -45,7 +46,7 @@ def grouped(
 
     Returns:
         An optax transformation whose updates have the dtypes of the parameters. Its state is an `OptimizerState`, with
-        the state of each group's optimizer in ``slots``.
+        the state of each group's optimizer in ``slots``: of dicts of parameters only what is the group's.
 
     Raises:
         ValueError: If ``factory`` has no such argument, an argument that it needs is missing, or the rules make no such
@@ -87,12 +88,6 @@ def grouped(
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{definition.name}: {error}") from error
 
-    def only(tree: Any, structure: Any, of: list[str], group: str) -> Any:
-        leaves = structure.flatten_up_to(tree)
-        return structure.unflatten(
-            [x if own == group else optax.MaskedNode() for x, own in zip(leaves, of, strict=True)]
-        )
-
     def init(params: Any) -> OptimizerState:
         check_whole(definition.name, params, elementwise=False)  # for all that is known of it
         structure: Any = jax.tree.structure(params)
@@ -102,10 +97,14 @@ def grouped(
             check_parameter(definition.name, leaf, path, is_frozen=group not in active)
         plateau = {name: plateaus.start(values) for name, values in driven.items()}
         numbers = evaluated(0, plateau)
-        slots = {
-            group: _started(made(group, i, numbers, {}), only(params, structure, of, group) if of else params)
-            for i, group in enumerate(active)
-        }
+        slots = {}
+        for i, group in enumerate(active):
+            tx = made(group, i, numbers, {})
+            if of:
+                part = Part(structure, tuple(of), group)
+                slots[group] = part.shrunk(_started(tx, part.of(params)))
+            else:  # nothing to train, or optax.tree.map_params asking where parameters go
+                slots[group] = _started(tx, params)
         slots = jax.tree.map(jnp.array, slots)  # some keep the parameters, which cannot be donated twice
         zeros = (jnp.zeros((), jnp.int32) for _ in range(2))
         return OptimizerState(next(zeros), dict.fromkeys(active, ()), report(numbers), {}, slots, plateau, next(zeros))
@@ -127,19 +126,19 @@ def grouped(
         numbers = overridden(numbers, state.overrides, len(active)) if state.overrides else numbers
         leaves = structure.flatten_up_to(like)
         new = [jnp.zeros_like(leaf) for leaf in leaves]
-        slots = {}
+        slots = dict(state.slots)
         for i, group in enumerate(active):
             if group not in of:
-                slots[group] = state.slots[group]
                 continue
-            tx = made(group, i, numbers, state.overrides)
-            mine = None if params is None else only(params, structure, of, group)
-            own, slots[group] = tx.update(only(updates, structure, of, group), state.slots[group], mine, **extra)
+            part, tx = Part(structure, tuple(of), group), made(group, i, numbers, state.overrides)
+            mine = None if params is None else part.of(params)
+            own, after = tx.update(part.of(updates), part.grown(state.slots[group]), mine, **extra)
+            slots[group] = part.shrunk(after)
             for j, (found, name) in enumerate(zip(structure.flatten_up_to(own), of, strict=True)):
                 if name == group:
                     new[j] = found.astype(jnp.result_type(leaves[j]))
-        after = counted(state)._replace(hyperparams=report(numbers), slots=slots, plateau=plateau)
-        return structure.unflatten(new), after
+        new_state = counted(state)._replace(hyperparams=report(numbers), slots=slots, plateau=plateau)
+        return structure.unflatten(new), new_state
 
     made_init = takes_shapes(init)
     arguments = {"factory": factory, "hyperparameters": hyperparameters, "groups": groups, "rules": rules}

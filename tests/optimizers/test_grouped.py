@@ -66,6 +66,36 @@ def test_a_frozen_group_has_no_state():
     assert sum(leaf.size for leaf in jax.tree.leaves(state.slots["bias"])) == 2 * 2 + 1
 
 
+def test_a_group_keeps_only_what_is_its_own():
+    """Or each of many groups has a node for every parameter, which each call of a jitted step takes apart."""
+    layers = {f"layer{i}": {"kernel": jnp.ones(2), "bias": jnp.ones(2)} for i in range(8)}
+    tx = grouped(optax.adam, learning_rate=LR, rules=[(f"layer{i}/**", str(i)) for i in range(8)])
+    state = tx.init(layers)
+    assert state.slots["3"][0].mu.keys() == {"layer3"}
+    assert jax.tree.structure(state.slots).num_nodes < 8 * 20
+    updates, after = tx.update(layers, state, layers)
+    chex.assert_trees_all_equal_structs(after, state)
+    chex.assert_trees_all_equal_structs(updates, layers)
+    nested = (layers, [jnp.ones(2)])  # what is no dict is kept whole
+    other = grouped(optax.adam, learning_rate=LR, rules=[("0/**", "a"), ("**", "b")]).init(nested)
+    assert isinstance(other.slots["a"][0].mu[1][0], optax.MaskedNode)
+
+
+def test_a_run_goes_on_with_other_groups():
+    tx, other = (
+        grouped(optax.adam, learning_rate=0.1, rules=[(first, "x"), ("**", "y")]) for first in ("conv/**", "**/bias")
+    )
+    params = {**PARAMS, "head": {"kernel": jnp.ones(2)}}
+    _, state = tx.update(params, tx.init(params), params)
+    carried = js.carry_over(state, other.init(params))
+    chex.assert_trees_all_equal_structs(carried, other.init(params))
+    first = {group: own[0].mu for group, own in carried.slots.items()}
+    before = {group: own[0].mu for group, own in state.slots.items()}
+    chex.assert_trees_all_equal(first["x"]["conv"]["bias"], before["x"]["conv"]["bias"])
+    chex.assert_trees_all_equal(first["y"]["head"], before["y"]["head"])
+    assert not first["y"]["conv"]["kernel"].any()  # it was of the other group, and starts
+
+
 def test_it_is_read_set_and_accumulated_as_ours():
     tx = js.accumulate(grouped(optax.lion, learning_rate=js.plateau(0.5, patience=0)), 1)
     state = js.report_metric(js.report_metric(tx.init(PARAMS), 1.0), 2.0)
