@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxsched.ports import big_vision as big_vision
     from jaxsched.ports import darknet as darknet
     from jaxsched.ports import deepspeed as deepspeed
     from jaxsched.ports import detectron2 as detectron2
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from jaxsched.ports import openmmlab as openmmlab
     from jaxsched.ports import paddledetection as paddledetection
     from jaxsched.ports import pycls as pycls
+    from jaxsched.ports import scenic as scenic
     from jaxsched.ports import shared
     from jaxsched.ports import swin as swin
     from jaxsched.ports import tfod as tfod

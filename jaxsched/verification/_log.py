@@ -30,6 +30,10 @@ _MMCV_DECIMALS = 5
 """What mmcv rounds all numbers of its ``*.log.json`` to, whose rows alone have a ``mode``."""
 _LR = re.compile(r"(?:^|[^a-z])(?:lr|learning_rate)(?:[^a-z](?!.*(?:momentum|weight_decay)$)|$)")
 """A column of learning rates; not ``lr-SGD-momentum``, as Lightning calls what it logs beside ``lr-SGD``."""
+_RELATIVE = re.compile(r"global_schedule\d*")
+"""What big_vision logs: the schedules, without the lr that they multiply."""
+_HALF_WAVE = 3e-7
+"""What ``1 + cos`` is off by in float32, relative to its peak."""
 _STEPS = ("step", "global_step", "iteration")
 
 
@@ -48,6 +52,7 @@ class Log:
         epoch_decimals: Digits after the point that epochs are printed with.
         pace: Steps and their epochs in rows without a learning rate, where those with one have no epoch.
         steps_per_epoch: The steps of an epoch, where the log prints them.
+        relative: Whether the columns are the learning rates up to a factor that is not logged.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Log:
     epoch_decimals: int = 0
     pace: tuple[np.ndarray, np.ndarray] | None = None
     steps_per_epoch: int | None = None
+    relative: bool = False
 
     def by_epoch(self) -> Log:
         """The log, if it counts steps alone, with these as its epochs."""
@@ -90,6 +96,8 @@ class Log:
         half = np.where(values == 0, 1e-12, half)
         if self.decimals is not None:
             half = np.full(values.shape, 0.5 * 10.0**-self.decimals * (1 + 1e-6))
+        if self.relative:
+            half = half + _HALF_WAVE * values.max(-1, keepdims=True)
         if not exact or digits > MOST_DIGITS:
             half = half + FLOAT32 * np.abs(values)
         return values - half, values + half
@@ -159,6 +167,10 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
     clocks = [clock for clock in (*_STEPS, "iter", "epoch") if any(clock in row for row in rows)]
     names = list(dict.fromkeys(key for row in rows for key in row if isinstance(key, str) and _LR.search(key.lower())))
     names = [key for key in names if any(_is_number(row.get(key)) for row in rows)]
+    relative = not names
+    if relative:
+        found = dict.fromkeys(key for row in rows for key in row if isinstance(key, str) and _RELATIVE.fullmatch(key))
+        names = [key for key in found if any(_is_number(row.get(key)) for row in rows)]
     if not names or not clocks:
         lacking = "a learning rate" if not names else f"{', '.join(_STEPS)}, iter or epoch"
         raise ValueError(f"{name}: no column has {lacking}")
@@ -193,6 +205,7 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
         decimals=_MMCV_DECIMALS if any("mode" in row for row in kept) else None,
         epoch_decimals=max(len(str(row["epoch"]).partition(".")[2]) for row in kept) if "epoch" in clock else 0,
         pace=(np.array(pace).T[0], np.array(pace).T[1]) if pace else None,
+        relative=relative,
     )
 
 

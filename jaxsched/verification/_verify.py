@@ -27,8 +27,8 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         log: The path of the log: a ``results.csv`` of YOLOv5 or Ultralytics, ``scalars.json`` of mmengine,
             ``*.log.json`` of mmcv, ``metrics.json`` of Detectron2, ``trainer_state.json`` of Hugging Face,
             ``summary.csv`` of timm, ``metrics.csv`` of Lightning, ``train_log.txt`` of YOLOX, ``log_rank0.txt`` of
-            Swin-Transformer, ``stdout.log`` of pycls, the output of DeepSpeed or Darknet, an event file of TensorBoard,
-            or any CSV with columns of lr and of step or epoch.
+            Swin-Transformer, ``stdout.log`` of pycls, ``big_vision_metrics.txt``, the output of DeepSpeed or Darknet,
+            an event file of TensorBoard, or any CSV with columns of lr and of step or epoch.
 
     Returns:
         A verdict: print it, or ask whether it is ``ok``.
@@ -62,12 +62,13 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
     names, rates = list(lr), np.stack(list(lr.values()))
     best = None
     for text, steps in ways:
-        ours = rates[:, np.searchsorted(every, steps)]  # [groups, rows]
-        fits = (ours[None] >= low[:, None]) & (ours[None] <= high[:, None])  # [columns, groups, rows]
+        ours = _of_each(log, rates[:, np.searchsorted(every, steps)], low + high)  # [columns, groups, rows]
+        fits = (ours >= low[:, None]) & (ours <= high[:, None])
         counts = fits.sum(-1)
         group = counts.argmax(-1)
         for column in np.flatnonzero(counts.max(-1) == 0):  # none fits: the one of the likeliest shape
-            group[column] = _spread(low[column] + high[column], ours).argmin()
+            group[column] = _spread(low[column] + high[column], ours[column]).argmin()
+        ours = np.take_along_axis(ours, group[:, None, None], 1)[:, 0]  # [columns, rows]
         good = np.take_along_axis(fits, group[:, None, None], 1)[:, 0].all(0)
         if best is None or good.sum() > best[0].sum():
             best = good, group, ours, text, steps, counts
@@ -81,9 +82,9 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         middle = (low[:, row] + high[:, row]) / 2
-        k = int(np.argmax(np.abs(ours[group, row] - middle) / np.maximum(np.abs(middle), 1e-12)))
+        k = int(np.argmax(np.abs(ours[:, row] - middle) / np.maximum(np.abs(middle), 1e-12)))
         printed = log.columns[columns[k]][rows[row]]
-        value = float(ours[group[k], row])
+        value = float(ours[k, row])
         first = Difference(row, _clock(log, int(rows[row])), columns[k], names[group[k]], printed, value)
     return Verdict(
         log=log.name,
@@ -93,7 +94,7 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         groups=dict(zip(columns, shared_by, strict=True)),
         found=(*log.said, text),
         first=first,
-        reason=_reason(np.asarray(good), ours[group], low, high) if first else None,
+        reason=_reason(np.asarray(good), ours, low, high) if first else None,
         steps=tuple(steps.tolist()),
         fits=tuple(map(bool, np.asarray(good))),
     )
@@ -102,6 +103,18 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
 def compared_rows(log: Log) -> np.ndarray:
     """The rows that are compared: all, or at equal distances `_MOST_ROWS`."""
     return np.unique(np.linspace(0, log.rows - 1, min(log.rows, _MOST_ROWS)).astype(int))
+
+
+def _of_each(log: Log, ours: np.ndarray, logged: np.ndarray) -> np.ndarray:
+    """Our curves for each column; of a log of parts of the lr, each times what takes it to the largest value logged."""
+    each = np.broadcast_to(ours, (len(logged), *ours.shape))
+    if not log.relative:
+        return each
+    top = logged.argmax(-1)
+    here = ours[:, top].T  # [columns, groups]
+    there = np.take_along_axis(logged, top[:, None], 1) / 2
+    factor = np.divide(there, here, out=np.zeros_like(here, float), where=here > 0)
+    return each * factor[..., None]
 
 
 def _spread(logged: np.ndarray, ours: np.ndarray) -> np.ndarray:

@@ -106,8 +106,32 @@ OptimizerBuilder:
   optimizer: {type: Momentum, momentum: 0.9}
   regularizer: {type: L2, factor: 0.0005}
 """
+BIG_VISION = """\
+import ml_collections as mlc
+
+def get_config():
+  config = mlc.ConfigDict()
+  config.total_steps = 100
+  config.optax_name = 'scale_by_adam'
+  config.lr, config.wd = 0.001, 1e-4
+  config.schedule = dict(warmup_steps=10, decay_type='cosine')
+  return config
+"""
+SCENIC = """\
+import ml_collections
+
+def get_config():
+  config = ml_collections.ConfigDict()
+  config.num_training_steps = 100
+  config.optimizer = 'momentum'
+  config.lr_configs = dict(learning_rate_schedule='compound', factors='constant * linear_warmup')
+  config.lr_configs.update(base_learning_rate=0.1, warmup_steps=10)
+  return config
+"""
 FILES = {
     "paddledetection": ("ppyoloe.yml", PADDLE, ["-s", "100"]),
+    "scenic": ("resnet.py", SCENIC, []),
+    "big_vision": ("vit.py", BIG_VISION, []),
     "darknet": ("yolov4.cfg", DARKNET, []),
     "tfod": ("pipeline.config", PIPELINE, []),
     "yolox": ("yolox_s.py", YOLOX, ["-s", "925", "-b", "64"]),
@@ -217,7 +241,10 @@ def test_pictures(file, tmp_path):
         (["show", "retinanet.py"], "give --steps-per-epoch"),
         (["show", "retinanet.py", "-s", "10", "--epochs", "3"], "--epochs has no meaning for an OpenMMLab config"),
         (["show", "recipe.json", "--epochs", "3", "-s", "10"], "the recipe has steps 100"),
-        (["show", "hyp.yaml", "--as", "kears"], "--as must be one of recipe, darknet, deepspeed, detectron2"),
+        (
+            ["show", "hyp.yaml", "--as", "kears"],
+            "--as must be one of recipe, big_vision, darknet, deepspeed, detectron2",
+        ),
         (["show", "hyp.yaml", "--as", "recipe"], "recipe"),
         (["lint", "bad.yaml"], "bad.yaml is not valid YAML"),
         (["lint", "other.yaml"], "other.yaml is of no kind that is known"),

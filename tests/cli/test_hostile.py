@@ -34,6 +34,18 @@ STARTS = {
     "    _target_: torch.optim.lr_scheduler.SequentialLR\n    frequency: 2\n    milestones: [3]\n    schedulers:\n"
     "    - {_target_: torch.optim.lr_scheduler.LinearLR, total_iters: 3}\n"
     "    - {_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: '${trainer.a}'}\n",
+    "big_vision": "import ml_collections\n\ndef get_config(arg=None):\n  config = ml_collections.ConfigDict()\n"
+    "  config.total_epochs = 9\n  config.input = dict(batch_size=8 * 4)\n  config.optax_name = 'scale_by_adam'\n"
+    "  config.lr = 0.001\n  config.wd = 0.0001\n  config.lr_mults = [('head/.*', 0.1)]\n  if config.wd > 0:\n"
+    "    config.grad_clip_norm = 1.0\n  for rate in (0.1, 0.2):\n    config.lr += rate\n"
+    "  config.schedule = [('.*', dict(decay_type='rsqrt', timescale=10, cooldown_steps=3))]\n  return config\n",
+    "scenic": "import ml_collections\n\ndef get_config():\n  config = ml_collections.ConfigDict()\n"
+    "  config.batch_size = 4\n"
+    "  config.num_training_epochs = 9\n  config.optimizer = 'adam'\n"
+    "  config.optimizer_configs = dict(weight_decay=0.1)\n"
+    "  config.max_grad_norm = 1.0\n  config.lr_configs = dict(learning_rate_schedule='compound', warmup_steps=3)\n"
+    "  config.lr_configs.factors = 'constant * cosine_decay * linear_warmup'\n  config.lr_configs.alpha = 0.1\n"
+    "  config.lr_configs.base_learning_rate = 0.1\n  config.lr_configs.steps_per_cycle = 8 * 2\n  return config\n",
     "yolox": "from yolox.exp import Exp as MyExp\n\nclass Exp(MyExp):\n    def __init__(self):\n"
     "        super(Exp, self).__init__()\n        self.max_epoch = 100\n        self.basic_lr_per_img = 0.01 / 64.0\n"
     "        self.no_aug_epochs = self.max_epoch // 10\n        self.ema = True\n        self.scheduler = 'warmcos'\n",
@@ -92,7 +104,13 @@ def mutated(text, random_):
 
 
 def ending(name):
-    return "py" if name in ("openmmlab", "yolox") else "json" if STARTS[name].startswith("{") else "yaml"
+    return (
+        "py"
+        if name in ("openmmlab", "yolox", "big_vision", "scenic")
+        else "json"
+        if STARTS[name].startswith("{")
+        else "yaml"
+    )
 
 
 def kind_and_options(name):

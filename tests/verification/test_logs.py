@@ -59,6 +59,10 @@ LOGS = {
     "darknet.log": "Loaded: 0.1 seconds\n" + "\n".join(
         f"\n {s + 1}: 93.1, 95.2 avg loss, {LR[s]:.6f} rate, 1.5 seconds, 64 images" for s in range(0, 200, 9)
     ),
+    "big_vision_metrics.txt": lines(
+        [{"step": s, "global_schedule": float(LR[s - 1] / 0.2), "training_loss": 1.0} for s in range(10, 200, 10)]
+        + [{"step": 200, "val/acc": 0.5}]
+    ),
     "deepspeed.log": "\n".join(
         f"[INFO] [Rank 0] step={s}, skipped=0, lr=[{float(LR[s])!r}, {float(BIAS[s])!r}], mom=[(0.9, 0.99)]"
         for s in range(10, 200, 10)

@@ -2,6 +2,12 @@
 
 from jaxsched.ports.shared._by_update import batches_to_an_update as batches_to_an_update
 from jaxsched.ports.shared._by_update import by_update as by_update
+from jaxsched.ports.shared._config_dict import ConfigDict as ConfigDict
+from jaxsched.ports.shared._config_dict import ConfigSettings as ConfigSettings
+from jaxsched.ports.shared._config_dict import as_config as as_config
+from jaxsched.ports.shared._config_dict import resolved as resolved
+from jaxsched.ports.shared._config_file import is_json as is_json
+from jaxsched.ports.shared._config_file import read_config as read_config
 from jaxsched.ports.shared._cycles import MOST_CYCLES as MOST_CYCLES
 from jaxsched.ports.shared._cycles import Spans as Spans
 from jaxsched.ports.shared._cycles import cosine_cycles as cosine_cycles
@@ -33,6 +39,7 @@ from jaxsched.ports.shared._numbers import check_names as check_names
 from jaxsched.ports.shared._numbers import within as within
 from jaxsched.ports.shared._operators import Unclear as Unclear
 from jaxsched.ports.shared._operators import certain as certain
+from jaxsched.ports.shared._program import config_of as config_of
 from jaxsched.ports.shared._python import Budget as Budget
 from jaxsched.ports.shared._python import SourceError as SourceError
 from jaxsched.ports.shared._python import Unknown as Unknown
