@@ -178,7 +178,7 @@ BAD = [
     (dict(policy="CosineRestart", min_lr=0, periods=[5, 9]), ValueError, "2 periods need as many"),
     (dict(policy="cyclic", target_ratio=[10, 1e-4]), TypeError, "target_ratio must be a float or a tuple"),
     (dict(policy="cyclic", by_epoch=True), ValueError, "goes by iteration"),
-    (dict(policy="OneCycle", max_lr=[0.1, 0.2]), ValueError, "max_lr differs between torch's"),
+    (dict(policy="OneCycle", max_lr=[0.1, 0.2]), ValueError, "max_lr differs between the groups"),
     (dict(policy="OneCycle", max_lr=0.1, total_steps=100), ValueError, "total_steps=100 is less than"),
     (dict(policy="OneCycle", max_lr=0.1, pct_start=1), ValueError, "pct_start must be a float"),
     (dict(policy="step", step=[8], min_lr=float("nan")), ValueError, "must be finite"),

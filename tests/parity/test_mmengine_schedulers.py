@@ -244,7 +244,8 @@ def test_the_schedulers_of_other_packages(mmengine):
         for _ in range(12):
             expected.append(optimizer.param_groups[0]["lr"])
             scheduler.step()
-        got = curve(config, EPOCHS, scope=scope)(0.02)(np.arange(12) * EPOCHS.steps_per_epoch)
+        named = None if "eta_min" in config else scope  # only MMSegmentation has a PolyLRRatio
+        got = curve(config, EPOCHS, scope=named)(0.02)(np.arange(12) * EPOCHS.steps_per_epoch)
         np.testing.assert_allclose(got, expected, rtol=1e-6, err_msg=str(config))
 
 
@@ -283,11 +284,11 @@ BAD = [
     (dict(type="StepsLR"), ValueError, "type 'StepsLR' is not known"),
     (dict(type="OneCycleMomentum"), ValueError, "type 'OneCycleMomentum' is not known"),
     (dict(type="ReduceOnPlateauLR", by_epoch=False), ValueError, "goes by epoch"),
-    (dict(type="ReduceOnPlateauLR", min_value=[0.1, 0.2]), ValueError, "min_value differs between torch's"),
+    (dict(type="ReduceOnPlateauLR", min_value=[0.1, 0.2]), ValueError, "min_value differs between the groups"),
     (
         [dict(type="ReduceOnPlateauLR"), dict(type="CosineAnnealingLR", eta_min=0.1)],
         ValueError,
-        "beside schedulers that",
+        "goes on from whatever a reduction leaves.*eta_min=0.*begin ReduceOnPlateau where it ends",
     ),
     ([dict(type="ReduceOnPlateauLR"), dict(type="ReduceOnPlateauLR")], ValueError, "more than one ReduceOnPlateau"),
     (dict(type="MultiStepLR"), ValueError, "'milestones' is missing"),
@@ -302,7 +303,7 @@ BAD = [
     (dict(type="CosineAnnealingLR", eta_min=0.1, eta_min_ratio=0.1), ValueError, "exactly one of"),
     (dict(type="CosineRestartLR", periods=[3]), ValueError, "exactly one of"),
     (dict(type="CosineRestartLR", periods=[3, 4], eta_min=0), ValueError, "2 periods need as many"),
-    (dict(type="OneCycleLR", eta_max=[0.1, 0.2]), ValueError, "eta_max differs between torch's"),
+    (dict(type="OneCycleLR", eta_max=[0.1, 0.2]), ValueError, "eta_max differs between the groups"),
     (dict(type="ConstantLR", last_step=5), ValueError, "last_step=5 resumes a run"),
     (dict(type="ConstantLR", factor="1"), TypeError, "factor must be a number, got the string"),
     ("ConstantLR", TypeError, "must hold names and values"),
@@ -313,3 +314,70 @@ BAD = [
 def test_bad_settings_name_the_key_and_the_remedy(config, error, message):
     with pytest.raises(error, match=message):
         curve(config, EPOCHS)(0.1)
+
+
+def of_mmyolo(*schedulers):
+    return {
+        "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.02}, "constructor": "YOLOv5OptimizerConstructor"},
+        "train_cfg": {"type": "EpochBasedTrainLoop", "max_epochs": EPOCHS.epochs},
+        "param_scheduler": list(schedulers),
+    }
+
+
+def test_one_cycle_with_a_value_for_each_group(mmengine):
+    """MMYOLO's constructor makes three groups, weights, norms and biases; the wrapper adds the optimizer's defaults."""
+    import torch
+    from mmengine.optim import OneCycleLR, OptimWrapper
+
+    entry = dict(eta_max=[0.1, 0.3, 0.2, 0.05], total_steps=EPOCHS.steps, by_epoch=False, end=EPOCHS.steps)
+    wrapper = OptimWrapper(
+        torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(3)], lr=0.02)
+    )
+    made = OneCycleLR(wrapper, **entry)
+    expected = []
+    for _ in range(EPOCHS.steps - 1):
+        expected.append([group["lr"] for group in wrapper.optimizer.param_groups])
+        made.step()
+    recipe = js.ports.openmmlab.recipe(of_mmyolo({"type": "OneCycleLR", **entry}), steps_per_epoch=20)
+    groups = recipe.by_group()
+    for values, name in zip(np.transpose(expected), ("weight", "norm", "bias"), strict=True):
+        got = np.asarray(groups[name]["lr"](np.arange(EPOCHS.steps - 1)), np.float64)
+        np.testing.assert_allclose(got, values, rtol=1e-6, err_msg=name)
+
+
+def test_a_plateau_with_a_floor_for_each_group(mmengine):
+    import torch
+    from mmengine.optim import OptimWrapper, ReduceOnPlateauLR
+
+    entry = dict(monitor="loss", patience=0, min_value=[0.001, 0.004, 0.015], end=EPOCHS.epochs)
+    wrapper = OptimWrapper(
+        torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(3)], lr=0.02)
+    )
+    made = ReduceOnPlateauLR(wrapper, **entry)
+    made.step({"loss": 1.0})
+    made.step({"loss": 2.0})
+    expected = [group["lr"] for group in wrapper.optimizer.param_groups]
+    recipe = js.ports.openmmlab.recipe(of_mmyolo({"type": "ReduceOnPlateauLR", **entry}), steps_per_epoch=20)
+    params = {"conv": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "bn": {"scale": jnp.ones(2)}}
+    tx = recipe.build()
+    state = tx.init(params)
+    for loss in (1.0, 2.0):
+        state = js.report_metric(state, loss)
+    _, state = tx.update(params, state, params)
+    got = [js.hyperparams(state)[name]["lr"] for name in ("weight", "norm", "bias")]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (dict(type="OneCycleLR", eta_max=[1, 2, 3]), "eta_max needs 4 values, of weight, norm, bias, and one for"),
+        (
+            dict(type="ReduceOnPlateauLR", min_value=[0.1, 0.2]),
+            "min_value needs 3 values, of weight, norm, bias, got 2",
+        ),
+    ],
+)
+def test_a_list_of_another_length_than_the_groups(entry, message):
+    with pytest.raises(ValueError, match=message):
+        js.ports.openmmlab.recipe(of_mmyolo(entry), steps_per_epoch=20)

@@ -21,6 +21,8 @@ _DEFAULT = (
     "ForceDefaultOptimWrapperConstructor",
 )
 YOLO = ("YOLOv5OptimizerConstructor", "YOLOv7OptimWrapperConstructor")
+YOLO_GROUPS = (REST, "norm", "bias")
+"""Their groups in the original's order."""
 
 
 def groups(

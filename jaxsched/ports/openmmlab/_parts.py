@@ -16,9 +16,9 @@ from jaxsched.optimizers.internal import definition_of
 from jaxsched.ports import shared
 from jaxsched.ports.openmmlab import _ema, _hooks, _mmyolo, _paramwise, _policies
 from jaxsched.ports.openmmlab import mmengine as schedulers_of
-from jaxsched.ports.openmmlab._constructors import YOLO, groups
+from jaxsched.ports.openmmlab._constructors import YOLO, YOLO_GROUPS, groups
 from jaxsched.ports.openmmlab._context import Curve, Run
-from jaxsched.ports.openmmlab._paramwise import Groups
+from jaxsched.ports.openmmlab._paramwise import REST, Groups
 from jaxsched.ports.openmmlab._settings import Settings, bare
 from jaxsched.recipe import caution
 from jaxsched.schedules import Schedule
@@ -91,6 +91,11 @@ def with_one_optimizer(config: Config, name: str | None, notes: list[str]) -> Co
     result = {**config, ("optimizer" if where == "optimizers" else where): several[name]}
     if isinstance(hooks := config.get("custom_hooks"), list | tuple):
         result["custom_hooks"] = [hook for hook in hooks if not _hooks.averages_another(hook, name)]
+    lr = config.get("lr_config")
+    if isinstance(lr, Mapping) and isinstance(tops := lr.get("max_lr"), Mapping):
+        if name not in tops:
+            raise ValueError(f"lr_config: max_lr has no value for {name!r}; add one")
+        result["lr_config"] = {**lr, "max_lr": tops[name]}
     schedulers = config.get("param_scheduler")
     if isinstance(schedulers, Mapping) and "type" not in schedulers:
         result["param_scheduler"] = schedulers.get(name)
@@ -249,14 +254,19 @@ def mmengine(
     ema = _average(config, ("EMAHook",), lambda name, hook: _ema.mmengine_hook(hook, run.steps_per_epoch), notes)
     schedulers = config.get("param_scheduler")
     reports_before = _reports_before(config["train_cfg"], run)
-    curves: dict[str, Any] = {}
-    for what in ("lr", "momentum", "weight_decay"):
-        if what == "lr" or schedulers_of.moves(schedulers, what):
-            curves[what] = schedulers_of.curve(
-                schedulers, run, what, reports_before, notes, config.get("default_scope")
-            )
+    by_group = schedulers_of.by_group(schedulers, YOLO_GROUPS) if constructor in YOLO else {}
+    schedulers = by_group.get(REST, schedulers)
+
+    def curve(entries: Any, what: str, notes: list[str]) -> Curve:
+        return schedulers_of.curve(entries, run, what, reports_before, notes, config.get("default_scope"))
+
+    curves: dict[str, Any] = {
+        what: curve(schedulers, what, notes)
+        for what in ("lr", "momentum", "weight_decay")
+        if what == "lr" or schedulers_of.moves(schedulers, what)
+    }
+    group_lr: Mapping[str, Curve] = {group: curve(entries, "lr", []) for group, entries in by_group.items()}
     own = _hooks.scheduler_hook(config)
-    group_lr: Mapping[str, Curve] = {}
     if own is not None:
         curves["lr"], curves["momentum"], group_lr = _mmyolo.curves(*own, run, constructor, paramwise)
     return ConfigParts(

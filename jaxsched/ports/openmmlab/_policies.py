@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
+from jaxsched.checks import short
 from jaxsched.ports.openmmlab._context import Context, Curve, Run, Warmup
 from jaxsched.ports.openmmlab._one_cycle import cycle, one_cycle
 from jaxsched.ports.openmmlab._package_policies import PACKAGE_POLICIES
@@ -50,7 +51,10 @@ def curve(config: Any, run: Run, what: str = "lr") -> Curve:
     name = policy.title() if policy.islower() else policy
     table = _LR if what == "lr" else _MOMENTUM
     if name not in table:
-        raise ValueError(f"{where}: policy {policy!r} is not known; known are {', '.join(sorted(table))}")
+        raise ValueError(
+            f"{where}: policy {short(policy)} is not known; known are {', '.join(sorted(table))}. Of another, read "
+            f"without it, options={{'{where}': None}} (--option {where}=None), and give the recipe's {what} yourself"
+        )
     by_iteration = name in ("Cyclic", "OneCycle")
     counts_epochs = run.epochs is not None or what == "momentum"  # an IterBasedRunner changes only lr_config's default
     by_epoch = settings.flag("by_epoch", counts_epochs and not by_iteration)

@@ -44,13 +44,17 @@ class Settings(shared.Settings):
         return super().flag(name, default)
 
     def for_all_groups(self, name: str, default: Any = ...) -> float:
-        """A number, or a list with the same number for each of torch's groups, which are single parameters here."""
+        """A number, or a list with the same number for each of torch's groups.
+
+        The originals' default constructors make one group of all parameters, or with ``paramwise_cfg`` one of each.
+        """
         value = self.take(name) if default is ... else self.take(name, default)
         if isinstance(value, list | tuple) and value:
             if any(one != value[0] for one in value):
                 raise ValueError(
-                    f"{self.at(name)} differs between torch's groups, which a recipe does not have: write one number, "
-                    "and give the others with recipe.replace(groups=...)"
+                    f"{self.at(name)} differs between the groups of the original: without paramwise_cfg it has one, "
+                    "with it one for each parameter in the order of the model, which a config does not tell. Write "
+                    "one number, and give the others with recipe.replace(groups=...)"
                 )
             value = value[0]
         return self.as_number(self.at(name), value)

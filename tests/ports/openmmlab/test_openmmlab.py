@@ -375,6 +375,39 @@ SEVERAL = dict(
 )
 
 
+def test_of_several_optimizers_each_has_its_largest_lr():
+    config = {
+        "optimizer": {name: dict(type="SGD", lr=0.1) for name in ("generator", "discriminator", "third")},
+        "lr_config": dict(policy="OneCycle", max_lr=dict(generator=0.2, discriminator=0.4)),
+        "runner": dict(type="IterBasedRunner", max_iters=100),
+    }
+    for name, top in config["lr_config"]["max_lr"].items():
+        recipe = openmmlab.recipe(config, steps_per_epoch=10, optimizer=name)
+        assert np.max(js.curves(recipe, np.arange(100))["weight"]["lr"]) == pytest.approx(top, rel=1e-3)
+    with pytest.raises(ValueError, match="lr_config: max_lr has no value for 'third'; add one"):
+        openmmlab.recipe(config, steps_per_epoch=10, optimizer="third")
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("lr_config = dict(policy='Reduce')", "lr_config"),
+        ("param_scheduler = [dict(type='MyLR', end=3)]\noptim_wrapper = dict(optimizer=optimizer)", "param_scheduler"),
+    ],
+)
+def test_a_schedule_that_is_not_known_says_how_to_read_the_rest(tmp_path, text, option):
+    path = tmp_path / "c.py"
+    path.write_text(
+        "optimizer = dict(type='SGD', lr=0.1)\nrunner = dict(type='EpochBasedRunner', max_epochs=2)\n"
+        f"train_cfg = dict(by_epoch=True, max_epochs=2)\n{text}\n"
+    )
+    with pytest.raises(ValueError, match=rf"is not known; .* options={{'{option}': None}} \(--option {option}=None\)"):
+        openmmlab.read(path, steps_per_epoch=10)
+    assert float(openmmlab.read(path, steps_per_epoch=10, options={option: None}).by_group()["weight"]["lr"](3)) == (
+        pytest.approx(0.1)
+    )
+
+
 def test_of_several_optimizers_one_is_read_by_name():
     new = dict(optim_wrapper=SEVERAL, train_cfg=dict(type="IterBasedTrainLoop", max_iters=1000))
     new["param_scheduler"] = dict(generator=dict(type="StepLR", step_size=100, by_epoch=False))
@@ -462,7 +495,7 @@ def test_a_plateau_may_follow_schedulers_that_lead_to_a_value():
     recipe = openmmlab.recipe({**NEW, "param_scheduler": [warm, cosine, plateau]}, steps_per_epoch=10)
     alone = openmmlab.recipe({**NEW, "param_scheduler": [warm, cosine]}, steps_per_epoch=10)
     assert lr(recipe, 0, 9, 30, 119) == pytest.approx(lr(alone, 0, 9, 30, 119))
-    with pytest.raises(ValueError, match="begin it where they end"):
+    with pytest.raises(ValueError, match="begin ReduceOnPlateau where it ends"):
         openmmlab.recipe({**NEW, "param_scheduler": [cosine, {**plateau, "begin": 2}]}, steps_per_epoch=10)
 
 

@@ -4,7 +4,7 @@ rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxsched.metric import plateau
@@ -82,10 +82,46 @@ def curve(
         )
     if any(one.interpolation for one in schedulers):
         raise ValueError(
-            "param_scheduler: ReduceOnPlateau can stand beside schedulers that multiply (Linear, Constant, MultiStep, "
-            "Step, Exponential, and those that lead to 0), or after others: begin it where they end"
+            "param_scheduler: ReduceOnPlateau beside a scheduler that leads to a value other than 0 is not read: that "
+            "one goes on from whatever a reduction leaves, so that its rest depends on when the reductions come. Let "
+            "it lead to 0 (eta_min=0), or begin ReduceOnPlateau where it ends; schedulers that multiply (Linear, "
+            "Constant, MultiStep, Step, Exponential) may stand beside it"
         )
     return lambda base: follower.curve(base) * compose(schedulers, 1.0, run.steps)
+
+
+_LISTS = {"eta_max": 1, "min_value": 0}
+"""Settings that may have a value for each group. mmengine's OneCycle wants one more, for the optimizer's defaults."""
+
+
+def by_group(config: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The ``param_scheduler`` of each group, where a setting has a list of values that differ; else none.
+
+    Args:
+        config: A scheduler or a list of them.
+        names: The groups in the order of the original.
+    """
+    entries = list(config) if isinstance(config, list | tuple) else [config]
+    lists = [
+        (i, name, entry[name])
+        for i, entry in enumerate(entries)
+        if isinstance(entry, Mapping)
+        for name in _LISTS
+        if isinstance(entry.get(name), list | tuple) and any(value != entry[name][0] for value in entry[name])
+    ]
+    for i, name, values in lists:
+        if len(values) != (needed := len(names) + _LISTS[name]):
+            last = ", and one for the optimizer's defaults" if _LISTS[name] else ""
+            raise ValueError(
+                f"param_scheduler[{i}]: {name} needs {needed} values, of {', '.join(names)}{last}, got {len(values)}"
+            )
+    found = {}
+    for k, group in enumerate(names if lists else ()):
+        own = [dict(entry) if isinstance(entry, Mapping) else entry for entry in entries]
+        for i, name, values in lists:
+            own[i][name] = values[k]
+        found[group] = own
+    return found
 
 
 def moves(config: Any, what: str) -> bool:
@@ -114,7 +150,7 @@ def _kind(settings: Settings, scope: str | None) -> tuple[str, str]:
     if not isinstance(name, str):
         raise TypeError(f"{settings.where}: type must be a name, got {name!r}")
     package = given.partition(".")[0] if "." in given else settings.values.get("_scope_", scope)
-    own = _OF_PACKAGES.get((str(package), name))
+    own = _OF_PACKAGES.get(("mmseg" if name == "PolyLRRatio" else str(package), name))
     if own is not None:
         return own, "lr"
     if name == "CosineAnnealingWeightDecay":  # of MMPretrain
@@ -134,7 +170,8 @@ def _kind(settings: Settings, scope: str | None) -> tuple[str, str]:
     known = ", ".join(f"{kind}LR" for kind in sorted(set(_KINDS) - set(_OF_PACKAGES.values())))
     raise ValueError(
         f"{settings.where}: type {name!r} is not known; known are {known}, "
-        "their Momentum twins, and ParamScheduler with param_name"
+        "their Momentum twins, and ParamScheduler with param_name. With another, read without schedulers, "
+        "options={'param_scheduler': None} (--option param_scheduler=None), and give the recipe's lr yourself"
     )
 
 
