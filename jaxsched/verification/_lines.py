@@ -56,6 +56,17 @@ _FORMS = (
         ahead=-1,
         fixed=True,
     ),
+    # PaddleDetection counts from 0, and prints the lr of the step that is over.
+    _Form(
+        re.compile(r"\bEpoch: \[(?P<epoch>\d+)\] \[ *(?P<iter>\d+)/(?P<length>\d+)\] learning_rate: (?P<lr>[.\d]+)"),
+        fixed=True,
+    ),
+    # TensorFlow Object Detection prints the lr of the next step, some lines below, and each row twice.
+    _Form(
+        re.compile(
+            r"\bStep (?P<step>\d+) per-step time [^{}]{0,250}\{[^{}]{0,4000}?'learning_rate': (?P<lr>[-+.\deE]+)\}"
+        )
+    ),
     # DeepSpeed prints the lr of each group after the step-th update.
     _Form(re.compile(r"\bstep=(?P<step>\d+), skipped=\d+, lr=\[(?P<lr>[^\]\n]*)\]")),
     # Darknet prints the lr of the batch that is over.
@@ -78,6 +89,10 @@ def from_lines(text: str) -> tuple[list[dict[str, str]], int | None, int | None]
         ([{'step': '935', 'lr': '3.494e-05'}], None, 925)
         >>> from_lines("INFO Train: [14/300][250/1251]\\teta 0:10:52 lr 0.000710\\ttime 0.64 (0.65)")
         ([{'step': '17765', 'lr': '0.000710'}], 6, 1251)
+        >>> from_lines("INFO: Epoch: [0] [ 20/1929] learning_rate: 0.064000 loss: 2.6 eta: 2 days, 12:18:53")
+        ([{'step': '20', 'lr': '0.064000'}], 6, 1929)
+        >>> from_lines("Step 100 per-step time 0.2s\\n{'Loss/total_loss': 1.5,\\n 'learning_rate': 0.0319994}")
+        ([{'step': '100', 'lr': '0.0319994'}], None, None)
         >>> from_lines("[INFO] step=20, skipped=0, lr=[0.0001, 0.001], mom=[(0.9, 0.999), (0.9, 0.999)]")
         ([{'step': '20', 'lr/0': '0.0001', 'lr/1': '0.001'}], None, None)
         >>> from_lines(" 12: 512.1, 600.2 avg loss, 0.000013 rate, 1.5 seconds, 768 images, 3.1 hours left")

@@ -27,8 +27,9 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         log: The path of the log: a ``results.csv`` of YOLOv5 or Ultralytics, ``scalars.json`` of mmengine,
             ``*.log.json`` of mmcv, ``metrics.json`` of Detectron2, ``trainer_state.json`` of Hugging Face,
             ``summary.csv`` of timm, ``metrics.csv`` of Lightning, ``train_log.txt`` of YOLOX, ``log_rank0.txt`` of
-            Swin-Transformer, ``stdout.log`` of pycls, ``big_vision_metrics.txt``, the output of DeepSpeed or Darknet,
-            an event file of TensorBoard, or any CSV with columns of lr and of step or epoch.
+            Swin-Transformer, ``stdout.log`` of pycls, ``big_vision_metrics.txt``, the output of DeepSpeed, Darknet,
+            PaddleDetection or TensorFlow Object Detection, an event file of TensorBoard, or any CSV with columns of lr
+            and of step or epoch.
 
     Returns:
         A verdict: print it, or ask whether it is ``ok``.

@@ -56,6 +56,15 @@ LOGS = {
         f'"iter": "{s % 20 + 1}/20", "loss": 6.9, "lr": {LR[s]:.4f}, "mem": 9}}'
         for s in range(0, 200, 10)
     ),
+    "paddle.log": "\n".join(
+        f"ppdet.engine INFO: Epoch: [{s // 20}] [{s % 20:2d}/20] learning_rate: {LR[s]:.6f} loss: 2.9 eta: 1 day, 0:1:1"
+        for s in range(0, 200, 10)
+    ),
+    "tfod.log": "\n".join(
+        f"Step {s} per-step time 0.5s\nI0316 Step {s} per-step time 0.5s\n"
+        f"{{'Loss/total_loss': 1.5,\n 'learning_rate': {LR[s]!s}}}\nI0316 {{'learning_rate': {LR[s]!s}}}"
+        for s in range(0, 200, 10)
+    ),
     "darknet.log": "Loaded: 0.1 seconds\n" + "\n".join(
         f"\n {s + 1}: 93.1, 95.2 avg loss, {LR[s]:.6f} rate, 1.5 seconds, 64 images" for s in range(0, 200, 9)
     ),
