@@ -51,8 +51,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="See, check, draw, compare and convert training recipes: a hyp.yaml of YOLOv5, an args.yaml of Ultralytics or "
     "timm, TrainingArguments of Hugging Face, a config of MMDetection, Detectron2, YOLOX, Darknet, DeepSpeed, "
-    "TensorFlow Object Detection, PaddleDetection, Lightning or Hydra, a schedule or compiled model of Keras, or a "
-    "recipe's JSON. A file is recognised by its content, and is never executed.",
+    "TensorFlow Object Detection or Model Garden, PaddleDetection, Lightning or Hydra, a schedule or compiled model of "
+    "Keras, or a recipe's JSON. A file is recognised by its content, and is never executed.",
     epilog=EXAMPLE,
 )
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxsched.ports import detectron2 as detectron2
     from jaxsched.ports import huggingface as huggingface
     from jaxsched.ports import keras as keras
+    from jaxsched.ports import modelgarden as modelgarden
     from jaxsched.ports import openmmlab as openmmlab
     from jaxsched.ports import paddledetection as paddledetection
     from jaxsched.ports import pycls as pycls

@@ -48,10 +48,6 @@ def _is_lazy_config(file: File) -> bool:
     return file.path.suffix in (".py", "") and re.search(imports, file.text, re.MULTILINE) is not None
 
 
-def _is_model_garden(file: File) -> bool:
-    return _section(file, "trainer", "optimizer_config")
-
-
 def _is_llama_factory_v1(file: File) -> bool:
     return "micro_batch_size" in file.names and bool({"model_class", "batching_strategy"} & file.names)
 
@@ -111,8 +107,5 @@ KINDS = (
         "a config of LLaMA-Factory's v1 trainer, which is not the Trainer of Hugging Face",
         _is_llama_factory_v1,
         refusal=f"{_BY_HAND} js.ports.huggingface",
-    ),
-    Kind(
-        "model-garden", "a config of TensorFlow's model garden", _is_model_garden, refusal=f"{_BY_HAND} js.ports.keras"
     ),
 )

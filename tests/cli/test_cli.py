@@ -129,6 +129,7 @@ def get_config():
   return config
 """
 FILES = {
+    "modelgarden": ("params.yaml", (Path(__file__).parents[1] / "recorded" / "cases" / "tfmg.yaml").read_text(), []),
     "paddledetection": ("ppyoloe.yml", PADDLE, ["-s", "100"]),
     "scenic": ("resnet.py", SCENIC, []),
     "big_vision": ("vit.py", BIG_VISION, []),
@@ -296,7 +297,6 @@ CASES = Path(__file__).parents[1] / "recorded" / "cases"
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("tfmg.yaml", "is a config of TensorFlow's model garden"),
         ("tune_best.yaml", "is the result of an Ultralytics tune: it has no epochs"),
     ],
 )

@@ -57,6 +57,10 @@ STARTS = {
     "      learning_rate { manual_step_learning_rate { initial_learning_rate: 0.1 warmup: true\n"
     "        schedule { step: 100 learning_rate: 0.01 } } }\n      momentum_optimizer_value: 0.9\n      decay: 0.9\n"
     "    }\n    use_moving_average: true\n  }\n}\n",
+    "modelgarden": "task: {losses: {l2_weight_decay: 1.0e-4}, train_data: {global_batch_size: 64}}\ntrainer:\n"
+    "  train_steps: 1000\n  optimizer_config:\n    optimizer: {type: sgd, sgd: {momentum: 0.9, global_clipnorm: 1.0}}\n"
+    "    learning_rate: {type: cosine, cosine: {initial_learning_rate: 0.1, decay_steps: 1000, alpha: 0.1}}\n"
+    "    warmup: {type: polynomial, polynomial: {warmup_steps: 50, power: 2}}\n    ema: {average_decay: 0.9999}\n",
     "paddledetection": "epoch: 10\nuse_ema: true\nema_decay_type: normal\nTrainReader: {batch_size: 8}\nLearningRate:\n"
     "  base_lr: 0.01\n  schedulers:\n  - !CosineDecay {max_epochs: 12, last_plateau_epochs: 1}\n"
     "  - !ExpWarmup {power: 3, steps: 100}\nOptimizerBuilder:\n  clip_grad_by_norm: 0.1\n"
