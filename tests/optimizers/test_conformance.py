@@ -94,6 +94,9 @@ def test_comes_down_a_parabola_and_rosenbrocks_valley(name):
 def test_jit_is_eager_and_keeps_the_structure(name):
     tx = make(name, lr=js.linear(0.1, 0.0, 10))
     state = tx.init(PARAMS)
+    shapes = tx.init(jax.eval_shape(lambda: PARAMS))
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(shapes))
+    chex.assert_trees_all_equal_shapes_and_dtypes(shapes, state)
     eager = tx.update(GRADIENTS, state, PARAMS)
     jitted = jax.jit(tx.update, donate_argnums=1)(GRADIENTS, tx.init(PARAMS), PARAMS)  # no buffer of it twice
     chex.assert_trees_all_close(eager, jitted, rtol=1e-5, atol=1e-7)

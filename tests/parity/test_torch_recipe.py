@@ -170,8 +170,16 @@ def test_every_optimizer_with_its_hyperparameters(name):
     for key, value in recipe.hyperparameters.items():
         assert optimizer.param_groups[0][key] == value
     params = {"kernel": jnp.ones((3, 2))}
-    used = js.hyperparams(recipe.build().init(params))["0"]
-    assert float(used["lr"]) == 0.25
+
+    def lr(recipe):
+        return js.hyperparams(recipe.build().init(params))["0"]["lr"]
+
+    assert float(lr(recipe)) == 0.25
+    # torch spells out every argument; they go through jit, vmap and JSON
+    assert js.Recipe.from_json(recipe.to_json()) == recipe
+    stacked = jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)] * 2), recipe)
+    assert jax.eval_shape(lr, recipe).shape == ()
+    assert jax.eval_shape(jax.vmap(lr), stacked).shape == (2,)
 
 
 class Net(torch.nn.Module):
