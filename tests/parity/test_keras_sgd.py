@@ -29,9 +29,9 @@ def in_float64():
     keras.config.set_floatx(before)
 
 
-def follow_theirs(nesterov):
+def follow_theirs(nesterov, decay=None):
     variable = keras.Variable(np.zeros(5), dtype="float64")
-    optimizer = keras.optimizers.SGD(learning_rate=float(LR[0]), momentum=float(MOMENTUM[0]), nesterov=nesterov)
+    optimizer = keras.optimizers.SGD(float(LR[0]), float(MOMENTUM[0]), nesterov, decay)
     seen = []
     for noise, lr, momentum in zip(NOISE, LR, MOMENTUM, strict=True):
         optimizer.learning_rate, optimizer.momentum = float(lr), float(momentum)
@@ -42,8 +42,8 @@ def follow_theirs(nesterov):
     return np.stack(seen)
 
 
-def follow_ours(nesterov):
-    tx = js.sgd(lr=js.table(LR), momentum=js.table(MOMENTUM), nesterov=nesterov, form="classic")
+def follow_ours(nesterov, **decay):
+    tx = js.sgd(lr=js.table(LR), momentum=js.table(MOMENTUM), nesterov=nesterov, form="classic", **decay)
 
     @jax.jit
     def run(noise):
@@ -65,3 +65,12 @@ def test_classic_momentum(nesterov):
     expected = follow_theirs(nesterov)
     worst = np.abs(follow_ours(nesterov) - expected).max() / np.abs(expected).max()
     assert worst < 1e-12, f"off by {worst:.1e} of the distance travelled"
+
+
+def test_weight_decay_is_decoupled_there():
+    config = dict(class_name="SGD", config=dict(learning_rate=0.1, momentum=0.9, weight_decay=0.05))
+    values = js.ports.keras.recipe(config).by_group()["all"]
+    decay = {name: values[name] for name in ("weight_decay", "decoupled_weight_decay")}
+    expected = follow_theirs(False, decay=0.05)
+    worst = np.abs(follow_ours(False, **decay) - expected).max() / np.abs(expected).max()
+    assert worst < 1e-7, f"off by {worst:.1e} of the distance travelled"  # Keras keeps its lr in float32

@@ -139,8 +139,7 @@ def _optimizer(name: str, a: shared.Settings) -> tuple[str, dict[str, Any], list
     if name == "SGD":
         ours = "sgd"
         values |= {"momentum": a.beta("momentum"), "nesterov": a.flag("nesterov"), "form": "classic"}
-        if decay:
-            raise ValueError(f"{a.at('weight_decay')} is decoupled in Keras' SGD, which js.sgd has not; set it to null")
+        values |= {"weight_decay": decay, "decoupled_weight_decay": True} if decay else {}
     else:
         ours = "adamw" if decay else "adam"
         values |= {"betas": (a.beta("beta_1"), a.beta("beta_2")), "eps": a.number("epsilon", low=0.0)}

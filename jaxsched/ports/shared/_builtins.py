@@ -6,26 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxsched.ports.shared import _script
 from jaxsched.ports.shared._operators import Unclear, elements, key, number, scalar
 from jaxsched.ports.shared._python import MAX_LENGTH
-
-
-def _best(choose: Callable[..., Any]) -> Callable[..., Any]:
-    """``max`` or ``min`` of plain values: comparing nested ones can take exponential time."""
-    return lambda *values: choose([scalar(value) for value in elements(values[0] if len(values) == 1 else values)])
-
-
-def _dict(entries: Any = (), /, **more: Any) -> dict:
-    if isinstance(entries, dict):
-        return {**entries, **more}
-    pairs = [elements(pair) for pair in elements(entries)]
-    return {**{key(name): value for name, value in pairs}, **more}
-
-
-def _round(value: Any, digits: int | None = None) -> Any:
-    if digits is not None and abs(digits) > 400:
-        raise Unclear(f"rounding to {digits} digits")
-    return round(number(value), digits)
 
 
 def _format(template: str, *values: Any, **named: Any) -> str:
@@ -52,29 +35,11 @@ def _replace(text: str, old: str, new: str) -> str:
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "abs": lambda value: abs(number(value)),
+    **_script.FUNCTIONS,
     "all": lambda values: all(map(scalar, elements(values))),
     "any": lambda values: any(map(scalar, elements(values))),
-    "bool": lambda value=False: bool(value),
-    "dict": _dict,
-    "enumerate": lambda values, start=0: [(start + i, value) for i, value in enumerate(elements(values))],
-    "float": lambda value=0.0: float(scalar(value)),
-    "int": lambda value=0: int(scalar(value)),
-    "len": lambda value: len(value if isinstance(value, dict | range | str) else elements(value)),
-    "list": lambda values=(): elements(values),
-    "max": _best(max),
-    "min": _best(min),
-    "print": lambda *values, **options: None,
-    "range": lambda *bounds: range(*bounds),
-    "reversed": lambda values: elements(values)[::-1],
-    "round": _round,
-    "sorted": lambda values, reverse=False: sorted(map(scalar, elements(values)), reverse=reverse),
-    "str": lambda value="": str(scalar(value)),
-    "sum": lambda values, start=0: sum(number(value) for value in elements(values)) + number(start),
-    "tuple": lambda values=(): tuple(elements(values)),
-    "zip": lambda *values: list(zip(*map(elements, values), strict=False)),
 }
-"""Builtins by name. Those that give an iterator in Python give its list."""
+"""Builtins by name."""
 
 LIBRARY: Mapping[str, Callable[..., Any]] = {
     "math.ceil": lambda value: math.ceil(number(value)),
@@ -96,7 +61,7 @@ METHODS: Mapping[type, Mapping[str, Callable[..., Any]]] = {
         "keys": lambda target: list(target),
         "pop": lambda target, name, *default: target.pop(key(name), *default),
         "setdefault": lambda target, name, default=None: target.setdefault(key(name), default),
-        "update": lambda target, *other, **more: target.update(_dict(*other, **more)),
+        "update": lambda target, *other, **more: target.update(FUNCTIONS["dict"](*other, **more)),
         "values": lambda target: list(target.values()),
     },
     list: {

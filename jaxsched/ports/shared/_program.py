@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -314,7 +314,8 @@ class Program(Expressions):
         for value in (*target, *values):
             self.spend(len(value) // 16 if isinstance(value, list | tuple | dict | str) else 0, node)
         try:
-            return self.made(function(*target, *values, **named), node)
+            result = function(*target, *values, **named)
+            return self.made(list(result) if isinstance(result, Iterator) else result, node)
         except SourceError as error:
             raise error if error.file else SourceError(str(error), self.file, node.lineno) from None
 

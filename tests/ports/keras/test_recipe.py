@@ -67,7 +67,6 @@ def adam(**config):
         (adam(amsgrad=True), "amsgrad"),
         (adam(beta_1=1.0), r"beta_1 must be in \[0.0, 1.0\)"),
         (adam(head_lr=1.0), "changes the schedule"),
-        (dict(class_name="SGD", config=dict(weight_decay=0.1)), "decoupled"),
         (dict(lr=1), "class_name must be one of"),
     ],
 )
