@@ -19,6 +19,7 @@ _CODES: dict[str, tuple[Severity, str]] = {
         "warning",
         "Give the project's groups by recipe.replace(rules=..., groups=...).",
     ),
+    "other-model": ("warning", "Compare groups and defaults with the code that trained it."),
     "never-acts": ("warning", "Count its lengths in iterations (by_epoch=False), or take it out."),
     "left-out": ("warning", "Add what it does to the training, or take it out."),
     "repeated-key": ("warning", "Remove all but the last."),

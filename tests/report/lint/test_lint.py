@@ -154,6 +154,10 @@ CASES = {
         run(notes=[caution("freeze", "freezes the first 10 layers there and nothing here")]), "warning", "10 layers",
         run(notes=["not part of a recipe: freeze"]),
     ),
+    "other-model": (
+        run(notes=[caution("other-model", "MODEL.TYPE 'focal' is not of Swin-Transformer")]), "warning", "focal",
+        run(notes=["MODEL.TYPE 'swin'"]),
+    ),
     "version-open": (
         run(notes=[caution("version-open", "read as 7.0; as 6.1: lr differs at 39 of 40 steps")]), "warning", "as 6.1",
         run(notes=["by its keys it is of 6.1"]),
