@@ -53,6 +53,7 @@ class Log:
         pace: Steps and their epochs in rows without a learning rate, where those with one have no epoch.
         steps_per_epoch: The steps of an epoch, where the log prints them.
         relative: Whether the columns are the learning rates up to a factor that is not logged.
+        in_float32: Whether the trainer computed the learning rates in float32.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Log:
     pace: tuple[np.ndarray, np.ndarray] | None = None
     steps_per_epoch: int | None = None
     relative: bool = False
+    in_float32: bool = False
 
     def by_epoch(self) -> Log:
         """The log, if it counts steps alone, with these as its epochs."""
@@ -96,7 +98,7 @@ class Log:
         half = np.where(values == 0, 1e-12, half)
         if self.decimals is not None:
             half = np.full(values.shape, 0.5 * 10.0**-self.decimals * (1 + 1e-6))
-        if self.relative:
+        if self.relative or self.in_float32:
             half = half + _HALF_WAVE * values.max(-1, keepdims=True)
         if not exact or digits > MOST_DIGITS:
             half = half + FLOAT32 * np.abs(values)
@@ -124,9 +126,12 @@ def read_log(path: str | os.PathLike[str]) -> Log:
 
 
 def _of_events(name: str, rows: list[dict[str, Any]], said: list[str]) -> Log:
-    """Rates that Keras logs, as ``epoch_learning_rate``, count epochs; YOLO's do too, but do not say so."""
+    """Rates that Keras logs, as ``epoch_learning_rate``, count epochs; YOLO's do too, but do not say so.
+
+    TensorFlow 2, whose files end in ``.v2``, computes them in float32.
+    """
     log = _log(name, rows)
-    log = dataclasses.replace(log, said=(*said, *log.said))
+    log = dataclasses.replace(log, said=(*said, *log.said), in_float32=name.endswith(".v2"))
     by_epoch = all(column.rpartition("/")[2].startswith("epoch_") for column in log.columns)
     return log.by_epoch() if by_epoch else log
 

@@ -74,6 +74,21 @@ def test_a_run_by_its_steps(tmp_path, tensor):
     assert verdict.rows == 20
 
 
+def test_a_run_of_the_object_detection_api_with_its_float32_cosine(tmp_path):
+    """TensorFlow 2 computes ``1 + cos`` in float32, off by 1e-7 of the peak, which is much near the end."""
+    cosine = "cosine_decay_learning_rate { learning_rate_base: 0.08 total_steps: 1000 warmup_steps: 0 }"
+    optimizer = f"momentum_optimizer {{ learning_rate {{ {cosine} }} }}"
+    (tmp_path / "pipeline.config").write_text(f"train_config {{ num_steps: 1000 optimizer {{ {optimizer} }} }}")
+    (tmp_path / "train").mkdir()
+    lr = np.asarray(js.cosine(0.08, 1000)(np.arange(0, 1000, 50))) + 0.08 * 1e-7
+    pieces = [event(50 * i, "learning_rate", x, tensor=True) for i, x in enumerate(lr)]
+    path = write(tmp_path / "train" / "events.out.tfevents.1.host.2.3.v2", pieces)
+    result = CliRunner().invoke(app, ["verify", str(tmp_path)])
+    assert "20 of 20 rows reproduced" in result.stdout
+    path.rename(path.with_suffix(""))  # a file of another writer
+    assert "20 of 20 rows reproduced" not in CliRunner().invoke(app, ["verify", str(tmp_path)]).stdout
+
+
 def test_keras_counts_epochs(tmp_path):
     recipe = js.Recipe("sgd", dict(lr=js.per_epoch(js.cosine(0.1, 10), 20)), steps=200, steps_per_epoch=20)
     lr = np.asarray(js.curves(recipe)["weight"]["lr"])

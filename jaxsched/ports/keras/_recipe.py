@@ -58,8 +58,9 @@ def recipe(
     ``p -= lr * weight_decay * p``. With ``gradient_accumulation_steps`` gradients are averaged, and the schedule counts
     updates. The average of the parameters is a copy after the first update.
 
-    Not kept: Adam adds ``epsilon`` before the bias correction there, after it here. Norms are clipped
-    with torch's formula, whose 1e-6 Keras has not.
+    Adam adds ``epsilon`` before the bias correction, so that the ``eps`` of the recipe falls to it from step to step.
+
+    Not kept: norms are clipped with torch's formula, whose 1e-6 Keras has not.
 
     Args:
         config: A dict, or the path to a JSON file of it.
@@ -142,11 +143,12 @@ def _optimizer(name: str, a: shared.Settings) -> tuple[str, dict[str, Any], list
         values |= {"weight_decay": decay, "decoupled_weight_decay": True} if decay else {}
     else:
         ours = "adamw" if decay else "adam"
-        values |= {"betas": (a.beta("beta_1"), a.beta("beta_2")), "eps": a.number("epsilon", low=0.0)}
+        betas, every_update = (a.beta("beta_1"), a.beta("beta_2")), every if every is not None and every > 1 else None
+        eps = shared.before_correction(a.number("epsilon", low=0.0), betas[1])
+        values |= {"betas": betas, "eps": per_epoch(eps, every_update) if every_update else eps}
         if a.flag("amsgrad"):
             raise ValueError(f"{a.at('amsgrad')}: Keras' takes its maximum before the bias correction; not ported")
         values |= {"weight_decay": decay} if decay else {}
-        notes.append("epsilon is added before the bias correction there, after it here")
     average, momentum = a.flag("use_ema"), a.number("ema_momentum", low=0.0, high=1.0)
     if a.take("ema_overwrite_frequency") is not None and average:
         raise ValueError(f"{a.at('ema_overwrite_frequency')} overwrites the parameters, which is not ported; set null")

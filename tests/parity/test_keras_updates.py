@@ -1,4 +1,4 @@
-"""Momentum with the learning rate inside, as Keras writes it, live in float64, both changing at each step."""
+"""Keras' updates, live in float64: momentum with the learning rate inside, both changing at each step, and Adam."""
 
 import os
 
@@ -42,9 +42,11 @@ def follow_theirs(nesterov, decay=None):
     return np.stack(seen)
 
 
-def follow_ours(nesterov, **decay):
-    tx = js.sgd(lr=js.table(LR), momentum=js.table(MOMENTUM), nesterov=nesterov, form="classic", **decay)
+def classic(nesterov, **decay):
+    return js.sgd(lr=js.table(LR), momentum=js.table(MOMENTUM), nesterov=nesterov, form="classic", **decay)
 
+
+def follow_ours(tx, start=0.0):
     @jax.jit
     def run(noise):
         def step(carry, noise):
@@ -53,8 +55,8 @@ def follow_ours(nesterov, **decay):
             params = optax.apply_updates(params, updates)
             return (params, state), params
 
-        start = jnp.zeros_like(noise[0])
-        return jax.lax.scan(step, (start, tx.init(start)), noise)[1]
+        params = jnp.full_like(noise[0], start)
+        return jax.lax.scan(step, (params, tx.init(params)), noise)[1]
 
     with jax.enable_x64(True):
         return np.asarray(run(jnp.asarray(NOISE)))
@@ -63,7 +65,7 @@ def follow_ours(nesterov, **decay):
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_classic_momentum(nesterov):
     expected = follow_theirs(nesterov)
-    worst = np.abs(follow_ours(nesterov) - expected).max() / np.abs(expected).max()
+    worst = np.abs(follow_ours(classic(nesterov)) - expected).max() / np.abs(expected).max()
     assert worst < 1e-12, f"off by {worst:.1e} of the distance travelled"
 
 
@@ -72,5 +74,25 @@ def test_weight_decay_is_decoupled_there():
     values = js.ports.keras.recipe(config).by_group()["all"]
     decay = {name: values[name] for name in ("weight_decay", "decoupled_weight_decay")}
     expected = follow_theirs(False, decay=0.05)
-    worst = np.abs(follow_ours(False, **decay) - expected).max() / np.abs(expected).max()
+    worst = np.abs(follow_ours(classic(False, **decay)) - expected).max() / np.abs(expected).max()
     assert worst < 1e-7, f"off by {worst:.1e} of the distance travelled"  # Keras keeps its lr in float32
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        keras.optimizers.Adam(0.05, beta_2=0.99, epsilon=0.1),
+        keras.optimizers.Adam(0.05, epsilon=0.1, gradient_accumulation_steps=2),
+        keras.optimizers.AdamW(0.05, weight_decay=0.5, epsilon=0.1),
+    ],
+    ids=["Adam", "Adam of two batches", "AdamW"],
+)
+def test_adam_adds_epsilon_before_the_bias_correction(optimizer):
+    recipe = js.ports.keras.recipe(keras.optimizers.serialize(optimizer), steps=STEPS)
+    variable, expected = keras.Variable(np.ones(5), dtype="float64"), []
+    for noise in NOISE:
+        optimizer.apply([keras.ops.convert_to_tensor(noise) + variable.value], [variable])
+        expected.append(keras.ops.convert_to_numpy(variable.value).copy())
+    # the schedule of epsilon has float32's precision of its logarithm
+    worst = np.abs(follow_ours(recipe.build(), 1.0) - np.stack(expected)).max()
+    assert worst < 1e-6, f"off by {worst:.1e}"
