@@ -27,6 +27,10 @@ def _is_maskrcnn_benchmark(file: File) -> bool:
     return own and not _section(file, "MODEL", "WEIGHTS")
 
 
+def _is_d2go(file: File) -> bool:
+    return bool({"D2GO_DATA", "QUANTIZATION"} & file.names) or _section(file, "MODEL", "FBNET_V2", "FBNET")
+
+
 def _is_paddlevit(file: File) -> bool:
     return _section(file, "TRAIN", "NUM_EPOCHS", "WARMUP_START_LR", "END_LR", "LINEAR_SCALED_LR", "GRAD_CLIP")
 
@@ -86,6 +90,13 @@ KINDS = (
         _is_maskrcnn_benchmark,
         refusal="set what SOLVER leaves out (BIAS_LR_FACTOR is 2 there), and give it as a dict to "
         "js.ports.detectron2.recipe",
+    ),
+    Kind(
+        "d2go",
+        "a config of D2Go, whose defaults are not Detectron2's",
+        _is_d2go,
+        refusal="give it as a dict to js.ports.detectron2.recipe with what D2Go sets (REFERENCE_WORLD_SIZE 8, "
+        "WEIGHT_DECAY_EMBED 0), and add the average of MODEL_EMA",
     ),
     Kind(
         "paddlevit",

@@ -325,6 +325,7 @@ OTHERS = {
         "model: yolov5s-cls.pt\nepochs: 10\nbatch_size: 64\nimgsz: 224\nlr0: 0.001\ndecay: 5e-5\ncutoff: null\n",
         "YOLOv5's classify/train.py, which has no warm-up",
     ),
+    "d2go.yaml": ("MODEL: {META_ARCHITECTURE: GeneralizedRCNN, FBNET_V2: {ARCH: a}}\nSOLVER: {BASE_LR: 0.1}", "D2Go"),
     "fbnet.yaml": (
         "MODEL: {META_ARCHITECTURE: GeneralizedRCNN, BACKBONE: {CONV_BODY: FBNet}}\nSOLVER: {BASE_LR: 0.06}",
         "maskrcnn-benchmark",

@@ -224,6 +224,7 @@ def recipe(
         *([f"not part of a recipe: {', '.join(aside)}"] if aside else []),
         *(projects.cautions_of(where, project) if project else []),
         *_far_lr(where, solver, optimizer),
+        *([caution("left-out", f"{where}: MODEL_EMA averages the parameters in its project")] * solver["AVERAGED"]),
     ]
     return Recipe(
         optimizer=optimizer,

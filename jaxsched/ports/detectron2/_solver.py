@@ -49,16 +49,20 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 def solver_of(cfg: shared.File | str | os.PathLike[str] | Config, root: Any = None) -> tuple[str, dict[str, Any]]:
-    """What to call it in errors, and SOLVER with its defaults, checked; under ARCHITECTURE what MODEL is."""
+    """What to call it in errors, and SOLVER with its defaults, checked.
+
+    ARCHITECTURE is what MODEL is, and AVERAGED whether a project averages its parameters.
+    """
     if isinstance(cfg, Mapping):
         is_whole = bool(cfg.keys() & {"SOLVER", "MODEL", "DATASETS"})
         where, given = "SOLVER", cfg.get("SOLVER", {}) if is_whole else cfg
-        architecture = _architecture(cfg if is_whole else {})
+        architecture, averaged = _architecture(cfg if is_whole else {}), _averaged(cfg if is_whole else {})
     elif isinstance(cfg, shared.File | str | os.PathLike):
         file = cfg if isinstance(cfg, shared.File) else shared.File.read(cfg)
         files = shared.Files(shared.configs_root(file.path) if root is None else Path(root), (".yaml", ".yml"))
         merged = _merged_sections(file, files)
-        where, given, architecture = f"{file.name}: SOLVER", merged["SOLVER"], _architecture(merged)
+        where, given = f"{file.name}: SOLVER", merged["SOLVER"]
+        architecture, averaged = _architecture(merged), _averaged(merged)
         if others := [name for name in ("OPT", "MAX_EPOCH", "SCHED") if name in given]:
             raise ValueError(
                 f"{where}: {others[0]!r}, which a file that it is based on has, is fast-reid's and not Detectron2's: "
@@ -66,14 +70,18 @@ def solver_of(cfg: shared.File | str | os.PathLike[str] | Config, root: Any = No
             )
     else:
         raise TypeError(f"expected a path to a YAML file or a dict, got {short(cfg)}")
-    return where, {**_checked(shared.YacsSettings(where, given, DEFAULTS)), "ARCHITECTURE": architecture}
+    return where, {
+        **_checked(shared.YacsSettings(where, given, DEFAULTS)),
+        "ARCHITECTURE": architecture,
+        "AVERAGED": averaged,
+    }
 
 
 def _merged_sections(file: shared.File, files: shared.Files) -> dict[str, dict[str, Any]]:
-    """SOLVER and MODEL of a file, over those of the files it is based on."""
+    """SOLVER, MODEL and MODEL_EMA of a file, over those of the files it is based on."""
     with files.following(file):
         bases = file.content.get("_BASE_", [])
-        merged: dict[str, dict[str, Any]] = {"SOLVER": {}, "MODEL": {}}
+        merged: dict[str, dict[str, Any]] = {"SOLVER": {}, "MODEL": {}, "MODEL_EMA": {}}
         for base in bases if isinstance(bases, list) else [bases]:
             sections = _merged_sections(files.base(base, file), files)
             merged = {name: _merged(merged[name], sections[name]) for name in merged}
@@ -90,6 +98,11 @@ def _architecture(cfg: Config) -> str:
     model = cfg.get("MODEL")
     name = model.get("META_ARCHITECTURE") if isinstance(model, Mapping) else None
     return name if isinstance(name, str) else ""
+
+
+def _averaged(cfg: Config) -> bool:
+    average = cfg.get("MODEL_EMA")
+    return isinstance(average, Mapping) and average.get("ENABLED") is True
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -241,6 +241,15 @@ def test_an_lr_for_a_larger_batch_is_said(lr, images, said):
         assert notes[0].endswith("that would be 0.0025")
 
 
+def test_an_average_of_a_project_is_said(tmp_path):
+    (tmp_path / "base.yaml").write_text("MODEL_EMA: {ENABLED: true, DECAY: 0.999}\nSOLVER: {MAX_ITER: 100}\n")
+    (tmp_path / "a.yaml").write_text("_BASE_: base.yaml\nMODEL: {META_ARCHITECTURE: RetinaNet}\n")
+    (note,) = [note for note in detectron2.recipe(tmp_path / "a.yaml").notes if "MODEL_EMA" in note]
+    assert note.startswith("caution left-out: ")
+    off = detectron2.recipe(dict(SOLVER=dict(MAX_ITER=100), MODEL_EMA=dict(ENABLED=False)))
+    assert not any("MODEL_EMA" in note for note in off.notes)
+
+
 def test_panoptic_deeplab():
     solver = dict(BASE_LR=1e-3, WARMUP_ITERS=0, STEPS=[], NESTEROV=True)
     recipe = detectron2.recipe(dict(MODEL=dict(META_ARCHITECTURE="PanopticDeepLab"), SOLVER=solver))
