@@ -68,6 +68,36 @@ def test_each_kind_of_convolution_is_the_convolution(size, stride, padding):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))  # sums of a few hundred
 
 
+@pytest.mark.parametrize(("size", "stride", "inputs", "dtype"), [
+    (3, 2, 4, "float32"), (3, 1, 32, "float32"), (5, 2, 4, "float32"), (3, 2, 4, "bfloat16"),
+])  # fmt: skip
+def test_a_large_convolution_has_the_gradients_of_the_convolution(size, stride, inputs, dtype, monkeypatch):
+    """The scan takes 2 of 6 images at a time: 3 are too large, and 4 do not divide 6."""
+    random = np.random.default_rng(3)
+    x = jnp.asarray(random.normal(size=(6, 8, 6, inputs)), dtype)
+    kernel = jnp.asarray(random.normal(size=(size, size, inputs, 5)), dtype)
+    monkeypatch.setattr(fused, "LARGE", x[:2].size // stride**2)
+    want, pull_plain = jax.vjp(lambda x, k: convolution(x, k, stride, size // 2), x, kernel)
+    cotangent = jnp.asarray(random.normal(size=want.shape), dtype)
+    got, pull = jax.vjp(lambda x, k: fused.convolve(x, k, stride, size // 2), x, kernel)
+    assert "length=3" in str(jax.make_jaxpr(pull)(cotangent))
+    rtol = 1e-5 if dtype == "float32" else 2**-7  # sums of a few hundred; one rounding to bfloat16 on either side
+    for a, b in zip((got, *pull(cotangent)), (want, *pull_plain(cotangent)), strict=True):
+        assert a.dtype == b.dtype
+        a, b = a.astype(jnp.float32), b.astype(jnp.float32)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(jnp.abs(b).max()))
+
+
+def test_a_gpu_keeps_the_gradient_that_xla_writes(monkeypatch):
+    monkeypatch.setattr(fused, "LARGE", 8)
+    x, kernel = jax.ShapeDtypeStruct((4, 8, 8, 4), "float32"), jax.ShapeDtypeStruct((3, 3, 4, 4), "float32")
+    gradient = jax.jit(jax.grad(lambda kernel, x: fused.convolve(x, kernel, 2, 1).sum()))
+    loops = {
+        p: "while" in str(gradient.trace(kernel, x).lower(lowering_platforms=(p,)).as_text()) for p in ("cpu", "cuda")
+    }
+    assert loops == {"cpu": True, "cuda": False}
+
+
 def test_pooling_is_the_maximum_and_the_first_of_equals_has_the_gradient():
     x = jnp.asarray(np.random.default_rng(2).integers(0, 4, (2, 6, 7, 3)), jnp.float32)
     window = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 5, 5, 1), (1, 1, 1, 1), "SAME")
