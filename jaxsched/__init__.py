@@ -36,7 +36,8 @@ def _hint(name: str) -> str:
     """Where a name is that the root does not have, or which one was probably meant."""
     if name.startswith("_"):
         return ""
-    for room in ("schedules", "groups", "optimizers", "transforms", "recipe", "report", "metric", "verification"):
+    rooms = ("schedules", "groups", "optimizers", "transforms", "recipe", "report", "metric", "verification")
+    for room in (*rooms, "ports.torch"):
         if name in vars(_importlib.import_module(f"{__name__}.{room}")):
             return f"; it is {__name__}.{room}.{name}"
     from jaxsched.checks import did_you_mean

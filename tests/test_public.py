@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,16 @@ def test_using_jaxsched_imports_no_more_than_jax_and_optax():
 
 def _python(program: str) -> str:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("AdamW", "; did you mean 'adamw'?"),
+        ("OneCycleLR", "; it is jaxsched.ports.torch.OneCycleLR"),
+        ("maximum", "; it is jaxsched.schedules.maximum"),
+    ],
+)
+def test_the_error_for_a_missing_name_says_where_it_is(name, hint):
+    with pytest.raises(AttributeError, match=f"has no attribute {name!r}" + re.escape(hint)):
+        getattr(js, name)

@@ -11,8 +11,9 @@ LONGEST = 100
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """``"; did you mean 'momentum'?"``, or nothing where no known name is close."""
+    """``"; did you mean 'momentum'?"``, or nothing where no known name is close; case does not count."""
     if not isinstance(name, str) or len(name) > LONGEST:
         return ""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    names = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), names, n=1)
+    return f"; did you mean {names[close[0]]!r}?" if close else ""

@@ -29,7 +29,7 @@ def no_length(seen: Sample) -> Iterator[Finding]:
             "no-length",
             "remark",
             "the recipe has no length: the rules on lengths are not checked",
-            "Make it with Recipe(steps=..., steps_per_epoch=...).",
+            "Give it one: recipe.replace(steps=...); the recipe of a chain is js.recipe.as_recipe(tx).",
         )
 
 
