@@ -28,7 +28,7 @@ def _is_maskrcnn_benchmark(file: File) -> bool:
 
 
 def _is_d2go(file: File) -> bool:
-    return bool({"D2GO_DATA", "QUANTIZATION"} & file.names) or _section(file, "MODEL", "FBNET_V2", "FBNET")
+    return bool({"D2GO_DATA", "QUANTIZATION"} & file.names) or _section(file, "MODEL", "FBNET_V2")
 
 
 def _is_paddlevit(file: File) -> bool:
