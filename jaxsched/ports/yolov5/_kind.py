@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxsched.ports import shared
-from jaxsched.ports.yolov5._recipe import read_run, recipe
+from jaxsched.ports.yolov5._recipe import recipe, versions_of
 from jaxsched.ports.yolov5._solve import solve
 
 
@@ -19,9 +19,8 @@ def _is_opt(file: shared.File) -> bool:
 
 def _mislabelled(file: shared.File) -> dict[str, str]:
     """yolov5-face logs four losses under three names, so that each column behind them holds what belongs one before."""
-    run = read_run(file, epochs=1, batch_size=1)
     one_late = "yolov5-face logs its columns one late: it is a loss; the lr of biases is not logged"
-    return {"x/lr0": one_late} if run.possible == ["yolov5-face"] else {}
+    return {"x/lr0": one_late} if versions_of(file) == ["yolov5-face"] else {}
 
 
 KINDS = (

@@ -228,6 +228,12 @@ def _files(source: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return where, shared.read(beside)[1], values
 
 
+def versions_of(source: Any) -> list[str]:
+    """The versions that files may be of, by their keys alone."""
+    _, hyp, options = _files(source)
+    return _possible(hyp, options, {}, None)
+
+
 def _possible(hyp: Mapping[str, Any], options: Mapping[str, Any], said: Mapping[str, Any], version: Any) -> list[str]:
     """The versions that a run may be of, the likeliest last."""
     if version is not None:
