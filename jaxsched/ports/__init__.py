@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jaxsched.ports import tfod as tfod
     from jaxsched.ports import timm as timm
     from jaxsched.ports import torch as torch
+    from jaxsched.ports import torchvision as torchvision
     from jaxsched.ports import ultralytics as ultralytics
     from jaxsched.ports import yolov5 as yolov5
     from jaxsched.ports import yolox as yolox

@@ -61,6 +61,12 @@ _FORMS = (
         re.compile(r"\bEpoch: \[(?P<epoch>\d+)\] \[ *(?P<iter>\d+)/(?P<length>\d+)\] learning_rate: (?P<lr>[.\d]+)"),
         fixed=True,
     ),
+    # torchvision's reference scripts count from 0, and print the lr of the step that is over.
+    _Form(
+        re.compile(
+            r"\bEpoch: \[(?P<epoch>\d+)\] +\[ *(?P<iter>\d+)/(?P<length>\d+)\] +eta: [^\n]*? lr: (?P<lr>[-+.\deE]+)"
+        )
+    ),
     # TensorFlow Object Detection prints the lr of the next step, some lines below, and each row twice.
     _Form(
         re.compile(

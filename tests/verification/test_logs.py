@@ -68,6 +68,10 @@ LOGS = {
     "darknet.log": "Loaded: 0.1 seconds\n" + "\n".join(
         f"\n {s + 1}: 93.1, 95.2 avg loss, {LR[s]:.6f} rate, 1.5 seconds, 64 images" for s in range(0, 200, 9)
     ),
+    "torchvision.log": "Not using distributed mode\n" + "\n".join(
+        f"Epoch: [{s // 20}]  [{s % 20:2d}/20]  eta: 0:00:03  lr: {float(LR[s])!r}  img/s: 512.1  loss: 0.69  time: 0.1"
+        for s in range(0, 200, 10)
+    ),
     "big_vision_metrics.txt": lines(
         [{"step": s, "global_schedule": float(LR[s - 1] / 0.2), "training_loss": 1.0} for s in range(10, 200, 10)]
         + [{"step": 200, "val/acc": 0.5}]
