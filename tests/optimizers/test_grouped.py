@@ -59,6 +59,20 @@ def test_groups_are_those_of_a_partition():
     chex.assert_trees_all_close(follow(tx)[0], follow(optax.partition(each, js.groups.labels))[0], rtol=1e-6)
 
 
+def test_a_factory_of_a_users_own():
+    def own(learning_rate, decay=0.9):
+        return optax.chain(optax.trace(decay), optax.scale_by_learning_rate(learning_rate))
+
+    decay = js.linear(0.8, 0.9, 10)
+    mine, state = follow(grouped(own, learning_rate=LR, decay=decay, groups={"bias": dict(decay=0.5)}))
+    each = {
+        name: optax.inject_hyperparams(own)(LR, decay=d)
+        for name, d in {"weight": decay, "bias": optax.constant_schedule(0.5)}.items()
+    }
+    chex.assert_trees_all_close(mine, follow(optax.partition(each, js.groups.labels))[0], rtol=1e-6)
+    assert float(js.hyperparams(state)["weight"]["decay"]) == pytest.approx(0.82)
+
+
 def test_a_frozen_group_has_no_state():
     params, state = follow(grouped(optax.adam, learning_rate=0.1, groups={"weight": None}))
     np.testing.assert_array_equal(params["conv"]["kernel"], PARAMS["conv"]["kernel"])
