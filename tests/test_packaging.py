@@ -27,7 +27,7 @@ def test_the_lower_bounds_are_said_and_tested_at():
     for name, version in needed.items():
         assert oldest[name].startswith(version)
         assert f"{name} {oldest[name]}" in start
-    assert f"Flax {oldest['flax']} " in start
+    assert f"Flax {oldest['flax']}." in start
 
 
 def test_no_program_replaces_the_process_that_it_runs_in():
