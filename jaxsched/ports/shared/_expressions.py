@@ -132,7 +132,7 @@ class Expressions:
             case ast.JoinedStr():
                 parts = [self.known(part) for part in node.values]
                 check_length(sum(map(len, parts)))
-                return "".join(parts)
+                return self.made("".join(parts), node)
             case ast.FormattedValue():
                 spec = self.known(node.format_spec) if node.format_spec else ""
                 if not _FORMAT.fullmatch(spec):

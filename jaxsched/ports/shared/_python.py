@@ -16,6 +16,8 @@ MAX_WORK = 300_000  # evaluated nodes plus elements made; the largest of MMDetec
 MAX_LENGTH = 100_000  # characters or elements of one value
 MAX_BITS = 4096  # of one integer
 
+_CONTAINERS = (dict, list, tuple, range)  # a union in place of a tuple is made anew at each call
+
 
 class SourceError(ValueError):
     """A file of Python that cannot be read; the message begins with the file and the line."""
@@ -95,9 +97,9 @@ class Budget:
 
     def current(self, value: Any) -> Any:
         """``value``, or the `Unknown` that it became."""
-        return self.changed[id(value)][1] if id(value) in self.changed else value
+        return self.changed[id(value)][1] if self.changed and id(value) in self.changed else value
 
-    def copy(self, value: Any, file: str = "", leaf: Callable[[Any], Any] = lambda leaf: leaf, depth: int = 0) -> Any:
+    def copy(self, value: Any, file: str = "", leaf: Callable[[Any], Any] = lambda leaf: leaf) -> Any:
         """A copy of ``value`` in which no container is shared, and none is of a kind of its own.
 
         A value nested in itself, or a small one that spells out to a huge tree, is an error.
@@ -106,16 +108,20 @@ class Budget:
             value: The value.
             file: The file to name in errors.
             leaf: Maps whatever is not a container.
-            depth: How deep in a value it is.
         """
-        self.spend(1, file)
-        if not isinstance(value, dict | list | tuple | range):
-            return leaf(value)
-        if depth > MAX_DEPTH:
-            raise SourceError(f"a value is nested deeper than {MAX_DEPTH} levels", file)
-        if id(value) in self.changed:
-            return self.current(value)
-        if isinstance(value, dict):
-            return {key: self.copy(child, file, leaf, depth + 1) for key, child in value.items()}
-        children = [self.copy(child, file, leaf, depth + 1) for child in value]
-        return tuple(children) if isinstance(value, tuple) else children
+        changed = self.changed
+
+        def copied(value: Any, depth: int) -> Any:
+            self.spend(1, file)
+            if not isinstance(value, _CONTAINERS):
+                return leaf(value)
+            if depth > MAX_DEPTH:
+                raise SourceError(f"a value is nested deeper than {MAX_DEPTH} levels", file)
+            if changed and id(value) in changed:
+                return changed[id(value)][1]
+            if isinstance(value, dict):
+                return {key: copied(child, depth + 1) for key, child in value.items()}
+            children = [copied(child, depth + 1) for child in value]
+            return tuple(children) if isinstance(value, tuple) else children
+
+        return copied(value, 0)

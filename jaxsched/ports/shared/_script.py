@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import dataclasses
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
@@ -63,7 +62,7 @@ class AttributeDict(dict):
 
 
 METHODS: Mapping[type, frozenset[str]] = {
-    dict: frozenset({"copy", "get", "items", "keys", "pop", "setdefault", "update", "values"}),
+    dict: frozenset({"copy", "get", "items", "keys", "pop", "update", "values"}),
     list: frozenset({"append", "copy", "extend", "insert", "pop"}),
 }
 """The methods that are called, by the type of their target: those that give plain data at a bounded cost."""
@@ -87,6 +86,10 @@ def _dict(entries: Any = (), /, **more: Any) -> dict:
     if not isinstance(entries, dict):
         entries = {key(name): value for name, value in map(elements, elements(entries))}
     return {**entries, **more}
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, dict | list) else value
 
 
 def _round(value: Any, ndigits: int | None = None) -> Any:
@@ -222,7 +225,11 @@ class Script(Expressions):
                 index: Any = target.attr if isinstance(target, ast.Attribute) else self.index(target.slice)
                 if isinstance(owner, AttributeDict):
                     owner[index] = self.budget.copy(value, self.file)
-                elif isinstance(owner, dict | list) and isinstance(target, ast.Subscript) and index != slice(None):
+                elif (
+                    isinstance(owner, dict | list)
+                    and isinstance(target, ast.Subscript)
+                    and not isinstance(index, slice)
+                ):
                     owner[index] = value
                 else:
                     raise Unclear(f"this part of a {type(owner).__name__} cannot be set")
@@ -272,7 +279,7 @@ class Script(Expressions):
         function = self.known(node.func) if is_bound or not name else None
         path = function.path if isinstance(function, Imported) else ""
         if path in ("copy.copy", "copy.deepcopy"):
-            return self.applied(node, copy.copy if path == "copy.copy" else self.deepcopy, *self.arguments(node))
+            return self.applied(node, _copied if path == "copy.copy" else self.deepcopy, *self.arguments(node))
         raise Unclear(f"calling `{path or name or 'this'}` would run code")
 
     def deepcopy(self, value: Any) -> Any:
@@ -281,7 +288,7 @@ class Script(Expressions):
 
     def on_target(self, node: ast.Call, target: Any, name: str) -> Any:
         values, named = self.arguments(node, name == "update")
-        if name in ("get", "pop", "setdefault") and isinstance(target, dict):
+        if name in ("get", "pop") and isinstance(target, dict):
             values = [*map(key, values[:1]), *values[1:]]
         elif name == "extend":
             values = [self.made(elements(value), node) for value in values]
@@ -304,7 +311,7 @@ class Script(Expressions):
                 raise TypeError(f"got multiple values for keyword argument {min(twice)!r}")
             named.update(given)
         for value in values if stores else (*values, *named.values()):
-            if isinstance(certain(value), list | tuple | dict | str):
+            if isinstance(certain(value), list | tuple | dict | str | range):
                 self.spend(len(value) // 16, node)
         return values, named
 

@@ -77,6 +77,13 @@ class ConfigScript(Script):
                 return self.reference(inner)
         return super().evaluated(node)
 
+    def on_target(self, node: ast.Call, target: Any, name: str) -> Any:
+        if isinstance(target, ConfigDict) and name == "merge":  # which leaves copies in the place of what it keeps
+            entries = self.deepcopy(target)
+            target.clear()
+            dict.update(target, entries)
+        return super().on_target(node, target, name)
+
     def reference(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Name) and node.id == "_base_":
             return self.names["_base_"]

@@ -453,6 +453,28 @@ def test_unknown_code_on_a_part_leaves_the_rest_of_the_whole(read):
     assert config["model"]["depth"] == 50
 
 
+@pytest.mark.parametrize(
+    "later",
+    ["_base_.merge(dict(lr=2))", "_base_.update(lr=2)", "_base_.kept = [_base_.steps]", "x = [0, *_base_.steps]"],
+)
+def test_what_is_not_known_any_more_stays_so_in_copies(read, later):
+    config = read(f"_base_ = '_base_/base.py'\ntune(_base_.steps)\n{later}", base=BASE)
+    assert isinstance(config["steps"], Unknown)
+    assert "x" not in config or isinstance(config["x"], Unknown)
+    assert "kept" not in config or isinstance(config["kept"][0], Unknown)
+    assert config["optim"] == {"type": "SGD", "lr": 0.1}
+
+
+@pytest.mark.parametrize(
+    "copied", ["copy.copy(whole)", "copy.deepcopy(whole)", "whole.copy()", "dict(whole)", "{**whole}"]
+)
+def test_a_copy_of_what_holds_something_unknown_holds_it_too(read, copied):
+    text = "import copy\nwith read_base():\n    from ._base_.base import whole\ntune(whole.steps)\n"
+    config = read(f"{text}x = {copied}", base="whole = dict(steps=[1], lr=2)")
+    assert isinstance(config["x"]["steps"], Unknown)
+    assert config["x"]["lr"] == 2
+
+
 def test_unknown_code_on_one_base_entry_leaves_the_others(read):
     config = read("_base_ = '_base_/base.py'\ntune(_base_.optim)", base=BASE)
     assert isinstance(config["optim"], Unknown)

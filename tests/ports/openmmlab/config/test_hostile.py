@@ -29,6 +29,7 @@ MARKED = {
     "squares": "x = 7" + "\nx = x * x" * 40,
     "nested tuple as a key": "x = ()" + "\nx = (x, x)" * 60 + "\nx = {x: 1}",
     "comparison": "a = []\nb = []" + "\na = [a, a]\nb = [b, b]" * 60 + "\nx = a == b\ndel a, b",
+    "doubling in place": "x = [1]" + "\nx[1:1] = x" * 60,
     "doubling": "x = [1]" + "\nx += x" * 60,
 }
 
@@ -40,6 +41,8 @@ REFUSED = {
     "memory": "x = []\nfor i in range(10 ** 5):\n    x.append([0] * 10 ** 5)",
     "itself": "x = []\nx.append(x)",
     "itself in a dict": "x = dict()\nx['x'] = x",
+    "long texts": "s = 'a' * 90000\nx = []\nfor i in range(30000):\n    x.append(f'{s}{i}')",
+    "many ranges": "x = zip(*[range(10 ** 5)] * 1000)",
     "depth": "x = []\nfor i in range(5000):\n    x = [x]",
     "additions": "x = 1" + " + 1" * 5000,
     "signs": "x = " + "-" * 5000 + "1",
