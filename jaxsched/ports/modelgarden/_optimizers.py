@@ -33,7 +33,7 @@ _ASIDE = ("name", "jit_compile")
 
 def optimizer(a: Section, lr: Schedule, l2: float, notes: list[str]) -> dict[str, Any]:
     """The fields of a recipe that ``optimizer`` gives; ``l2`` is the decay in the loss."""
-    name, own = Section(a.at("optimizer"), a.take("optimizer", {}) or {}).chosen(_DEFAULTS, _DEFAULTS)
+    name, own = Section(a.at("optimizer"), a.take("optimizer", {}) or {}).chosen(_DEFAULTS)
     unsaid = [item for item in own.left() if item.rpartition(".")[2] not in _CLIPS]
     if unsaid:
         text = f"{a.where}: taken at their defaults, unless the experiment sets them: {', '.join(unsaid)}"
@@ -69,12 +69,10 @@ def optimizer(a: Section, lr: Schedule, l2: float, notes: list[str]) -> dict[str
         decay = own.number("weight_decay_rate", low=0.0)
         if decay and l2:
             raise ValueError(f"{own.at('weight_decay_rate')} and l2_weight_decay decay both; set one of them to 0")
+        spared = _spared(own)
         if decay:
-            ours, groups = "adamw", {}
-            values["weight_decay"] = decay
-            rules, groups = _spared(own)
-        else:
-            own.take("include_in_weight_decay"), own.take("exclude_from_weight_decay")
+            ours, values["weight_decay"] = "adamw", decay
+            rules, groups = spared
     own.finish()
     values.setdefault("weight_decay", 0.0)
     return {**fields, "optimizer": ours, "hyperparameters": values, "groups": groups, "rules": rules}

@@ -23,12 +23,12 @@ _WARMUPS: dict[str, dict[str, Any]] = {"linear": {"warmup_learning_rate": 0.0}, 
 def rate(a: Section, notes: list[str]) -> tuple[str, Schedule]:
     """The type and the schedule of ``learning_rate`` and ``warmup``."""
     chosen = a.take("learning_rate", {})
-    name, own = Section(a.at("learning_rate"), chosen or {}).chosen(_DEFAULTS, _DEFAULTS)
+    name, own = Section(a.at("learning_rate"), chosen or {}).chosen(_DEFAULTS)
     given = a.take("warmup", None)
     warmup = Section(a.at("warmup"), given) if given else None
     kind, rise = "", None
     if warmup is not None and any(value is not None for value in warmup.values.values()):
-        kind, rise = warmup.chosen(_WARMUPS, _WARMUPS)
+        kind, rise = warmup.chosen(_WARMUPS)
     missing = [*own.left(), *([] if rise is None else rise.left())]
     if missing:
         notes.append(f"{a.where}: taken at their defaults, unless the experiment sets them: {', '.join(missing)}")

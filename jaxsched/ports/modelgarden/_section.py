@@ -11,8 +11,15 @@ from jaxsched.ports.shared import Settings
 class Section(Settings):
     """A section whose field ``type`` names the one that counts."""
 
-    def chosen(self, known: dict[str, Any], defaults: dict[str, dict[str, Any]]) -> tuple[str, Self]:
+    def __init__(self, where: str, values: Any, defaults: Any = None):
+        super().__init__(where, values, defaults)
+        self.given = set(self.values)
+
+    def chosen(self, known: dict[str, dict[str, Any]]) -> tuple[str, Self]:
         """The type and its own section; without a ``type`` the only one that is there.
+
+        Args:
+            known: The types, each with the defaults of its section.
 
         Raises:
             ValueError: If there is none, since it is then that of the experiment, or it is not ported.
@@ -30,12 +37,8 @@ class Section(Settings):
             hint = did_you_mean(name, known) if isinstance(name, str) else ""
             raise ValueError(f"{self.at('type')} must be one of {', '.join(known)}, got {short(name)}{hint}")
         inner = self.take(name, {})
-        return name, type(self)(self.at(name), {} if inner is None else inner, defaults.get(name))
+        return name, type(self)(self.at(name), {} if inner is None else inner, known[name])
 
     def left(self) -> list[str]:
         """The names of defaults that the file does not give."""
         return [f"{self.where.rpartition(': ')[2]}.{name}" for name in self.defaults if name not in self.given]
-
-    def __init__(self, where: str, values: Any, defaults: Any = None):
-        super().__init__(where, values, defaults)
-        self.given = set(self.values)

@@ -129,8 +129,9 @@ def recipe(
         rules, more = (*rules[: -len(BY_ROLE)], *of_bias, *BY_ROLE[1:]), {**more, "bias": {"lr": bias * values["lr"]}}
     elif bias:
         notes.append(f"{a.at('bias_grad_multiplier')} has no effect: {program} does not read it")
-    length = a.count("num_steps") if steps is None else shared.as_count("steps", steps)
-    a.take("num_steps", 0)
+    length = a.count("num_steps")
+    if steps is not None:
+        length = shared.as_count("steps", steps)
     if not length:
         notes.append(f"{a.at('num_steps')} is 0: the run has no end; give steps=...")
     ramp = ratio_ramp(decay, steps=9, shift=2) if program == "model_main_tf2" else decay

@@ -63,12 +63,10 @@ def rmsprop(p, g, s, t, lr=0.1, rho=0.8, eps=1e-2, mu=0.5):
 
 
 OPTIMIZERS = {
-    "Momentum": (dict(momentum=0.9), momentum),
     "Momentum nesterov": (dict(use_nesterov=True), lambda *a: momentum(*a, nesterov=True)),
     "Adam": (dict(beta2=0.99, epsilon=1e-3), adam),
     "AdamW": (dict(beta2=0.99, epsilon=1e-3, weight_decay=0.5), lambda p, *a: adam(p, *a) - 0.1 * 0.5 * p),
     "RMSProp": (dict(rho=0.8, epsilon=1e-2, momentum=0.5), rmsprop),
-    "SGD": ({}, lambda p, g, s, t: p - 0.1 * g),
 }
 CONSTANT = {
     "base_lr": 0.1,
