@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxsched.ports import darknet as darknet
     from jaxsched.ports import deepspeed as deepspeed
     from jaxsched.ports import detectron2 as detectron2
+    from jaxsched.ports import detr as detr
     from jaxsched.ports import huggingface as huggingface
     from jaxsched.ports import keras as keras
     from jaxsched.ports import modelgarden as modelgarden

@@ -131,6 +131,7 @@ def get_config():
 FILES = {
     "modelgarden": ("params.yaml", (Path(__file__).parents[1] / "recorded" / "cases" / "tfmg.yaml").read_text(), []),
     "paddledetection": ("ppyoloe.yml", PADDLE, ["-s", "100"]),
+    "detr": ("args.yaml", "lr: 1.0e-4\nlr_backbone: 1.0e-5\nlr_drop: 5\nepochs: 9\n", ["-s", "100"]),
     "torchvision": ("args.yaml", "lr: 0.5\nepochs: 9\nlr_scheduler: steplr\nlr_step_size: 3\n", ["-s", "100"]),
     "scenic": ("resnet.py", SCENIC, []),
     "big_vision": ("vit.py", BIG_VISION, []),

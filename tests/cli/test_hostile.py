@@ -39,6 +39,7 @@ STARTS = {
     "  config.lr = 0.001\n  config.wd = 0.0001\n  config.lr_mults = [('head/.*', 0.1)]\n  if config.wd > 0:\n"
     "    config.grad_clip_norm = 1.0\n  for rate in (0.1, 0.2):\n    config.lr += rate\n"
     "  config.schedule = [('.*', dict(decay_type='rsqrt', timescale=10, cooldown_steps=3))]\n  return config\n",
+    "detr": "batch_size: 2\nepochs: 9\nlr: 0.0001\nlr_backbone: 0.00001\nlr_drop: 3\nclip_max_norm: 0.1\n",
     "torchvision": "batch_size: 32\nepochs: 9\nopt: sgd_nesterov\nlr: 0.1\nmomentum: 0.9\nlr_scheduler: steplr\n"
     "lr_step_size: 3\nlr_warmup_decay: 0.1\nlr_warmup_epochs: 2\nmodel_ema: true\nclip_grad_norm: 1.0\n",
     "scenic": "import ml_collections\n\ndef get_config():\n  config = ml_collections.ConfigDict()\n"

@@ -52,9 +52,9 @@ def test_the_limit_may_be_none_in_one_group():
     shared = dict(lr=0.1, scale_parameter=False, relative_step=False)
     tx = js.adafactor(**shared, groups={"bias": dict(d=None), "weight": dict(d=1.1)})
     params = {"kernel": jnp.zeros(4), "bias": jnp.zeros(4)}
-    state = tx.init(params)
+    state, update = tx.init(params), jax.jit(tx.update)
     for gradient in (jnp.full(4, 1e-3), jnp.ones(4)):
-        updates, state = tx.update({"kernel": gradient, "bias": gradient}, state, params)
+        updates, state = update({"kernel": gradient, "bias": gradient}, state, params)
     rms = 2**0.4  # of the second gradient over the root of its average, whose new weight is 2**-0.8
     np.testing.assert_allclose(updates["bias"], -0.1 * rms * np.ones(4), rtol=1e-5)
     np.testing.assert_allclose(updates["kernel"], -0.1 * 1.1 * np.ones(4), rtol=1e-5)

@@ -67,7 +67,7 @@ def test_schedules_are_those_recorded_from_the_original():
         np.testing.assert_allclose(values, expected, rtol=1e-6, atol=atol, err_msg=text)
 
 
-@pytest.mark.parametrize("name", RECORDED["runs"])
+@pytest.mark.parametrize("name", ["adam", "momentum", "sgd, frozen"])
 def test_the_parameters_after_a_run_are_those_recorded_from_the_original(name):
     run = RECORDED["runs"][name]
     recipe = scenic.recipe({"lr_configs": RECORDED["lr_configs"], "num_training_steps": 12, **run["config"]})
