@@ -136,13 +136,14 @@ def explain(recipe: Reportable, params: Any = None) -> Explanation:
     Examples:
         >>> import jaxsched as js
         >>> lr = js.warmup(js.step_decay(0.02, every=8000), steps=500)
-        >>> print(js.explain(js.Recipe("sgd", dict(lr=lr, momentum=0.9), steps=12_000, steps_per_epoch=1000)))
+        >>> recipe = js.Recipe("sgd", dict(lr=lr, momentum=0.9), steps=12_000, steps_per_epoch=1000)
+        >>> print(js.explain(recipe))  # doctest: +ELLIPSIS
         sgd for 12000 steps = 12 epochs of 1000
         <BLANKLINE>
         all groups
           lr        warmup(step_decay(start=0.02, every=8000 [8 epochs], factor=0.1), steps=500 [0.5 epochs], start=0)
           momentum  0.9
-          defaults: dampening 0, weight_decay 0, nesterov False, maximize False, form torch, bias_correction False
+          defaults: dampening 0, weight_decay 0, nesterov False, maximize False, ..., bias_correction False
         <BLANKLINE>
         values
            step  epoch  what             lr  momentum  weight_decay
