@@ -132,7 +132,11 @@ FILES = {
     "modelgarden": ("params.yaml", (Path(__file__).parents[1] / "recorded" / "cases" / "tfmg.yaml").read_text(), []),
     "paddledetection": ("ppyoloe.yml", PADDLE, ["-s", "100"]),
     "detr": ("args.yaml", "lr: 1.0e-4\nlr_backbone: 1.0e-5\nlr_drop: 5\nepochs: 9\n", ["-s", "100"]),
-    "torchvision": ("args.yaml", "lr: 0.5\nepochs: 9\nlr_scheduler: steplr\nlr_step_size: 3\n", ["-s", "100"]),
+    "torchvision": (
+        "args.yaml",
+        "lr: 0.5\nepochs: 9\nlr_scheduler: steplr\nlr_step_size: 3\nlr_warmup_epochs: 2\nlr_warmup_method: linear\n",
+        ["-s", "100"],
+    ),
     "scenic": ("resnet.py", SCENIC, []),
     "big_vision": ("vit.py", BIG_VISION, []),
     "darknet": ("yolov4.cfg", DARKNET, []),
@@ -179,7 +183,7 @@ def test_every_kind_is_recognised_shown_linted_and_converted(kind, file):
     assert recognise(File.read(path)).name == kind.split()[0]
     shown = run("show", path, *options)
     assert "values" in shown
-    assert "warm-up ends" in shown or kind == "recipe"
+    assert "warm-up ends" in shown or kind in ("recipe", "detr")
     assert "step 0" in shown
     recipe = js.Recipe.from_json(run("convert", path, *options))
     assert str(js.explain(recipe)).splitlines()[0] == shown.splitlines()[0]
@@ -253,7 +257,10 @@ def test_pictures(file, tmp_path):
         (["lint", "other.yaml"], "other.yaml is of no kind that is known"),
         (["lint", "other.yaml", "-s", "10"], "other.yaml is of no kind that is known"),
         (["lint", "other.json"], "other.json is of no kind that is known"),
-        (["lint", "-s", "10", "--", "--lr", "0.1"], "say whose command line this is: --as huggingface or timm"),
+        (
+            ["lint", "-s", "10", "--", "--lr", "0.1"],
+            "say whose command line this is: --as detr or huggingface or timm or torchvision",
+        ),
         (["lint", "--as", "yolov5", "--", "--lr", "0.1"], "has no command line to read"),
         (["lint", "."], "say which with --as"),
         (["lint", "empty"], "empty: the folder has no file of a kind that is known"),
