@@ -11,9 +11,10 @@ import optax
 
 from jaxsched import optimizers
 from jaxsched.groups import as_rules
+from jaxsched.metric.internal import definitions
 from jaxsched.numerics import is_host_number
 from jaxsched.optimizers.internal import decay_form, definition_of
-from jaxsched.schedules import product
+from jaxsched.schedules import Schedule, product
 
 _COUPLED = {"adamw": "adam"}
 """The optimizer of the same direction whose weight decay is coupled."""
@@ -139,6 +140,10 @@ def whole(chain: Sequence[Member]) -> Whole | None:
     rates = [one for one in chain[max(at["direction"] + at["weight_decay"]) + 1 :] if one.kind == "lr"]
     if not rates:
         raise ValueError(no_learning_rate(name))
+    for one in (*decays, *rates):
+        values = one.value if isinstance(one.value, tuple) else (one.value,)
+        if not one.arguments and any(definitions({"": value}) for value in values if isinstance(value, Schedule)):
+            raise ValueError(f"scale_by({name}): a piece of optax follows no metric; put optimizers.grouped around it")
     is_coupled = bool(decays) and at["weight_decay"] < at["direction"]
     if "weight_decay" not in definition.arguments:
         decays = []

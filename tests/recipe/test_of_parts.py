@@ -140,6 +140,10 @@ def test_pieces_with_groups():
             [scale_by(js.adam, groups={"norm": None}), optax.add_decayed_weights(0.1), optax.scale(-1.0)],
             r"'norm' is frozen in scale_by, but not in the weight decay",
         ),
+        (
+            [scale_by(js.adam), optax.scale_by_learning_rate(js.plateau(0.1))],
+            r"a piece of optax follows no metric; put optimizers.grouped around it",
+        ),
     ],
 )
 def test_pieces_that_are_no_optimizer(pieces, message):
