@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxsched.ports.shared import _script
 from jaxsched.ports.shared._operators import Unclear, elements, key, number, scalar
 from jaxsched.ports.shared._python import MAX_LENGTH
 
@@ -34,14 +33,46 @@ def _replace(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
+def _plain(value: Any) -> Any:
+    """A value of scalars: comparing or writing nested ones can take exponential time."""
+    return [scalar(one) for one in elements(value)] if isinstance(value, list | tuple | dict | range) else scalar(value)
+
+
+def _of_plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *values, **more: function(*map(_plain, values), **{name: _plain(one) for name, one in more.items()})
+
+
+def as_dict(entries: Any = (), /, **more: Any) -> dict:
+    """What ``dict`` of plain data gives."""
+    if not isinstance(entries, dict):
+        entries = {key(name): value for name, value in map(elements, elements(entries))}
+    return {**entries, **more}
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, dict | list) else value
+
+
+def _round(value: Any, ndigits: int | None = None) -> Any:
+    if ndigits is not None and abs(ndigits) > 400:
+        raise Unclear(f"rounding to {ndigits} digits")
+    return round(value, ndigits)
+
+
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    **_script.FUNCTIONS,
+    **{function.__name__: _of_plain(function) for function in (abs, bool, float, int, max, min, sorted, sum)},
+    **{function.__name__: function for function in (enumerate, len, list, range, reversed, tuple, zip)},
+    "dict": as_dict,
+    "print": lambda *values, **options: None,
+    "round": _of_plain(_round),
+    "str": lambda value="": str(scalar(value)),
     "all": lambda values: all(map(scalar, elements(values))),
     "any": lambda values: any(map(scalar, elements(values))),
 }
-"""Builtins by name."""
+"""Builtins by name. Callers make a list of what gives an iterator in Python."""
 
 LIBRARY: Mapping[str, Callable[..., Any]] = {
+    "copy.copy": _copied,
     "math.ceil": lambda value: math.ceil(number(value)),
     "math.floor": lambda value: math.floor(number(value)),
     "math.log": lambda value, *base: math.log(number(value), *map(number, base)),
@@ -55,13 +86,13 @@ LIBRARY: Mapping[str, Callable[..., Any]] = {
 
 METHODS: Mapping[type, Mapping[str, Callable[..., Any]]] = {
     dict: {
-        "copy": lambda target: dict(target),
+        "copy": lambda target: target.copy(),
         "get": lambda target, name, default=None: target.get(key(name), default),
         "items": lambda target: list(target.items()),
         "keys": lambda target: list(target),
         "pop": lambda target, name, *default: target.pop(key(name), *default),
         "setdefault": lambda target, name, default=None: target.setdefault(key(name), default),
-        "update": lambda target, *other, **more: target.update(FUNCTIONS["dict"](*other, **more)),
+        "update": lambda target, *other, **more: target.update(as_dict(*other, **more)),
         "values": lambda target: list(target.values()),
     },
     list: {
@@ -70,6 +101,7 @@ METHODS: Mapping[type, Mapping[str, Callable[..., Any]]] = {
         "extend": lambda target, values: target.extend(elements(values)),
         "index": lambda target, value: [scalar(item) for item in target].index(scalar(value)),
         "insert": lambda target, at, value: target.insert(at, value),
+        "pop": lambda target, *at: target.pop(*at),
     },
     str: {
         "endswith": lambda text, end: text.endswith(end),

@@ -7,8 +7,9 @@ import dataclasses
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
+from jaxsched.ports.shared import _builtins as builtins
 from jaxsched.ports.shared._expressions import Expressions
-from jaxsched.ports.shared._operators import ERRORS, Unclear, arithmetic, certain, elements, key, scalar, unpacked
+from jaxsched.ports.shared._operators import ERRORS, Unclear, arithmetic, certain, elements, unpacked
 from jaxsched.ports.shared._python import Budget, Unknown
 
 EXPOSING = {"__builtins__", "exec", "eval", "globals", "locals", "vars", "setattr", "delattr"}
@@ -53,49 +54,17 @@ class AttributeDict(dict):
     def pop(self, name: Any, default: Any = None) -> Any:
         return super().pop(name, default)
 
+    def setdefault(self, name: Any, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
     def update(self, other: Any = (), /, **more: Any) -> None:
-        for name, value in _dict(other, **more).items():
+        for name, value in dict(other, **more).items():
             if isinstance(self.get(name), AttributeDict) and isinstance(value, dict):
                 self[name].update(value)
             else:
                 self[name] = value
-
-
-METHODS: Mapping[type, frozenset[str]] = {
-    dict: frozenset({"copy", "get", "items", "keys", "pop", "update", "values"}),
-    list: frozenset({"append", "copy", "extend", "insert", "pop"}),
-}
-"""The methods that are called, by the type of their target: those that give plain data at a bounded cost."""
-
-
-def has_method(target: Any, name: str) -> bool:
-    kind = next((kind for kind in METHODS if isinstance(target, kind)), None)
-    return kind is not None and name in METHODS[kind] | getattr(target, "methods", frozenset())
-
-
-def _plain(value: Any) -> Any:
-    """A value of scalars: comparing or writing nested ones can take exponential time."""
-    return [scalar(one) for one in elements(value)] if isinstance(value, list | tuple | dict | range) else scalar(value)
-
-
-def _of_plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *values, **more: function(*map(_plain, values), **{name: _plain(one) for name, one in more.items()})
-
-
-def _dict(entries: Any = (), /, **more: Any) -> dict:
-    if not isinstance(entries, dict):
-        entries = {key(name): value for name, value in map(elements, elements(entries))}
-    return {**entries, **more}
-
-
-def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, dict | list) else value
-
-
-def _round(value: Any, ndigits: int | None = None) -> Any:
-    if ndigits is not None and abs(ndigits) > 400:
-        raise Unclear(f"rounding to {ndigits} digits")
-    return round(value, ndigits)
 
 
 def _attribute(target: Any, name: str, *default: Any) -> Any:
@@ -106,16 +75,17 @@ def _attribute(target: Any, name: str, *default: Any) -> Any:
 
 _MISSING = object()
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    **{function.__name__: _of_plain(function) for function in (abs, bool, float, int, max, min, sorted, sum)},
-    **{function.__name__: function for function in (enumerate, len, list, range, reversed, tuple, zip)},
-    "dict": _dict,
+    **builtins.FUNCTIONS,
     "getattr": _attribute,
     "hasattr": lambda target, name: _attribute(target, name, _MISSING) is not _MISSING,
-    "print": lambda *values, **options: None,
-    "round": _of_plain(_round),
-    "str": lambda value="": str(scalar(value)),
 }
-"""The builtins that are called. Those that give an iterator in Python give its list."""
+
+
+def method(target: Any, name: str) -> Callable[..., Any] | None:
+    """What stands for ``target.name``, to be called with the target first; or None."""
+    if isinstance(target, AttributeDict) and name in target.methods:
+        return getattr(type(target), name)
+    return builtins.method(target, name)
 
 
 class Script(Expressions):
@@ -257,7 +227,7 @@ class Script(Expressions):
             target = self.known(node.value)
             if isinstance(target, Imported):
                 return Imported(f"{target.path}.{node.attr}")
-            if isinstance(target, AttributeDict) and not has_method(target, node.attr):
+            if isinstance(target, AttributeDict) and method(target, node.attr) is None:
                 return target[node.attr]
             raise Unclear(f"a {type(target).__name__} has no attribute `{node.attr}`")
         if node.id in EXPOSING:
@@ -269,8 +239,6 @@ class Script(Expressions):
     def called(self, node: ast.Call) -> Any:
         target = self.known(node.func.value) if isinstance(node.func, ast.Attribute) else None
         if isinstance(node.func, ast.Attribute) and not isinstance(target, Imported):
-            if not has_method(target, node.func.attr):
-                raise Unclear(f"`.{node.func.attr}()` of a {type(target).__name__} is not supported")
             return self.on_target(node, target, node.func.attr)
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         is_bound = any(name in scope for scope in (*self.scopes, self.names))
@@ -278,8 +246,9 @@ class Script(Expressions):
             return self.applied(node, FUNCTIONS[name], *self.arguments(node, name == "dict"))
         function = self.known(node.func) if is_bound or not name else None
         path = function.path if isinstance(function, Imported) else ""
-        if path in ("copy.copy", "copy.deepcopy"):
-            return self.applied(node, _copied if path == "copy.copy" else self.deepcopy, *self.arguments(node))
+        known = self.deepcopy if path == "copy.deepcopy" else builtins.LIBRARY.get(path)
+        if known is not None:
+            return self.applied(node, known, *self.arguments(node))
         raise Unclear(f"calling `{path or name or 'this'}` would run code")
 
     def deepcopy(self, value: Any) -> Any:
@@ -287,17 +256,16 @@ class Script(Expressions):
         return value.adopted(copied) if isinstance(value, AttributeDict) else copied
 
     def on_target(self, node: ast.Call, target: Any, name: str) -> Any:
+        function = method(target, name)
+        if function is None:
+            raise Unclear(f"`.{name}()` of a {type(target).__name__} is not supported")
         values, named = self.arguments(node, name == "update")
-        if name in ("get", "pop") and isinstance(target, dict):
-            values = [*map(key, values[:1]), *values[1:]]
-        elif name == "extend":
+        if name == "extend":
             values = [self.made(elements(value), node) for value in values]
-        elif name == "update":
-            values = [_dict(*values)]
         if isinstance(target, AttributeDict):  # it copies what it is given: at a bounded cost
             self.budget.copy(target, self.file)
             values, named = self.budget.copy(values, self.file), self.budget.copy(named, self.file)
-        return self.applied(node, getattr(target, name), values, named)
+        return self.applied(node, function, [target, *values], named)
 
     def arguments(self, node: ast.Call, stores: bool = False) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of a call. They must be known, but keywords of one that only stores them."""

@@ -58,11 +58,17 @@ def read(tmp_path):
         ("tuple(reversed([1, 2]))", (2, 1)),
         ("1 << 4 | 1", 17),
         ("1e-3", 0.001),
+        ("'{}_{}'.format('a', 1).upper()", "A_1"),
+        ("[3, 4].pop() + dict(a=1).setdefault('b', 2)", 6),
         ("range(3)", [0, 1, 2]),
     ],
 )
 def test_an_expression_has_the_value_that_python_gives_it(read, expression, value):
     assert read(f"x = {expression}") == {"x": value}
+
+
+def test_functions_of_math_are_known(read):
+    assert read("import math\nimport numpy as np\nx = math.ceil(117266 / 64), np.sqrt(4)") == {"x": (1833, 2.0)}
 
 
 def test_a_keyword_given_twice_is_no_python(read):
