@@ -72,6 +72,7 @@ def with_lr(lr):
             "train_cfg = {**dict(by_epoch=True), 'max_epochs': 12 if True else 1}",
             {0: 0.03},
         ),
+        ("import math\n" + with_lr("0.01 * math.sqrt(4)"), {0: 0.02}),
         ("xs = ['a'] * 4\n" + with_lr("0.01 * len(xs) / round(2.2)"), {0: 0.02}),
     ],
 )
@@ -91,7 +92,6 @@ def test_the_learning_rate_of(tmp_path, text, expected):
         ("import os\n" + with_lr("float(os.environ.get('LR', 0.01))"), "would run code. Write the value out"),
         ("def scaled(x):\n    return x * 2\n" + with_lr("scaled(0.01)"), "code of the file, .* Write the value out"),
         ("n = (k := 12)\n" + NEW.replace("max_epochs=12", "max_epochs=n"), r"max_epochs needs `\(k := 12\)`"),
-        ("import math\n" + with_lr("0.01 * math.sqrt(4)"), r"needs `math.sqrt\(4\)`"),
         ("import torch\n" + with_lr("0.01 * torch.cuda.device_count()"), "calling `torch.cuda.device_count`"),
         ("try:\n    x = 0.01\nexcept Exception:\n    x = 1.0\n" + with_lr("x"), "a try statement is not followed"),
         ("e = 1\nwhile e < 10: e += 1\n" + NEW.replace("=12", "=e"), "a while statement is not followed"),
