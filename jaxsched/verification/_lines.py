@@ -32,16 +32,20 @@ class _Form:
         return {"step": found["step"]} | {name: lr.strip() for name, lr in zip(names, lrs, strict=True)}
 
 
+# What lies between is bounded in length, so that a line without end takes no more time than others.
 _FORMS = (
     # YOLOX counts both from 1, and prints the lr of the next step.
     _Form(
-        re.compile(r"\bepoch: (?P<epoch>\d+)/\d+, iter: (?P<iter>\d+)/(?P<length>\d+),[^\n]*?\blr: (?P<lr>[-+.\deE]+)"),
+        re.compile(
+            r"\bepoch: (?P<epoch>\d+)/\d+, iter: (?P<iter>\d+)/(?P<length>\d+),[^\n]{0,400}?\blr: (?P<lr>[-+.\deE]+)"
+        ),
         first=1,
     ),
     # Swin-Transformer counts from 0, and prints the lr of the next step.
     _Form(
         re.compile(
-            r"\bTrain: \[(?P<epoch>\d+)/\d+\]\[(?P<iter>\d+)/(?P<length>\d+)\]\s+eta [^\t\n]*?\blr (?P<lr>[.\d]+)"
+            r"\bTrain: \[(?P<epoch>\d+)/\d+\]\[(?P<iter>\d+)/(?P<length>\d+)\]\s{1,9}"
+            r"eta [^\t\n]{0,99}?\blr (?P<lr>[.\d]+)"
         ),
         ahead=1,
         fixed=True,
@@ -49,8 +53,8 @@ _FORMS = (
     # pycls counts from 1, and prints the lr of the step that is over.
     _Form(
         re.compile(
-            r'"_type": "train_iter", "epoch": "(?P<epoch>\d+)/\d+", "eta": "[^"\n]*", '
-            r'"iter": "(?P<iter>\d+)/(?P<length>\d+)", "loss": [^,\n]*, "lr": (?P<lr>[.\d]+)'
+            r'"_type": "train_iter", "epoch": "(?P<epoch>\d+)/\d+", "eta": "[^"\n]{0,99}", '
+            r'"iter": "(?P<iter>\d+)/(?P<length>\d+)", "loss": [^,\n]{0,99}, "lr": (?P<lr>[.\d]+)'
         ),
         first=1,
         ahead=-1,
@@ -73,8 +77,15 @@ _FORMS = (
             r"\bStep (?P<step>\d+) per-step time [^{}]{0,250}\{[^{}]{0,4000}?'learning_rate': (?P<lr>[-+.\deE]+)\}"
         )
     ),
+    # TensorFlow's Model Garden prints the lr of the next step, some lines below.
+    _Form(
+        re.compile(
+            r"\btrain \| step: +(?P<step>\d+) \| steps/sec:[^{}]{0,250}\{[^{}]{0,4000}?"
+            r"'learning_rate': (?P<lr>[-+.\deE]+)"
+        )
+    ),
     # DeepSpeed prints the lr of each group after the step-th update.
-    _Form(re.compile(r"\bstep=(?P<step>\d+), skipped=\d+, lr=\[(?P<lr>[^\]\n]*)\]")),
+    _Form(re.compile(r"\bstep=(?P<step>\d+), skipped=\d+, lr=\[(?P<lr>[-+.\deE, ]*)\]")),
     # Darknet prints the lr of the batch that is over.
     _Form(
         re.compile(r"^ *(?P<step>\d+): [^,\n]*, [^,\n]* avg(?: loss)?, (?P<lr>[.\d]+) rate,", re.MULTILINE),

@@ -28,8 +28,8 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
             ``*.log.json`` of mmcv, ``metrics.json`` of Detectron2, ``trainer_state.json`` of Hugging Face,
             ``summary.csv`` of timm, ``metrics.csv`` of Lightning, ``train_log.txt`` of YOLOX, ``log_rank0.txt`` of
             Swin-Transformer, ``stdout.log`` of pycls, ``big_vision_metrics.txt``, the output of DeepSpeed, Darknet,
-            PaddleDetection or TensorFlow Object Detection, an event file of TensorBoard, or any CSV with columns of lr
-            and of step or epoch.
+            PaddleDetection, TensorFlow Object Detection or TensorFlow Model Garden, an event file of TensorBoard, or
+            any CSV with columns of lr and of step or epoch.
 
     Returns:
         A verdict: print it, or ask whether it is ``ok``.

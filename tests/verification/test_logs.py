@@ -65,6 +65,11 @@ LOGS = {
         f"{{'Loss/total_loss': 1.5,\n 'learning_rate': {LR[s]!s}}}\nI0316 {{'learning_rate': {LR[s]!s}}}"
         for s in range(0, 200, 10)
     ),
+    "modelgarden.log": "\n".join(
+        f"train | step: {s:6d} | until {s + 10}\ntrain | step: {s + 10:6d} | steps/sec:    2.3 | output:\n"
+        f"    {{'learning_rate': {LR[s + 10]!s},\n     'training_loss': 4.1}}"
+        for s in range(0, 180, 10)
+    ),
     "darknet.log": "Loaded: 0.1 seconds\n" + "\n".join(
         f"\n {s + 1}: 93.1, 95.2 avg loss, {LR[s]:.6f} rate, 1.5 seconds, 64 images" for s in range(0, 200, 9)
     ),
