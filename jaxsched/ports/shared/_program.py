@@ -39,7 +39,10 @@ class Function:
 
 @dataclasses.dataclass(frozen=True)
 class _Return:
+    """What a function returns; with ``why``, what it may return, so that nothing is known of what would follow."""
+
     value: Any
+    why: Unknown | None = None
 
 
 class _Break(Exception):
@@ -128,22 +131,33 @@ class Program(Expressions):
     # Statements
 
     def run(self, body: list[ast.stmt]) -> _Return | None:
-        for statement in body:
+        for i, statement in enumerate(body):
             self.spend(1, statement)
             try:
                 done = self.statement(statement)
             except ERRORS as error:
-                self.forget(statement, self.why(statement, error))
-                done = self._left_open(statement)
+                why = self.why(statement, error)
+                self.forget(statement, why)
+                done = self._left_open(statement, why)
             if done is not None:
+                if done.why is not None:
+                    for later in body[i + 1 :]:
+                        self.forget(later, done.why)
                 return done
         return None
 
-    def _left_open(self, statement: ast.stmt) -> _Return | None:
-        """A return that may be in a statement that was not followed."""
-        is_code = isinstance(statement, ast.FunctionDef | ast.ClassDef)
-        inside = [] if is_code else [node for node in _own(statement) if isinstance(node, ast.Return)]
-        return _Return(Unknown(inside[0].lineno, source_of(inside[0]), "", self.file)) if inside else None
+    def _left_open(self, statement: ast.stmt, why: Unknown) -> _Return | None:
+        """A return that may be in a statement that was not followed.
+
+        Raises:
+            Unclear: If it may leave a loop, of which nothing is known then.
+        """
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            return None
+        if _leaves_loop(statement):
+            raise Unclear(why)
+        inside = next((node for node in _own(statement) if isinstance(node, ast.Return)), None)
+        return _Return(Unknown(inside.lineno, source_of(inside), "", self.file), why) if inside else None
 
     def statement(self, node: ast.stmt) -> _Return | None:
         match node:
@@ -255,6 +269,8 @@ class Program(Expressions):
             except _Continue:
                 continue
             if done is not None:
+                if done.why:
+                    self.forget(node, done.why)
                 return done
         return self.run(node.orelse)
 
@@ -433,6 +449,14 @@ def _own(node: ast.AST) -> Iterable[ast.AST]:
         yield child
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             yield from _own(child)
+
+
+def _leaves_loop(node: ast.AST) -> bool:
+    """Whether a statement has a ``break`` or ``continue`` of a loop around it."""
+    inside = (
+        child for child in ast.iter_child_nodes(node) if not isinstance(node, ast.For | ast.While | ast.FunctionDef)
+    )
+    return any(isinstance(child, ast.Break | ast.Continue) or _leaves_loop(child) for child in inside)
 
 
 def _root(file: File, tree: ast.Module) -> Path:

@@ -58,6 +58,10 @@ UNKNOWN = {
     "config.a = 1\ndef f(c, x=0):\n  c.a = 2\nf(config, **os.environ)": ("a",),
     "config.a = 1\ndef f():\n  config.a = 2\nhelper(f)": ("a",),
     "config.b = 2\nconfig.a = max(config.b, os.getpid())": ("a",),
+    "config.a = 1\nconfig.b = 2\ndef f():\n  if os.getpid():\n    return\n  config.a = 3\nf()": ("a",),
+    "config.a = 1\ndef f():\n  for i in (1, 2):\n    config.a = i\n    if os.getpid():\n      return\nf()": ("a",),
+    "config.a = 1\nfor i in (1, 2):\n  if os.getpid():\n    if i:\n      break\n  config.a = i": ("a",),
+    "config.a = 1\nconfig.b = 2\nfor i in (1, 2):\n  for j in os.environ:\n    break\nconfig.a = os.x()": ("a",),
     "config.a = 1\nhelper(x=[config])": ("a",),
 }
 
