@@ -32,8 +32,8 @@ class Imported:
 
 
 class AttributeDict(dict):
-    """A dict whose keys are attributes too, as the ConfigDict of mmengine and of ml_collections: ``update`` merges
-    recursively, ``pop`` of a missing key gives None, and a plain dict that is put into it is copied."""
+    """A dict whose keys are attributes too, as mmengine's ConfigDict. ``update`` merges recursively, ``pop`` of a
+    missing key gives None, and a plain dict that is put into it is copied."""
 
     methods: frozenset[str] = frozenset()
     """Methods that a file may call, beside those of dict."""
@@ -89,12 +89,12 @@ def method(target: Any, name: str) -> Callable[..., Any] | None:
 
 
 class Script(Expressions):
-    """Follows the statements of one file, or of a function in it, top to bottom.
+    """Follows the statements of one file, top to bottom.
 
-    Assignments, changes of elements, ``del``, ``if``, ``for`` and calls of `FUNCTIONS` and `METHODS` are followed. Of
-    any other statement or call, whatever it could have changed becomes unknown: the names it binds, and each name from
-    which an object that it was handed can be reached; functions of the file may be called from there under any name, so
-    what they bind and mention counts as well. So a value is right or it is marked, never stale.
+    Assignments, changes of elements, ``del``, ``if``, ``for`` and calls of known functions and methods are followed. Of
+    any other statement or call, whatever it could have changed becomes unknown: the names it binds, and the lists and
+    dicts that it was handed, with all in them; functions of the file may be called from there under any name, so what
+    they bind and mention counts as well. So a value is right or it is marked, never stale.
 
     Attributes:
         names: The values of the names that are bound.
