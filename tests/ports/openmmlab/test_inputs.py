@@ -168,6 +168,7 @@ def test_an_average_is_read(tmp_path, hook, decay):
             OLD.replace("momentum=0.9", "paramwise_cfg=dict(custom_keys=dict(theta=dict(wd_mult=0.)))") + TWO_EPOCHS,
             "unknown-key",
         ),
+        ("keys = {'norm': 1, 'norm': 2}\n" + NEW, "repeated-key"),
         (NEW + "lr_config = dict(policy='step', step=[8])", "other-generation"),
         (NEW + "custom_hooks = [dict(type='GradientCumulativeOptimizerHook', cumulative_iters=4)]", "unread-hook"),
         (NEW + "optimizer_config = dict(type='GradientCumulativeOptimizerHook')", "other-generation"),
