@@ -85,6 +85,15 @@ def test_the_errors_that_are_explained_exist():
             assert piece in joined, piece
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "from").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_about_a_source_has_a_verified_run(page):
+    content = page.read_text(encoding="utf-8")
+    if page.stem == "scenic":
+        assert "the mean of the learning rate since its last summary" in content  # which no step has
+    else:
+        assert "reproduced to the last printed digit" in content or "js.verify(" in content
+
+
 def test_every_page_is_in_the_navigation():
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
     listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
