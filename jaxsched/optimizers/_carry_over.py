@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxsched.checks import short
 from jaxsched.groups import JoinedTree, joined_like, separated
 from jaxsched.metric import internal as plateaus
 from jaxsched.optimizers._state import OptimizerState, states
@@ -21,7 +22,8 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
     slots and the overrides are those of ``old_state``; a slot that it does not have (of a momentum that is new) is that
     of ``new_state``. Where the two have no slot in common, as with another optimizer, schedules go on and bias
     corrections start again. What is kept by group is matched by name; a new group takes it over if all old groups
-    agree.
+    agree. A parameter that was frozen starts anew; so does one that was renamed if the optimizer is `grouped`, whose
+    state does not hold the difference.
 
     Args:
         old_state: The state so far, such as one restored from a checkpoint with its structure.
@@ -32,7 +34,8 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
 
     Raises:
         TypeError: If ``old_state`` is not nested as ``new_state`` is, such as a checkpoint restored as plain dicts.
-        ValueError: If a group is new and the old ones differ in what it should take over.
+        ValueError: If a parameter is in one of the states only, or if a group is new and the old ones differ in what
+            it should take over.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -61,7 +64,7 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
             overrides={name: _carried_override(row, old, new) for name, row in old.overrides.items()},
             shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
             slots={
-                name: _carried_slot(_with_all(tree, old.slots[name]) if by_group else old.slots[name], tree)
+                name: _carried_slot(name, _with_all(tree, old.slots[name]) if by_group else old.slots[name], tree)
                 if name in old.slots
                 else tree
                 for name, tree in new.slots.items()
@@ -82,13 +85,27 @@ def _count(state: Any) -> int:
     return len(states(state, OptimizerState))
 
 
-def _carried_slot(old: Any, new: Any) -> Any:
+def _carried_slot(name: str, old: Any, new: Any) -> Any:
     """The old arrays in the dtypes of ``new``; where a parameter was frozen, or is now, that of ``new``."""
 
     def one(now: Any, before: Any) -> Any:
         return now if _is_masked(now) or _is_masked(before) else before.astype(now.dtype)
 
-    return joined_like(new, jax.tree.map(one, separated(new), old, is_leaf=_is_masked))
+    now = separated(new)
+    structures: list[Any] = [jax.tree.structure(tree, is_leaf=_is_masked) for tree in (now, old)]
+    if structures[0] != structures[1]:
+        sides = {"old_state": _paths(old) - _paths(now), "new_state": _paths(now) - _paths(old)}
+        only = " and ".join(f"{short(min(paths))} only in {where}" for where, paths in sides.items() if paths)
+        raise ValueError(
+            f"carry_over: {name} has {only or 'another structure in old_state'}; give both states the same parameters, "
+            "by the same names"
+        )
+    return joined_like(new, jax.tree.map(one, now, old, is_leaf=_is_masked))
+
+
+def _paths(tree: Any) -> set[str]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_masked)
+    return {jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves}
 
 
 def _with_all(new: Any, old: Any) -> Any:

@@ -71,6 +71,15 @@ def test_a_group_that_thaws_starts_its_slots_and_the_others_keep_theirs(around):
     chex.assert_trees_all_equal(back.slots, state.slots)
 
 
+def test_a_renamed_parameter_is_not_carried_over():
+    tx = js.sgd(momentum=0.9)
+    old, new = ({"layer": {name: jnp.ones(2)}} for name in ("kernel", "weight"))
+    with pytest.raises(
+        ValueError, match=r"momentum has 'layer/kernel' only in old_state and 'layer/weight' only in new"
+    ):
+        js.carry_over(tx.init(old), tx.init(new))
+
+
 def test_schedules_are_read_at_the_count_or_at_an_explicit_step():
     tx = js.sgd(lr=js.table([1.0, 2.0, 3.0, 4.0]))
     updates, state = step(tx)
