@@ -1,8 +1,8 @@
 """timm's schedulers, and the recipe of its train.py from its arguments (1.0.31)."""
 
+from jaxsched.ports.timm._arguments import DEFAULTS as DEFAULTS
 from jaxsched.ports.timm._factory import create_scheduler_v2 as create_scheduler_v2
 from jaxsched.ports.timm._kind import KINDS as KINDS
-from jaxsched.ports.timm._recipe import DEFAULTS as DEFAULTS
 from jaxsched.ports.timm._recipe import recipe as recipe
 from jaxsched.ports.timm._schedulers import CosineLRScheduler as CosineLRScheduler
 from jaxsched.ports.timm._schedulers import MultiStepLRScheduler as MultiStepLRScheduler

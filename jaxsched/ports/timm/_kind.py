@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxsched.ports.shared import File, Kind, parse_words
-from jaxsched.ports.timm._recipe import DEFAULTS, NAMES, recipe
+from jaxsched.ports.timm._arguments import DEFAULTS, NAMES
+from jaxsched.ports.timm._recipe import recipe
 
 _FLAGS = frozenset(name for name, default in DEFAULTS.items() if isinstance(default, bool))
 _SHORT = {"b": "batch_size", "vb": "validation_batch_size", "j": "workers", "c": "config"}

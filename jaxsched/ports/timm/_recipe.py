@@ -10,103 +10,12 @@ from jaxsched.checks import short
 from jaxsched.groups import Condition, Match, Rule, as_condition, ndim, role
 from jaxsched.ports import shared
 from jaxsched.ports.shared import batches_to_an_update, by_update
+from jaxsched.ports.timm._arguments import DEFAULTS, OF_OTHER_SCRIPTS, OTHERS
 from jaxsched.ports.timm._factory import create_scheduler_v2
+from jaxsched.ports.timm._optimizers import FUSED, optimizer
 from jaxsched.ports.timm._schedulers import Scheduler
 from jaxsched.recipe import Accumulation, Recipe
 from jaxsched.schedules import Schedule, constant, inverse_power, minimum, per_epoch, piecewise
-
-DEFAULTS: Mapping[str, Any] = {
-    "opt": "sgd",
-    "opt_eps": None,
-    "opt_betas": None,
-    "momentum": 0.9,
-    "weight_decay": 2e-5,
-    "clip_grad": None,
-    "clip_mode": "norm",
-    "layer_decay": None,
-    "layer_decay_min_scale": 0.0,
-    "layer_decay_no_opt_scale": None,
-    "sched": "cosine",
-    "sched_on_updates": False,
-    "lr": None,
-    "lr_base": 0.1,
-    "lr_base_size": 256,
-    "lr_base_scale": "",
-    "lr_noise": None,
-    "lr_cycle_mul": 1.0,
-    "lr_cycle_decay": 0.5,
-    "lr_cycle_limit": 1,
-    "lr_k_decay": 1.0,
-    "lr_decay_fn": None,
-    "lr_stable_timescale": None,
-    "warmup_lr": 1e-5,
-    "min_lr": 0.0,
-    "epochs": 300,
-    "decay_milestones": (90, 180, 270),
-    "decay_epochs": 90,
-    "warmup_epochs": 5,
-    "warmup_prefix": False,
-    "cooldown_epochs": 0,
-    "patience_epochs": 10,
-    "decay_rate": 0.1,
-    "eval_metric": "top1",
-    "batch_size": 128,
-    "grad_accum_steps": 1,
-    "model_ema": False,
-    "model_ema_decay": 0.9998,
-    "model_ema_warmup": False,
-}
-"""What train.py's arguments that a recipe is made of are where nothing is said."""
-
-_OTHERS_TEXT = """
-    data data_dir dataset train_split val_split train_num_samples val_num_samples dataset_download
-    dataset_trust_remote_code class_map input_img_mode input_key target_key model pretrained pretrained_path
-    initial_checkpoint resume no_resume_opt num_classes gp img_size in_chans input_size crop_pct mean std
-    interpolation validation_batch_size channels_last fuser grad_checkpointing fast_norm model_kwargs
-    head_init_scale head_init_bias torchcompile_mode torchscript torchcompile device amp amp_dtype amp_impl
-    model_dtype no_ddp_bb synchronize_step local_rank device_modules opt_kwargs opt_args opt_foreach lr_noise_pct
-    lr_noise_std seed epoch_repeats start_epoch no_aug train_crop_mode scale ratio hflip vflip color_jitter
-    color_jitter_prob grayscale_prob gaussian_blur_prob aa aug_repeats aug_splits jsd_loss bce_loss bce_sum
-    bce_target_thresh bce_pos_weight reprob remode recount resplit mixup cutmix cutmix_minmax mixup_prob
-    mixup_switch_prob mixup_mode mixup_off_epoch smoothing train_interpolation drop drop_connect drop_path
-    drop_block bn_momentum bn_eps sync_bn dist_bn split_bn model_ema_force_cpu worker_seeding log_interval
-    recovery_interval checkpoint_hist workers save_images pin_mem no_prefetcher output experiment tta
-    use_multi_epochs_loader log_wandb wandb_project wandb_tags wandb_resume_id naflex_loader distributed world_size
-    rank prefetcher config
-"""
-_OTHERS = tuple(_OTHERS_TEXT.split())
-NAMES = frozenset({*DEFAULTS, *_OTHERS})
-"""Arguments of train.py."""
-"""Arguments of data, model, augmentation, loss and logging."""
-
-_HAS_MOMENTUM, _HAS_BETAS, _HAS_EPS, _HAS_EPS_ROOT = "momentum", "betas", "eps", "eps_root"
-_OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
-    "sgd": ("sgd", {"nesterov": True}, (_HAS_MOMENTUM,)),
-    "nesterov": ("sgd", {"nesterov": True}, (_HAS_MOMENTUM,)),
-    "momentum": ("sgd", {"nesterov": False}, (_HAS_MOMENTUM,)),
-    "adam": ("adam", {}, (_HAS_BETAS, _HAS_EPS)),
-    "adamw": ("adamw", {}, (_HAS_BETAS, _HAS_EPS)),
-    "nadam": ("nadam", {}, (_HAS_BETAS, _HAS_EPS)),
-    "radam": ("radam", {}, (_HAS_BETAS, _HAS_EPS)),
-    "radamw": ("radam", {"decoupled_weight_decay": True}, (_HAS_BETAS, _HAS_EPS)),
-    "adamax": ("adamax", {}, (_HAS_BETAS, _HAS_EPS)),
-    "adagrad": ("adagrad", {"eps": 1e-8}, (_HAS_EPS,)),
-    "adadelta": ("adadelta", {}, (_HAS_EPS,)),
-    "rmsprop": ("rmsprop", {"alpha": 0.9}, (_HAS_MOMENTUM, _HAS_EPS)),
-    "rmsproptf": (
-        "rmsprop",
-        {"alpha": 0.9, "eps": 0.0, "eps_root": 1e-10, "initial_scale": 1.0, "lr_in_momentum": True},
-        (_HAS_MOMENTUM, _HAS_EPS_ROOT),
-    ),
-    "lion": ("lion", {}, (_HAS_BETAS,)),
-    "lamb": ("lamb", {}, (_HAS_BETAS, _HAS_EPS)),
-    "lambc": ("lamb", {"trust_clip": True}, (_HAS_BETAS, _HAS_EPS)),
-}
-"""By timm's name: ours, the options it sets, and which of the arguments it takes."""
-_OF_OTHER_SCRIPTS = ("data_path", "unscale_lr", "blr", "accum_iter", "update_freq", "dist_eval")
-"""Settings that tell a file or a line of such a script."""
-_FUSED = {f"fused{name}": name for name in ("sgd", "momentum", "adam", "adamw", "lamb")}
-"""Optimizers of apex that are another's plain self but for rounding."""
 
 
 def recipe(
@@ -160,7 +69,7 @@ def recipe(
     """
     where, given = shared.read(args, "args")
     a = shared.Settings(where, given, DEFAULTS)
-    if others := [name for name in _OF_OTHER_SCRIPTS if name in given]:
+    if others := [name for name in OF_OTHER_SCRIPTS if name in given]:
         raise ValueError(
             f"{where}: {others[0]} is not an option of timm's train.py but of scripts that started from it (DeiT's, "
             "MAE's, ConvNeXt's), with defaults of their own and an lr that they scale by the batch; write the recipe "
@@ -173,9 +82,9 @@ def recipe(
     batch_size = a.count("batch_size", least=1) * shared.as_count("world_size", world_size)
     nb = shared.epoch_length(where, steps_per_epoch, images, batch_size, drop_last=True)
     opt = _name(a, "opt")
-    notes = [f"opt={opt} is apex's; here it is {_FUSED[opt]}"] if opt in _FUSED else []
-    opt = _FUSED.get(opt, opt)
-    optimizer, hyperparameters = _optimizer(a, opt)
+    notes = [f"opt={opt} is apex's; here it is {FUSED[opt]}"] if opt in FUSED else []
+    opt = FUSED.get(opt, opt)
+    ours, hyperparameters = optimizer(a, opt)
     peak, how = _peak(a, opt, batch_size * every)
     sched, counts_updates = _name(a, "sched"), a.flag("sched_on_updates")
     scheduler, epochs = _scheduler(a, sched, counts_updates, -(-nb // every))
@@ -188,7 +97,7 @@ def recipe(
 
     rules, groups = _groups(a, layers, no_weight_decay, decay, lr)
     return Recipe(
-        optimizer=optimizer,
+        optimizer=ours,
         hyperparameters={**hyperparameters, "lr": lr(1.0), "weight_decay": 0.0},
         groups=groups,
         rules=rules,
@@ -198,7 +107,7 @@ def recipe(
         steps=epochs * nb,
         steps_per_epoch=nb,
         batch_size=batch_size,
-        notes=(*notes, *a.rest(aside=_OTHERS)),
+        notes=(*notes, *a.rest(aside=OTHERS)),
         origin={
             "lr": f"{where}: {how}, sched={sched}, {epochs} epochs with warm-up, cycles and cooldown",
             "weight_decay": f"{where}: weight_decay {decay}",
@@ -209,23 +118,6 @@ def recipe(
 def _name(a: shared.Settings, setting: str) -> str:
     """timm compares names in lower case; None is ``"none"``, as on its command line."""
     return str(a.take(setting)).lower()
-
-
-def _optimizer(a: shared.Settings, name: str) -> tuple[str, dict[str, Any]]:
-    if name not in _OPTIMIZERS:
-        raise ValueError(f"{a.at('opt')} must be one of {', '.join(_OPTIMIZERS)}, got {short(name)}")
-    ours, options, takes = _OPTIMIZERS[name]
-    hyperparameters = dict(options)
-    momentum, eps, betas = a.number("momentum", low=0.0), a.number("opt_eps", low=0.0), a.take("opt_betas")
-    if _HAS_MOMENTUM in takes:
-        hyperparameters["momentum"] = momentum
-    for ours_eps in {_HAS_EPS, _HAS_EPS_ROOT} & set(takes):
-        hyperparameters |= {} if eps is None else {ours_eps: eps}
-    if _HAS_BETAS in takes and betas is not None:
-        if not isinstance(betas, list | tuple) or len(betas) != 2:
-            raise ValueError(f"{a.at('opt_betas')} must be two numbers, got {short(betas)}")
-        hyperparameters["betas"] = tuple(shared.as_beta(a.at("opt_betas"), beta) for beta in betas)
-    return ours, hyperparameters
 
 
 def _peak(a: shared.Settings, opt: str, global_batch: int) -> tuple[float, str]:
