@@ -73,6 +73,12 @@ def recipe(
     for name, remedy in (("optim", "it is optax now"), ("weight_decay", "it is wd now, and scheduled")):
         if name in a.values:
             raise ValueError(f"{a.at(name)} is not read by big_vision: {remedy}")
+    if not a.values.get("weight_decay_decouple", True):
+        raise ValueError(
+            f"{a.at('weight_decay_decouple')} must be true: big_vision has no coupled weight decay any more"
+        )
+    if a.values.get("grad_accum_steps"):
+        raise ValueError(f"{a.at('grad_accum_steps')}: big_vision does not accumulate gradients any more; take it out")
     data = a.section("input", {})
     size = data.count("batch_size", None, least=1)
     size = a.count("batch_size", None, least=1) if size is None else size

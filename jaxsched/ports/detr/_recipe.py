@@ -9,7 +9,7 @@ from typing import Any
 from jaxsched.checks import short
 from jaxsched.groups import Condition, Rule, contains
 from jaxsched.ports import shared
-from jaxsched.recipe import Recipe
+from jaxsched.recipe import Recipe, caution
 from jaxsched.schedules import per_epoch, step_decay
 
 _DETR: Mapping[str, Any] = {
@@ -52,7 +52,9 @@ _ASIDE_TEXT = """
 """
 _ASIDE = frozenset(_ASIDE_TEXT.split())
 """Arguments of the model, the loss and the data, and ``lr_drop_epochs``, which nothing reads."""
-_FLAGS = ("sgd", "masks", "eval", "dilation", "pre_norm", "no_aux_loss", "with_box_refine", "two_stage", "cache_mode")
+_FLAGS_TEXT = "sgd masks eval dilation pre_norm no_aux_loss remove_difficult with_box_refine two_stage cache_mode"
+_FLAGS = tuple(_FLAGS_TEXT.split())
+_ORIGINS = {"backbone": "lr_backbone", "other": "lr"}
 
 
 def settings(words: Sequence[str]) -> Mapping[str, Any]:
@@ -75,7 +77,8 @@ def recipe(
 
     AdamW at a constant lr, times 0.1 after each ``lr_drop`` epochs. The backbone (the group ``backbone``) has the lr
     ``lr_backbone``; in Deformable DETR the parameters that predict points (``points``) that of the others (``other``)
-    times ``lr_linear_proj_mult``. All have the same weight decay. A last batch that is smaller is dropped.
+    times ``lr_linear_proj_mult``. All have the same weight decay. A last batch that is smaller is dropped. With a
+    ``lr_backbone`` of 0 the backbone is frozen: it does not count in the norm that is clipped.
 
     Args:
         args: The arguments by name, or the path to a YAML or JSON file of them.
@@ -119,17 +122,26 @@ def recipe(
     ]
     rules.append(Rule("**", "other", optional=True))
     decay, clip, is_sgd = a.number("weight_decay", low=0.0), a.number("clip_max_norm"), a.flag("sgd")
+    groups: dict[str, Mapping[str, Any] | None] = {
+        rule.group: {"lr": per_epoch(step_decay(rates[rule.group], drop), nb)} for rule in rules
+    }
+    if not rates["backbone"] and "backbone" in groups:
+        groups["backbone"] = None
+    notes = a.rest(aside=_ASIDE)
+    if values.get("frozen_weights") is not None:
+        text = f"{a.at('frozen_weights')}: only the mask head is trained; freeze the other parameters by recipe.replace"
+        notes.append(caution("left-out", text))
     return Recipe(
         "sgd" if is_sgd else "adamw",
         {"weight_decay": decay, **({"momentum": 0.9} if is_sgd else {})},
-        groups={rule.group: {"lr": per_epoch(step_decay(rates[rule.group], drop), nb)} for rule in rules},
+        groups=groups,
         rules=tuple(rules),
         clip_norm=clip if clip > 0 else None,
         steps=shared.as_count("epochs x steps_per_epoch", epochs * nb),
         steps_per_epoch=nb,
         batch_size=size * processes,
-        notes=tuple(a.rest(aside=_ASIDE)),
-        origin={"backbone.lr": f"{where}: lr_backbone", "other.lr": f"{where}: lr"},
+        notes=tuple(notes),
+        origin={f"{name}.lr": f"{where}: {key}" for name, key in _ORIGINS.items() if groups.get(name)},
     )
 
 

@@ -24,6 +24,8 @@ _CHANGERS = {
     "backbone_lr_configs": "trainers of some projects give the backbone an lr of its own by it",
 }
 """Settings that change the update, but not as scenic's own trainers do."""
+_MASKED = ("sgd", "adamw", "lamb", "adamaxw", "lars")
+"""The optimizers that scenic gives the mask of skip_scale_and_bias_regularization."""
 _CLIPS = {"clip_by_global_norm": "clip_norm", "clip": "clip_value"}
 
 
@@ -73,9 +75,13 @@ def recipe(
     inner, name = optimizer_settings(a)
     skips = bool(inner.take("skip_scale_and_bias_regularization", None) and inner.values.get("weight_decay"))
     frozen = inner.take("freeze_params_reg_exp", None)
-    clips = _clips(a, inner)
+    if skips and name not in _MASKED:
+        what = f"{inner.at('skip_scale_and_bias_regularization')} has no effect on {short(name)}"
+        notes.append(f"{what}: scenic gives it no mask, and all parameters decay")
+        skips = False
+    clips, is_own_clip = _clips(a, inner)
     optimizer = Optimizer(inner, name)
-    if optimizer.is_sgd and optimizer.decay and clips:
+    if optimizer.is_sgd and optimizer.decay and is_own_clip:  # max_grad_norm clips before the optimizer has them
         raise ValueError(f"{inner.at('weight_decay')} of sgd is added before the gradients are clipped; not ported")
     if frozen is not None and "clip_norm" in clips:
         text = f"{inner.at('freeze_params_reg_exp')}: scenic counts frozen parameters in the norm that is clipped"
@@ -143,22 +149,22 @@ def _lr(a: shared.Settings, steps: int, notes: list[str]) -> Schedule:
     return lr
 
 
-def _clips(a: shared.Settings, inner: shared.Settings) -> dict[str, Any]:
-    """The clipping by the optimizer's settings, or by the trainer's ``max_grad_norm``."""
-    norm = a.number("max_grad_norm", None, low=0.0, or_none=True)
+def _clips(a: shared.Settings, inner: shared.Settings) -> tuple[dict[str, Any], bool]:
+    """The clipping by the trainer's ``max_grad_norm`` or by the optimizer's settings, and whether it is the latter."""
+    norm = None if a.values.get("max_grad_norm") is None else a.positive("max_grad_norm")
     own = inner.take("grad_clip", None)
     if own is None:
-        return {} if not norm else {"clip_norm": norm}
-    if norm:
+        return ({} if norm is None else {"clip_norm": norm}), False
+    if norm is not None:
         raise ValueError(f"{a.where}: max_grad_norm and grad_clip are both given, and both clip; keep one")
     clip = shared.ConfigSettings(inner.at("grad_clip"), own)
     method, value = clip.take("clip_method", None), clip.number("clip_value", None, low=0.0, or_none=True)
     clip.finish()
     if method is None or value is None:
-        return {}
+        return {}, False
     if method not in _CLIPS:
         raise ValueError(f"{clip.at('clip_method')} must be one of {', '.join(_CLIPS)}, got {short(method)}")
-    return {_CLIPS[method]: value}
+    return {_CLIPS[method]: value}, True
 
 
 def _groups(

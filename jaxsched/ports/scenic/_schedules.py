@@ -168,8 +168,8 @@ def _linear_decay(a: shared.Settings, terms: list[Schedule], scale: float) -> Sc
     warm, total, end = _warm(a), a.positive("total_steps"), a.number("end_learning_rate", 0.0, low=0.0)
     if total <= warm:
         raise ValueError(f"{a.at('total_steps')} must be above warmup_steps ({warm:g}), got {total:g}")
-    if not terms:
-        falls = _falling(a, "linear", warm, total - warm, end / scale if scale else 0.0)
+    if not terms and scale:
+        falls = _falling(a, "linear", warm, total - warm, end / scale)
         return _product(scale, [falls])
     left = _falling(a, "linear", warm, total - warm)
     value = _product(scale, [*terms, left])
@@ -209,6 +209,8 @@ def _piecewise_constant(a: shared.Settings, steps: int | None) -> Schedule:
 def _piecewise_linear(a: shared.Settings, steps: int | None) -> Schedule:
     del steps
     at, factors = _events(a)
+    if len(a.numbers("decay_factors")) > len(at):
+        raise ValueError(f"{a.at('decay_factors')} must have one factor for each event ({len(at)})")
     return shared.phases([1.0, *factors], ends=at, shape="linear")
 
 

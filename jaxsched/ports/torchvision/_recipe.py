@@ -38,15 +38,27 @@ DEFAULTS: Mapping[str, Any] = {
     "world_size": 1,
 }
 """The arguments that a recipe is made of, as ``get_args_parser`` has them."""
+_OTHERS = {
+    "lr_steps": "detection",
+    "aspect_ratio_group_factor": "detection",
+    "trainable_backbone_layers": "detection",
+    "aux_loss": "segmentation",
+    "lr_milestones": "video classification",
+    "clip_len": "video classification",
+}
+"""Arguments of torchvision's other reference scripts, which have schedules of their own."""
 _ASIDE_TEXT = """
     data_path model device workers label_smoothing mixup_alpha cutmix_alpha print_freq output_dir resume start_epoch
     cache_dataset sync_bn test_only auto_augment ra_magnitude augmix_severity random_erase amp dist_url interpolation
     val_resize_size val_crop_size train_crop_size ra_reps weights backend use_v2 use_deterministic_algorithms pretrained
-    rank gpu distributed dist_backend apex apex_opt_level
+    rank gpu dist_backend apex apex_opt_level
 """
 _ASIDE = frozenset(_ASIDE_TEXT.split())
 NAMES = (*DEFAULTS, *sorted(_ASIDE))
-_FLAGS = ("model_ema", "ra_sampler", "amp", "cache_dataset", "sync_bn", "test_only", "use_deterministic_algorithms")
+_FLAGS_TEXT = """
+    model_ema ra_sampler amp cache_dataset sync_bn test_only use_deterministic_algorithms pretrained apex use_v2
+"""
+_FLAGS = tuple(_FLAGS_TEXT.split())
 _EMBEDDINGS = ("class_token", "position_embedding", "relative_position_bias_table")
 _RA_BATCH = 256
 """Repeated augmentation takes so many images at a time."""
@@ -96,11 +108,17 @@ def recipe(
         [0.004999999888241291, 0.004999999888241291, 0.5, 0.25]
     """
     where, values = shared.read(args)
+    if other := next((name for name in values if name in _OTHERS), None):
+        raise ValueError(
+            f"{where}: {other} is an argument of torchvision's script for {_OTHERS[other]}, which is not ported; write "
+            "the recipe with js.Recipe"
+        )
     a = shared.Settings(where, values, DEFAULTS)
     processes = a.count("world_size", least=1)
     processes = processes if world_size is None else shared.as_count("world_size", world_size)
     size, epochs = a.count("batch_size", least=1), a.count("epochs", least=1)
-    if a.flag("ra_sampler") and images is not None and steps_per_epoch is None:
+    is_distributed = a.flag("distributed", processes > 1)  # the script repeats augmentation only then
+    if a.flag("ra_sampler") and is_distributed and images is not None and steps_per_epoch is None:
         images = shared.as_count("images", images) // _RA_BATCH * _RA_BATCH // processes
     elif images is not None and steps_per_epoch is None:  # each process has its share, rounded up
         images = -(-shared.as_count("images", images) // processes)
@@ -114,7 +132,7 @@ def recipe(
         {"lr": per_epoch(lr, nb), **options},
         groups=groups,
         rules=rules,
-        clip_norm=a.number("clip_grad_norm", low=0.0) or None,
+        clip_norm=None if a.values.get("clip_grad_norm") is None else a.positive("clip_grad_norm"),
         ema=_average(a, nb, size * processes, epochs, warm),
         steps=shared.as_count("epochs x steps_per_epoch", epochs * nb),
         steps_per_epoch=nb,

@@ -216,6 +216,8 @@ def config(**values):
         (dict(lr_mults=[("a.*", 0.0)]), "freeze by a schedule None instead"),
         (dict(lr=0.0, wd=0.1), "lr is 0, and wd is multiplied by the schedule alone"),
         (dict(weight_decay=0.1), "weight_decay is not read by big_vision: it is wd now"),
+        (dict(weight_decay_decouple=False), "weight_decay_decouple must be true"),
+        (dict(grad_accum_steps=4), "grad_accum_steps: big_vision does not accumulate"),
         (dict(total_steps=0), "the run has no steps: it only evaluates"),
         (dict(total_steps=None), "'total_steps' is missing; add it, or total_epochs"),
         (dict(grad_clip_norm=1.0, grad_clip_per_example=True), "grad_clip_per_example clips .* not ported"),

@@ -1,5 +1,6 @@
 """Arguments of DETR and Deformable DETR, worked by hand."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -40,6 +41,21 @@ def test_deformable_detr_has_other_defaults_and_a_third_group():
     assert recipe.steps == 500
     sgd = detr.recipe({"sgd": True, "clip_max_norm": 0}, steps_per_epoch=1, project="deformable_detr")
     assert (sgd.optimizer, sgd.by_group()["other"]["momentum"], sgd.clip_norm) == ("sgd", 0.9, None)
+
+
+def test_a_backbone_without_lr_is_frozen_as_there():
+    recipe = detr.recipe({"lr_backbone": 0}, steps_per_epoch=1)
+    tx, params = recipe.build(), {"backbone": {"w": jnp.ones(1)}, "head": {"w": jnp.ones(1)}}
+    grads = {"backbone": {"w": jnp.array([3.0])}, "head": {"w": jnp.array([0.05])}}
+    updates, _ = tx.update(grads, tx.init(params), params)
+    assert updates["backbone"]["w"] == 0
+    alone = detr.recipe({"clip_max_norm": 0}, steps_per_epoch=1).build()
+    head = {"head": params["head"]}
+    expected, _ = alone.update({"head": grads["head"]}, alone.init(head), head)  # 0.05 is below the norm of 0.1
+    np.testing.assert_allclose(updates["head"]["w"], expected["head"]["w"], rtol=1e-6)
+    assert "backbone.lr" not in recipe.origin
+    frozen = detr.recipe({"frozen_weights": "detr.pth", "masks": True}, steps_per_epoch=1)
+    assert any("frozen_weights: only the mask head is trained" in note for note in frozen.notes)
 
 
 @pytest.mark.parametrize(

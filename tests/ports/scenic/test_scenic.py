@@ -134,6 +134,27 @@ def test_scales_and_biases_may_be_left_alone():
     assert not any("loses the mask" in note for note in sgd.notes)
     of_adafactor = config(optimizer="adafactor", optimizer_configs=dict(weight_decay_rate=0.1), **options)
     assert scenic.recipe(of_adafactor).by_group()["all"]["weight_decay_rate"] == 0.1  # as there: it asks weight_decay
+    lion = scenic.recipe(config(optimizer="lion", optimizer_configs=dict(weight_decay=0.1), **options))
+    assert lion.by_group()["all"]["weight_decay"] == 0.1
+    assert "has no effect on 'lion'" in lion.notes[0]
+
+
+def test_max_grad_norm_clips_before_the_weight_decay_of_sgd():
+    recipe = scenic.recipe(config(optimizer="sgd", max_grad_norm=1.0, optimizer_configs=dict(weight_decay=0.5)))
+    tx, params = recipe.build(), {"w": jnp.array([2.0, 0.0])}
+    step = recipe.steps // 2
+    lr = js.curves(recipe, [step])["all"]["lr"][0]
+    assert lr > 0
+    state = tx.init(params)
+    for _ in range(step + 1):
+        updates, state = tx.update({"w": jnp.array([3.0, 4.0])}, state, params)
+    assert updates["w"].tolist() == pytest.approx([-lr * (0.6 + 0.5 * 2), -lr * 0.8], rel=1e-5)
+
+
+def test_linear_decay_from_zero_rises_to_its_end():
+    values = dict(factors="constant * linear_decay", base_learning_rate=0.0, end_learning_rate=0.5, total_steps=4)
+    lr = scenic.compound_lr_scheduler(values)
+    assert [float(lr(step)) for step in (0, 2, 4, 5)] == pytest.approx([0, 0.25, 0.5, 0.5])
 
 
 def test_what_projects_do_their_own_way_is_said():
@@ -167,7 +188,18 @@ def test_what_projects_do_their_own_way_is_said():
         (config(optimizer=None), "'optimizer' is missing; name one of optax"),
         (config(optimizer=dict(optax_name="scale_by_adam")), "optax_name is of scenic's train_lib.optax"),
         (config(optimizer_configs=dict(optimizer="sgd")), "are both given; keep the latter"),
-        (config(max_grad_norm=1.0, optimizer_configs=dict(weight_decay=0.1)), "added before the gradients are clipped"),
+        (
+            config(
+                grad_clip_configs=dict(clip_method="clip_by_global_norm", clip_value=1.0),
+                optimizer_configs=dict(weight_decay=0.1),
+            ),
+            "added before the gradients are clipped",
+        ),
+        (config(max_grad_norm=0), "max_grad_norm must be positive, got 0"),
+        (
+            configs(factors="piecewise_linear", decay_events=[3], decay_factors=[0.5, 0.1]),
+            r"decay_factors must have one factor for each event \(1\)",
+        ),
         (
             config(grad_clip_configs=dict(clip_method="adaptive_grad_clip", clip_value=1.0)),
             "clip_method must be one of",

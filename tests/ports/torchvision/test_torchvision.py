@@ -61,6 +61,13 @@ def test_arguments_in_a_file(tmp_path):
     assert torchvision.recipe(tmp_path / "args.json", images=65, world_size=2).steps_per_epoch == 2
 
 
+def test_repeated_augmentation_has_no_effect_on_a_single_process():
+    args = dict(ra_sampler=True, batch_size=100)
+    assert torchvision.recipe(args, images=1000).steps_per_epoch == 10
+    assert torchvision.recipe({**args, "distributed": True}, images=1000).steps_per_epoch == 8  # 768 images
+    assert torchvision.recipe(args, images=1000, world_size=2).steps_per_epoch == 4
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -69,6 +76,12 @@ def test_arguments_in_a_file(tmp_path):
         (dict(lr_scheduler="cosine"), "lr_scheduler must be one of steplr, .* got 'cosine'"),
         (dict(lr_warmup_epochs=1, lr_warmup_method="exp"), "lr_warmup_method must be linear or constant, got 'exp'"),
         (dict(lr_scheduler="cosineannealinglr", epochs=5, lr_warmup_epochs=5), "lr_warmup_epochs must be below epochs"),
+        (dict(clip_grad_norm=0.0), "clip_grad_norm must be positive, got 0"),
+        (
+            dict(lr_steps=[16, 22], lr_scheduler="multisteplr"),
+            "lr_steps is an argument of torchvision's script for det",
+        ),
+        (dict(aux_loss=True), "aux_loss is an argument of torchvision's script for segmentation"),
         (dict(lr_backbone=0.1), "'lr_backbone' is not known, and its name says that it changes the schedule"),
     ],
 )
