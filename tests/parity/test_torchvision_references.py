@@ -1,4 +1,4 @@
-"""The schedulers, groups and averages that torchvision's script for classification makes of its arguments, in torch."""
+"""The schedulers and averages that torchvision's reference scripts make of their arguments, in torch."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -42,15 +42,92 @@ def scheduler(optimizer, a):
 @pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*", "ignore:The epoch parameter")
 @pytest.mark.parametrize("args", CASES)
 def test_every_epoch_has_torchs_lr(args):
-    a = {**torchvision.DEFAULTS, **args}
+    a = {**torchvision.DEFAULTS["classification"], **args}
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=a["lr"])
     theirs, schedule = [], scheduler(optimizer, a)
     for _ in range(EPOCHS):
         theirs += [optimizer.param_groups[0]["lr"]] * NB
         optimizer.step()
         schedule.step()
-    ours = js.curves(torchvision.recipe({**args, "epochs": EPOCHS}, steps_per_epoch=NB))["all"]["lr"]
-    np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=1e-9)
+    recipe = torchvision.recipe({**args, "epochs": EPOCHS}, steps_per_epoch=NB, script="classification")
+    np.testing.assert_allclose(js.curves(recipe)["all"]["lr"], theirs, rtol=2e-6, atol=1e-9)
+
+
+def warmed(optimizer, main, a, nb):
+    """As the scripts for segmentation and video compose them: in iterations."""
+    if not (warm := nb * a["lr_warmup_epochs"]):
+        return main
+    if a["lr_warmup_method"] == "linear":
+        first = s.LinearLR(optimizer, start_factor=a["lr_warmup_decay"], total_iters=warm)
+    else:
+        first = s.ConstantLR(optimizer, factor=a["lr_warmup_decay"], total_iters=warm)
+    return s.SequentialLR(optimizer, schedulers=[first, main], milestones=[warm])
+
+
+def detection(optimizer, a, nb):
+    """Yields before each step; a scheduler of the first epoch's steps and one of epochs."""
+    if a["lr_scheduler"] == "multisteplr":
+        by_epoch = s.MultiStepLR(optimizer, milestones=a["lr_steps"], gamma=a["lr_gamma"])
+    else:
+        by_epoch = s.CosineAnnealingLR(optimizer, T_max=EPOCHS)
+    for epoch in range(EPOCHS):
+        by_step = None
+        if epoch == 0:
+            by_step = s.LinearLR(optimizer, start_factor=1.0 / 1000, total_iters=min(1000, nb - 1))
+        for _ in range(nb):
+            yield
+            optimizer.step()
+            if by_step is not None:
+                by_step.step()
+        by_epoch.step()
+
+
+def by_iteration(optimizer, schedule, nb):
+    for _ in range(EPOCHS * nb):
+        yield
+        optimizer.step()
+        schedule.step()
+
+
+def segmentation(optimizer, a, nb):
+    main = s.PolynomialLR(optimizer, total_iters=nb * (EPOCHS - a["lr_warmup_epochs"]), power=0.9)
+    return by_iteration(optimizer, warmed(optimizer, main, a, nb), nb)
+
+
+def video_classification(optimizer, a, nb):
+    at = [nb * (m - a["lr_warmup_epochs"]) for m in a["lr_milestones"]]
+    main = s.MultiStepLR(optimizer, milestones=at, gamma=a["lr_gamma"])
+    return by_iteration(optimizer, warmed(optimizer, main, a, nb), nb)
+
+
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*", "ignore:The epoch parameter")
+@pytest.mark.parametrize(
+    ("script", "nb", "args"),
+    [
+        (detection, 7, dict(lr_steps=[8, 3, 8], lr_gamma=0.3)),
+        (detection, 1, dict(lr_steps=[0, 3])),
+        (detection, 1205, dict(lr_scheduler="cosineannealinglr", lr=0.1)),
+        (segmentation, 5, dict(lr=0.02, aux_loss=True)),
+        (segmentation, 5, dict(lr_warmup_epochs=3, lr_warmup_decay=0.1, aux_loss=True)),
+        (segmentation, 5, dict(lr_warmup_epochs=2, lr_warmup_method="constant")),
+        (video_classification, 5, dict(lr_milestones=[8, 5], lr_gamma=0.5, lr_warmup_epochs=2, world_size=4)),
+        (video_classification, 5, dict(lr_milestones=[2, 4, 9], lr_warmup_epochs=4)),
+        (video_classification, 5, dict(lr_milestones=[0, 6], lr_warmup_epochs=0)),
+        (video_classification, 5, dict(lr_milestones=[3], lr_warmup_epochs=6, lr_warmup_method="constant")),
+    ],
+)
+def test_every_step_of_the_other_scripts_has_torchs_lr(script, nb, args):
+    name = script.__name__
+    a = {**torchvision.DEFAULTS[name], **args}
+    lr = a["lr"] * (a["world_size"] if name == "video_classification" else 1)
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (lr, lr * 10)]
+    optimizer = torch.optim.SGD(groups, lr=lr)
+    theirs = [[group["lr"] for group in optimizer.param_groups] for _ in script(optimizer, a, nb)]
+    ours = js.curves(torchvision.recipe({**args, "epochs": EPOCHS}, steps_per_epoch=nb, script=name))
+    names = ["other", "aux_classifier"] if a.get("aux_loss") else ["all"]
+    assert set(ours) == set(names)
+    for k, group in enumerate(names):
+        np.testing.assert_allclose(ours[group]["lr"], [rates[k] for rates in theirs], rtol=3e-6, atol=1e-9)
 
 
 def test_the_average_is_torchs():
@@ -71,5 +148,5 @@ def test_the_average_is_torchs():
             average.update_parameters(model)
             if epoch < 1:
                 average.n_averaged.fill_(0)
-        expected = float(average.module.weight) if step else float(np.sin(0))
+        expected = float(average.module.weight.detach()) if step else float(np.sin(0))
         np.testing.assert_allclose(js.ema_params(state)["w"][0], expected, rtol=1e-5)

@@ -1,75 +1,24 @@
-"""The recipe that ``references/classification/train.py`` of torchvision follows, from its arguments."""
+"""The recipe that a script of torchvision's ``references`` follows, from its arguments."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jaxsched.checks import short
-from jaxsched.groups import Condition, Rule, glob, role
+from jaxsched.groups import Condition, Rule, contains, glob, role
 from jaxsched.ports import shared
+from jaxsched.ports.torchvision._lrs import LRS
+from jaxsched.ports.torchvision._scripts import ASIDE, DEFAULTS, script_of
 from jaxsched.ports.torchvision._shapes import averaging
 from jaxsched.recipe import Recipe
-from jaxsched.schedules import Schedule, constant, cosine, exponential, linear, per_epoch, sequential, step_decay
+from jaxsched.schedules import Schedule
 
-DEFAULTS: Mapping[str, Any] = {
-    "batch_size": 32,
-    "epochs": 90,
-    "opt": "sgd",
-    "lr": 0.1,
-    "momentum": 0.9,
-    "weight_decay": 1e-4,
-    "norm_weight_decay": None,
-    "bias_weight_decay": None,
-    "transformer_embedding_decay": None,
-    "lr_scheduler": "steplr",
-    "lr_warmup_epochs": 0,
-    "lr_warmup_method": "constant",
-    "lr_warmup_decay": 0.01,
-    "lr_step_size": 30,
-    "lr_gamma": 0.1,
-    "lr_min": 0.0,
-    "model_ema": False,
-    "model_ema_steps": 32,
-    "model_ema_decay": 0.99998,
-    "clip_grad_norm": None,
-    "ra_sampler": False,
-    "world_size": 1,
-}
-"""The arguments that a recipe is made of, as ``get_args_parser`` has them."""
-_OTHERS = {
-    "lr_steps": "detection",
-    "aspect_ratio_group_factor": "detection",
-    "trainable_backbone_layers": "detection",
-    "aux_loss": "segmentation",
-    "lr_milestones": "video classification",
-    "clip_len": "video classification",
-}
-"""Arguments of torchvision's other reference scripts, which have schedules of their own."""
-_ASIDE_TEXT = """
-    data_path model device workers label_smoothing mixup_alpha cutmix_alpha print_freq output_dir resume start_epoch
-    cache_dataset sync_bn test_only auto_augment ra_magnitude augmix_severity random_erase amp dist_url interpolation
-    val_resize_size val_crop_size train_crop_size ra_reps weights backend use_v2 use_deterministic_algorithms pretrained
-    rank gpu dist_backend apex apex_opt_level
-"""
-_ASIDE = frozenset(_ASIDE_TEXT.split())
-NAMES = (*DEFAULTS, *sorted(_ASIDE))
-_FLAGS_TEXT = """
-    model_ema ra_sampler amp cache_dataset sync_bn test_only use_deterministic_algorithms pretrained apex use_v2
-"""
-_FLAGS = tuple(_FLAGS_TEXT.split())
 _EMBEDDINGS = ("class_token", "position_embedding", "relative_position_bias_table")
+_AUXILIARY = "aux_classifier"
 _RA_BATCH = 256
 """Repeated augmentation takes so many images at a time."""
-
-
-def settings(words: Sequence[str]) -> Mapping[str, Any]:
-    """The arguments that a command line gives."""
-    found: dict[str, Any] = shared.parse_words(words, (*NAMES, "wd"), _FLAGS, {"b": "batch_size", "j": "workers"})
-    if "wd" in found:
-        found["weight_decay"] = found.pop("wd")
-    return found
 
 
 def recipe(
@@ -77,20 +26,28 @@ def recipe(
     *,
     steps_per_epoch: int | None = None,
     images: int | None = None,
+    script: str | None = None,
     world_size: int | None = None,
 ) -> Recipe:
-    """The recipe that torchvision's reference script for classification follows.
+    """The recipe that one of torchvision's reference scripts follows.
 
-    All schedules change once in an epoch. Weight decay differs by group where the arguments say so: ``bias`` (all
-    biases, those of norms too), ``embedding`` (``class_token``, ``position_embedding``,
-    ``relative_position_bias_table``), ``norm``, and ``other``. With ``model_ema`` the parameters are averaged at each
-    ``model_ema_steps``-th batch of an epoch with the decay ``1 - min(1, (1 - model_ema_decay) * batch_size * world_size
-    * model_ema_steps / epochs)``; up to the first batch after the warm-up they are copied.
+    - classification: the lr changes once in an epoch. With ``model_ema`` the parameters are averaged at each
+      ``model_ema_steps``-th batch of an epoch with the decay ``1 - min(1, (1 - model_ema_decay) * batch_size *
+      world_size * model_ema_steps / epochs)``; up to the first batch after the warm-up they are copied.
+    - detection: the lr changes once in an epoch; in the first epoch it rises from a thousandth over ``min(1000,
+      batches - 1)`` batches.
+    - segmentation: the lr falls at each step as ``(1 - t) ** 0.9``; ``aux_classifier`` has ten times the lr.
+    - video_classification: the lr is ``lr * world_size``; it falls at the milestones.
+
+    Weight decay differs by group where the arguments say so: ``bias`` (all biases, those of norms too), ``embedding``
+    (``class_token``, ``position_embedding``, ``relative_position_bias_table``), ``norm``, and ``other``.
 
     Args:
         args: The arguments by name, or the path to a YAML or JSON file of them.
         steps_per_epoch: Batches in an epoch of one process.
-        images: Images of the training set, in place of ``steps_per_epoch``.
+        images: Images (or clips) of the training set, in place of ``steps_per_epoch``.
+        script: Whose arguments these are: classification, detection, segmentation or video_classification. Found from
+            the arguments if only one script has them, or from the name of the model.
         world_size: How many processes train, in place of that of the arguments.
 
     Returns:
@@ -98,7 +55,7 @@ def recipe(
 
     Raises:
         TypeError: If a value is of the wrong type.
-        ValueError: If a value is out of its range, or an argument not known.
+        ValueError: If a value is out of its range, an argument not known, or several scripts have these arguments.
 
     Examples:
         >>> import jaxsched as js
@@ -108,74 +65,60 @@ def recipe(
         [0.004999999888241291, 0.004999999888241291, 0.5, 0.25]
     """
     where, values = shared.read(args)
-    if other := next((name for name in values if name in _OTHERS), None):
-        raise ValueError(
-            f"{where}: {other} is an argument of torchvision's script for {_OTHERS[other]}, which is not ported; write "
-            "the recipe with js.Recipe"
-        )
-    a = shared.Settings(where, values, DEFAULTS)
+    script = script_of(where, values, script)
+    is_counted = world_size is not None or (isinstance(values, Mapping) and "world_size" in values)
+    a = shared.Settings(where, values, DEFAULTS[script])
     processes = a.count("world_size", least=1)
     processes = processes if world_size is None else shared.as_count("world_size", world_size)
     size, epochs = a.count("batch_size", least=1), a.count("epochs", least=1)
-    is_distributed = a.flag("distributed", processes > 1)  # the script repeats augmentation only then
-    if a.flag("ra_sampler") and is_distributed and images is not None and steps_per_epoch is None:
-        images = shared.as_count("images", images) // _RA_BATCH * _RA_BATCH // processes
-    elif images is not None and steps_per_epoch is None:  # each process has its share, rounded up
-        images = -(-shared.as_count("images", images) // processes)
-    nb = shared.epoch_length(where, steps_per_epoch, images, size)
-    warm = a.count("lr_warmup_epochs")
-    lr = _lr(a, epochs, warm)
-    optimizer, options = _optimizer(a)
+    is_classified = script == "classification"
+    # The script repeats augmentation only if several processes train
+    is_whole = is_classified and a.flag("ra_sampler") and a.flag("distributed", processes > 1)
+    if images is not None and steps_per_epoch is None:
+        images = shared.as_count("images", images)
+        # Each process has its share, rounded up
+        images = images // _RA_BATCH * _RA_BATCH // processes if is_whole else -(-images // processes)
+    nb = shared.epoch_length(where, steps_per_epoch, images, size, drop_last=script in ("detection", "segmentation"))
+    notes = []
+    rate = a.number("lr", low=0.0)
+    if script == "video_classification":
+        rate *= processes
+        if not is_counted:
+            notes.append("the script multiplies lr by world_size, which is not given: 1")
+    warm = a.count("lr_warmup_epochs") if "lr_warmup_epochs" in a.defaults else 0
+    lr = LRS[script](a, rate, epochs, warm, nb)
+    optimizer, options = _optimizer(a, script)
     rules, groups = _groups(a)
+    if script == "segmentation" and a.flag("aux_loss"):
+        rules = (Rule(contains(_AUXILIARY), _AUXILIARY, optional=True), Rule("**", "other", optional=True))
+        groups = {_AUXILIARY: {"lr": 10.0 * lr}}
+    is_clipped = is_classified and a.values.get("clip_grad_norm") is not None
     return Recipe(
         optimizer,
-        {"lr": per_epoch(lr, nb), **options},
+        {"lr": lr, **options},
         groups=groups,
         rules=rules,
-        clip_norm=None if a.values.get("clip_grad_norm") is None else a.positive("clip_grad_norm"),
-        ema=_average(a, nb, size * processes, epochs, warm),
+        clip_norm=a.positive("clip_grad_norm") if is_clipped else None,
+        ema=_average(a, nb, size * processes, epochs, warm) if is_classified else None,
         steps=shared.as_count("epochs x steps_per_epoch", epochs * nb),
         steps_per_epoch=nb,
         batch_size=size * processes,
-        notes=tuple(a.rest(aside=_ASIDE)),
-        origin={"lr": f"{where}: lr and lr_scheduler"},
+        notes=(*a.rest(aside=ASIDE[script]), *notes),
+        origin={"lr": f"{where}: lr and {'lr_scheduler' if 'lr_scheduler' in a.defaults else 'its schedule'}"},
     )
 
 
-def _lr(a: shared.Settings, epochs: int, warm: int) -> Schedule:
-    """The lr of each epoch."""
-    lr = a.number("lr", low=0.0)
-    kind = a.text("lr_scheduler").lower()
-    every, gamma, floor = a.count("lr_step_size", least=1), a.number("lr_gamma", low=0.0), a.number("lr_min", low=0.0)
-    start, method = a.number("lr_warmup_decay", low=0.0, high=1.0), a.text("lr_warmup_method")
-    if kind == "steplr":
-        falls = step_decay(lr, every, gamma)
-    elif kind == "exponentiallr":
-        falls = exponential(lr, gamma)
-    elif kind == "cosineannealinglr":
-        if warm >= epochs:
-            raise ValueError(f"{a.at('lr_warmup_epochs')} must be below epochs ({epochs}), got {warm}")
-        falls = cosine(lr, epochs - warm, floor)
-    else:
-        known = "steplr, cosineannealinglr, exponentiallr"
-        raise ValueError(f"{a.at('lr_scheduler')} must be one of {known}, got {short(kind)}")
-    if not warm:
-        return falls
-    if method not in ("linear", "constant"):
-        raise ValueError(f"{a.at('lr_warmup_method')} must be linear or constant, got {short(method)}")
-    rises = linear(lr * start, lr, warm) if method == "linear" else constant(lr * start)
-    return sequential([rises, falls], at=[warm])
-
-
-def _optimizer(a: shared.Settings) -> tuple[str, dict[str, Any]]:
-    name, momentum, decay = a.text("opt").lower(), a.number("momentum", low=0.0), a.number("weight_decay", low=0.0)
+def _optimizer(a: shared.Settings, script: str) -> tuple[str, dict[str, Any]]:
+    momentum, decay = a.number("momentum", low=0.0), a.number("weight_decay", low=0.0)
+    name = a.text("opt").lower() if "opt" in a.defaults else "sgd"
     if name.startswith("sgd"):
         return "sgd", {"momentum": momentum, "weight_decay": decay, "nesterov": "nesterov" in name}
-    if name == "rmsprop":
-        return "rmsprop", {"momentum": momentum, "weight_decay": decay, "eps": 0.0316, "alpha": 0.9}
     if name == "adamw":
         return "adamw", {"weight_decay": decay}
-    raise ValueError(f"{a.at('opt')} must be one of sgd, sgd_nesterov, rmsprop, adamw, got {short(name)}")
+    if name == "rmsprop" and script == "classification":
+        return "rmsprop", {"momentum": momentum, "weight_decay": decay, "eps": 0.0316, "alpha": 0.9}
+    known = "sgd, sgd_nesterov, rmsprop, adamw" if script == "classification" else "sgd, sgd_nesterov, adamw"
+    raise ValueError(f"{a.at('opt')} must be one of {known}, got {short(name)}")
 
 
 def _groups(a: shared.Settings) -> tuple[tuple[Rule, ...], dict[str, Mapping[str, Any] | None]]:
@@ -185,7 +128,7 @@ def _groups(a: shared.Settings) -> tuple[tuple[Rule, ...], dict[str, Mapping[str
         "embedding": ("transformer_embedding_decay", Condition("any", tuple(glob(f"**/{x}") for x in _EMBEDDINGS))),
         "norm": ("norm_weight_decay", role("norm", "norm_bias")),
     }
-    decays = {group: (a.number(name, low=0.0), match) for group, (name, match) in matches.items()}
+    decays = {group: (a.number(name, low=0.0), match) for group, (name, match) in matches.items() if name in a.defaults}
     given = {group: own for group, own in decays.items() if own[0] is not None}
     rules = [Rule(match, group, optional=True) for group, (_, match) in given.items()]
     groups: dict[str, Mapping[str, Any] | None] = {group: {"weight_decay": own[0]} for group, own in given.items()}

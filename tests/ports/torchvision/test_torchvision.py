@@ -1,6 +1,7 @@
-"""Arguments of torchvision's script for classification. The schedules are compared with torch's in tests/parity."""
+"""Arguments of torchvision's reference scripts. The schedules are compared with torch's in tests/parity."""
 
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import jaxsched as js
 from jaxsched.cli._source import Given, read
 from jaxsched.ports import torchvision
-from jaxsched.ports.shared import MissingError
+from jaxsched.ports.shared import File, MissingError
 
 LINE = (
     "torchrun --nproc_per_node=8 train.py --model resnet50 -b 128 --lr 0.5 --lr-scheduler cosineannealinglr "
@@ -77,16 +78,99 @@ def test_repeated_augmentation_has_no_effect_on_a_single_process():
         (dict(lr_warmup_epochs=1, lr_warmup_method="exp"), "lr_warmup_method must be linear or constant, got 'exp'"),
         (dict(lr_scheduler="cosineannealinglr", epochs=5, lr_warmup_epochs=5), "lr_warmup_epochs must be below epochs"),
         (dict(clip_grad_norm=0.0), "clip_grad_norm must be positive, got 0"),
-        (
-            dict(lr_steps=[16, 22], lr_scheduler="multisteplr"),
-            "lr_steps is an argument of torchvision's script for det",
-        ),
-        (dict(aux_loss=True), "aux_loss is an argument of torchvision's script for segmentation"),
         (dict(lr_backbone=0.1), "'lr_backbone' is not known, and its name says that it changes the schedule"),
     ],
 )
 def test_bad_values_are_named(args, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        torchvision.recipe(args, steps_per_epoch=2)
+        torchvision.recipe(args, steps_per_epoch=2, script="classification")
     with pytest.raises(MissingError, match="it does not say how long an epoch is"):
-        torchvision.recipe({})
+        torchvision.recipe({}, script="classification")
+
+
+@pytest.mark.parametrize(
+    ("line", "images", "script", "nb", "lr"),
+    [
+        (  # the scripts' READMEs
+            "torchrun --nproc_per_node=8 train.py --dataset coco --model ssd300_vgg16 --epochs 120 --lr-steps 80 110 "
+            "--aspect-ratio-group-factor 3 --lr 0.002 --batch-size 4 --weight-decay 0.0005 --data-augmentation ssd "
+            "--weights-backbone VGG16_Weights.IMAGENET1K_FEATURES",
+            117_266,
+            "detection",
+            3664,  # ceil(117_266 / 8) // 4
+            {0: 2e-6, 500: 0.001001, 1000: 0.002, 80 * 3664: 2e-4, 110 * 3664: 2e-5},
+        ),
+        (
+            "train.py --lr 0.02 --dataset coco -b 4 --model fcn_resnet50 --aux-loss --wd 1e-4",
+            92_518,
+            "segmentation",
+            2891,  # ceil(92_518 / 8) // 4
+            {0: 0.02, 15 * 2891: 0.02 * 0.5**0.9},
+        ),
+        (
+            "train.py --batch-size 16 --cache-dataset --sync-bn --amp --lr-milestones 20 --lr-gamma 0.5",
+            1_000_001,
+            "video_classification",
+            7813,  # ceil(ceil(1_000_001 / 8) / 16)
+            {0: 8e-5, 10 * 7813: 0.08, 20 * 7813 - 1: 0.08, 20 * 7813: 0.04},
+        ),
+    ],
+)
+def test_published_command_lines_of_the_other_scripts(line, images, script, nb, lr):
+    recipe = read(line.split(), Given({"images": images, "world_size": 8}, "torchvision"))
+    assert recipe.steps_per_epoch == nb
+    found, expected = js.curves(recipe, list(lr)), np.array(list(lr.values()))
+    if script == "segmentation":
+        np.testing.assert_allclose(found["aux_classifier"]["lr"], 10 * expected, rtol=1e-5)
+        labels = js.groups.labels({"aux_classifier": {"bias": 0}, "classifier": {"bias": 0}}, recipe.rules)
+        assert labels == {"aux_classifier": {"bias": "aux_classifier"}, "classifier": {"bias": "other"}}
+    np.testing.assert_allclose(found["other" if script == "segmentation" else "all"]["lr"], expected, rtol=1e-5)
+    assert js.Recipe.from_json(recipe.to_json()) == recipe
+    assert not [note for note in recipe.notes if note.startswith("caution")]
+
+
+@pytest.mark.parametrize("script", torchvision.DEFAULTS)
+def test_all_arguments_of_a_script_identify_it(script):
+    args = dict(torchvision.DEFAULTS[script])
+    assert torchvision.recipe(args, steps_per_epoch=4) == torchvision.recipe(args, steps_per_epoch=4, script=script)
+    assert torchvision.recipe({}, steps_per_epoch=4, script=script).steps == args["epochs"] * 4
+    assert any(kind.fits(File(Path("args.json"), json.dumps(args))) for kind in torchvision.KINDS)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (dict(lr=0.1, epochs=9), "it may be of the script for classification, detection, segmentation, video_"),
+        (dict(lr_scheduler="cosineannealinglr"), "it may be of the script for classification, detection; give script="),
+        (dict(lr_steps=[8], aux_loss=True), "no script has all of these arguments; give script="),
+    ],
+)
+def test_arguments_of_several_scripts_need_its_name(args, message):
+    with pytest.raises(MissingError, match=message):
+        torchvision.recipe(args, steps_per_epoch=4)
+    assert torchvision.recipe(dict(lr=0.1, model="retinanet_resnet50_fpn"), steps_per_epoch=4).steps == 26 * 4
+
+
+@pytest.mark.parametrize(
+    ("script", "args", "message"),
+    [
+        ("detect", {}, "script must be one of classification, detection, segmentation, video_classification, got"),
+        ("detection", dict(opt="rmsprop"), "opt must be one of sgd, sgd_nesterov, adamw, got 'rmsprop'"),
+        ("detection", dict(lr_scheduler="steplr"), "lr_scheduler must be one of multisteplr, cosineannealinglr, got"),
+        ("detection", dict(lr_warmup_epochs=3), "'lr_warmup_epochs' is not known, and its name says"),
+        ("detection", dict(lr_steps=[8, -1]), r"lr_steps\[1\] must be .*got -1"),
+        ("segmentation", dict(lr_warmup_epochs=30), r"lr_warmup_epochs must be below epochs \(30\), got 30"),
+        ("video_classification", dict(lr_milestones=20), "lr_milestones must be a list of numbers, got 20"),
+    ],
+)
+def test_bad_values_of_the_other_scripts_are_named(script, args, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        torchvision.recipe(args, steps_per_epoch=4, script=script)
+
+
+def test_the_lr_of_video_says_that_it_depends_on_the_processes():
+    args = dict(lr_milestones=[3], lr_warmup_epochs=0)
+    alone = torchvision.recipe(args, steps_per_epoch=4)
+    assert alone.notes == ("the script multiplies lr by world_size, which is not given: 1",)
+    both = torchvision.recipe({**args, "world_size": 2}, steps_per_epoch=4)
+    assert (both.notes, float(both.by_group()["all"]["lr"](0))) == ((), pytest.approx(0.02))
