@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jaxsched.ports import torchvision as torchvision
     from jaxsched.ports import ultralytics as ultralytics
     from jaxsched.ports import yolov5 as yolov5
+    from jaxsched.ports import yolov6 as yolov6
     from jaxsched.ports import yolox as yolox
 
 

@@ -157,7 +157,7 @@ def test_what_would_take_long_is_refused(name):
 
 
 # The others are Python, sections as in an INI file, and protobuf's text format.
-OTHERS = ("openmmlab", "yolox", "darknet", "tfod", "big_vision", "scenic")
+OTHERS = ("openmmlab", "yolov6", "yolox", "darknet", "tfod", "big_vision", "scenic")
 PORTS = [kind for kind in _source.kinds() if kind.read and kind.name not in OTHERS]
 
 

@@ -141,6 +141,12 @@ FILES = {
     "big_vision": ("vit.py", BIG_VISION, []),
     "darknet": ("yolov4.cfg", DARKNET, []),
     "tfod": ("pipeline.config", PIPELINE, []),
+    "yolov6": (
+        "yolov6s.py",
+        "model = dict(type='YOLOv6s')\nsolver = dict(optim='SGD', lr_scheduler='Cosine', lr0=0.01, lrf=0.01,\n"
+        "    momentum=0.9, weight_decay=5e-4, warmup_epochs=3.0, warmup_momentum=0.8, warmup_bias_lr=0.1)\n",
+        ["-s", "500", "-e", "9", "-b", "32"],
+    ),
     "yolox": ("yolox_s.py", YOLOX, ["-s", "925", "-b", "64"]),
     "torch": ("config.yaml", LIGHTNING, ["-s", "100"]),
     "deepspeed": ("ds_config.json", DEEPSPEED, ["--version", "0.19.8"]),

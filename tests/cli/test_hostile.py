@@ -49,6 +49,9 @@ STARTS = {
     "  config.max_grad_norm = 1.0\n  config.lr_configs = dict(learning_rate_schedule='compound', warmup_steps=3)\n"
     "  config.lr_configs.factors = 'constant * cosine_decay * linear_warmup'\n  config.lr_configs.alpha = 0.1\n"
     "  config.lr_configs.base_learning_rate = 0.1\n  config.lr_configs.steps_per_cycle = 8 * 2\n  return config\n",
+    "yolov6": "model = dict(type='YOLOv6s')\nlr = 0.01\nsolver = dict(optim='SGD', lr_scheduler='Cosine', lr0=lr * 2,\n"
+    "    lrf=0.01, momentum=0.9, weight_decay=5e-4, warmup_epochs=3.0, warmup_momentum=0.8, warmup_bias_lr=0.1)\n"
+    "solver['lrf'] = 0.1\n",
     "yolox": "from yolox.exp import Exp as MyExp\n\nclass Exp(MyExp):\n    def __init__(self):\n"
     "        super(Exp, self).__init__()\n        self.max_epoch = 100\n        self.basic_lr_per_img = 0.01 / 64.0\n"
     "        self.no_aug_epochs = self.max_epoch // 10\n        self.ema = True\n        self.scheduler = 'warmcos'\n",
@@ -113,7 +116,7 @@ def mutated(text, random_):
 def ending(name):
     return (
         "py"
-        if name in ("openmmlab", "yolox", "big_vision", "scenic")
+        if name in ("openmmlab", "yolov6", "yolox", "big_vision", "scenic")
         else "json"
         if STARTS[name].startswith("{")
         else "yaml"
@@ -128,6 +131,8 @@ def kind_and_options(name):
         options = {}
     if name in ("openmmlab", "torch"):  # the batch size scales the rates, if the config says by what; one optimizer
         options = {"steps_per_epoch": 7}
+    if name == "yolov6":
+        options["world_size"] = 1
     return kind, options
 
 

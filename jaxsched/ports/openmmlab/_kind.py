@@ -12,7 +12,9 @@ _ASSIGNED = re.compile(rf"^(?:(?:{_NAMES})\s*=|with read_base\()", re.MULTILINE)
 
 
 def _fits(file: File) -> bool:
-    return _ASSIGNED.search(file.text) is not None
+    """A config of YOLOv6 has a ``model`` too, beside its ``solver``."""
+    is_other = "warmup_bias_lr" in file.text and re.search(r"^solver\s*=", file.text, re.MULTILINE) is not None
+    return not is_other and _ASSIGNED.search(file.text) is not None
 
 
 KINDS = (
