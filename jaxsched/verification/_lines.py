@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,13 +15,18 @@ class _Form:
         pattern: Its groups are ``lr`` and ``step``, or ``lr``, ``epoch``, ``iter`` and ``length`` (of an epoch).
         first: The number of the first epoch.
         ahead: The step of the lr, less ``iter``.
-        fixed: Whether the lr is printed with a fixed number of decimals.
+        fixed: Whether the lr is printed with a fixed number of decimals; a number if only where all have so many.
     """
 
     pattern: re.Pattern[str]
     first: int = 0
     ahead: int = 0
-    fixed: bool = False
+    fixed: bool | int = False
+
+    def decimals(self, printed: Iterable[str]) -> int | None:
+        """The decimals that the lr is rounded to, or None."""
+        found = {len(lr.partition(".")[2]) for lr in printed}
+        return max(found) if self.fixed is True or (self.fixed and found == {self.fixed}) else None
 
     def row(self, match: re.Match[str]) -> dict[str, str]:
         found = {name: text[:18] if name != "lr" else text for name, text in match.groupdict().items()}
@@ -65,11 +71,14 @@ _FORMS = (
         re.compile(r"\bEpoch: \[(?P<epoch>\d+)\] \[ *(?P<iter>\d+)/(?P<length>\d+)\] learning_rate: (?P<lr>[.\d]+)"),
         fixed=True,
     ),
-    # torchvision's reference scripts count from 0, and print the lr of the step that is over.
+    # torchvision's reference scripts count from 0, and print the lr of the step that is over; scripts that started from
+    # them (DETR, DeiT, MAE) print it with six decimals.
     _Form(
         re.compile(
-            r"\bEpoch: \[(?P<epoch>\d+)\] +\[ *(?P<iter>\d+)/(?P<length>\d+)\] +eta: [^\n]*? lr: (?P<lr>[-+.\deE]+)"
-        )
+            r"\bEpoch: \[(?P<epoch>\d+)\] {1,9}\[ {0,9}(?P<iter>\d+)/(?P<length>\d+)\] {1,9}"
+            r"eta: [^\n]{0,400}? lr: (?P<lr>[-+.\deE]+)"
+        ),
+        fixed=6,
     ),
     # TensorFlow Object Detection prints the lr of the next step, some lines below, and each row twice.
     _Form(
@@ -119,7 +128,7 @@ def from_lines(text: str) -> tuple[list[dict[str, str]], int | None, int | None]
         matches = list(form.pattern.finditer(text))
         if not matches:
             continue
-        decimals = max(len(match["lr"].partition(".")[2]) for match in matches) if form.fixed else None
+        decimals = form.decimals([match["lr"] for match in matches])
         lengths = {match["length"] for match in matches} if "length" in form.pattern.groupindex else set()
         return [form.row(match) for match in matches], decimals, int(lengths.pop()[:18]) if len(lengths) == 1 else None
     return [], None, None

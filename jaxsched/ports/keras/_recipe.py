@@ -156,9 +156,9 @@ def _optimizer(name: str, a: shared.Settings) -> tuple[str, dict[str, Any], list
         ours,
         {
             "hyperparameters": values,
-            "clip_each_norm": a.number("clipnorm", low=0.0),
-            "clip_norm": a.number("global_clipnorm", low=0.0),
-            "clip_value": a.number("clipvalue", low=0.0),
+            "clip_each_norm": a.number("clipnorm", low=0.0) or None,  # 0 is none in Keras too
+            "clip_norm": a.number("global_clipnorm", low=0.0) or None,
+            "clip_value": a.number("clipvalue", low=0.0) or None,
             "accumulate": Accumulation(every, mean=True) if every is not None and every > 1 else None,
             "ema": piecewise([0.0, momentum], at=[1]) if average else None,
         },

@@ -41,7 +41,7 @@ def optimizer(a: Section, lr: Schedule, l2: float, notes: list[str]) -> dict[str
         notes.append(caution("left-out", text) if matters else text)
     for aside in _ASIDE:
         own.take(aside, None)
-    each, value, clip = (own.number(clipping, low=0.0) for clipping in _CLIPS)
+    each, value, clip = (own.positive(clipping, or_none=True) for clipping in _CLIPS)
     fields: dict[str, Any] = {"clip_each_norm": each, "clip_value": value, "clip_norm": clip}
     values: dict[str, Any] = {"lr": lr}
     groups: dict[str, Any] = {"weight": {"weight_decay": l2}}

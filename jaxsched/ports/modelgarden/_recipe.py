@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jaxsched.checks import one_line, short
 from jaxsched.ports import shared
 from jaxsched.ports.modelgarden._optimizers import optimizer
 from jaxsched.ports.modelgarden._rates import rate
@@ -62,6 +63,9 @@ def recipe(config: shared.File | str | os.PathLike[str] | Mapping[str, Any], *, 
     if l2 and (fields["clip_norm"] or fields["clip_each_norm"] or fields["clip_value"]):
         text = f"{a.at('optimizer')} clips gradients with that of the L2 term; here the decay is added after clipping"
         notes.append(caution("left-out", text))
+    for path, value in _freezes("task", task.values):
+        text = f"{where}: {one_line(path, 80)}: {short(value)} freezes parameters there and nothing here; give them a "
+        notes.append(caution("freeze", text + "group that is None"))
     average = _average(a)
     a.finish()
     length = shared.as_count("steps", steps) if steps is not None else trainer.count("train_steps", 0)
@@ -80,6 +84,16 @@ def recipe(config: shared.File | str | os.PathLike[str] | Mapping[str, Any], *, 
 
 def _inner(where: str, values: Mapping[str, Any], name: str) -> Section:
     return Section(f"{where}: {name}", values.get(name) or {})
+
+
+def _freezes(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What keeps parameters from training, such as ``freeze_backbone``, with its path."""
+    for name, item in value.items() if isinstance(value, Mapping) else ():
+        here = f"{path}.{name}"
+        if isinstance(item, Mapping):
+            yield from _freezes(here, item)
+        elif item and any(word in str(name) for word in ("freeze", "frozen")):
+            yield here, item
 
 
 def _average(a: Section) -> Value | None:

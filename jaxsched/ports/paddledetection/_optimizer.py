@@ -26,7 +26,9 @@ _ASIDE = ("lazy_mode", "multi_precision", "use_multi_tensor", "rescale_grad", "n
 def optimizer(where: str, section: Any, lr: Schedule, bare: bool, notes: list[str]) -> dict[str, Any]:
     """The fields of a recipe that a section ``OptimizerBuilder`` gives; ``bare`` norms are decayed as all else."""
     a = Settings(f"{where}: OptimizerBuilder", section, DEFAULTS)
-    clip, most = a.number("clip_grad_by_norm", low=0.0, or_none=True), a.number("clip_grad_by_value", or_none=True)
+    clip, most = a.positive("clip_grad_by_norm", or_none=True), a.number("clip_grad_by_value", or_none=True)
+    if most == 0 and clip is None:
+        raise ValueError(f"{a.at('clip_grad_by_value')} must not be 0, which leaves no gradient; set null for none")
     factor = _factor(a)
     own = Settings(a.at("optimizer"), a.take("optimizer"))
     a.finish()
@@ -39,6 +41,8 @@ def optimizer(where: str, section: Any, lr: Schedule, bare: bool, notes: list[st
         )
     given = own.take("param_groups", None)
     ours, values = _values(name, own)
+    if "weight_decay" not in values and own.take("weight_decay", None) is not None:
+        notes.append(f"{own.at('weight_decay')} has no effect: of {name} the regularizer stands in its place")
     decay = values.pop("weight_decay", factor)
     for aside in _ASIDE:
         own.take(aside, None)

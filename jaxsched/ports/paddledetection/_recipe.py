@@ -17,13 +17,17 @@ from jaxsched.recipe import Recipe, caution
 from jaxsched.schedules import Value, exponential_ramp
 from jaxsched.transforms import ratio_ramp
 
-_OF_LAYERS = frozenset({"lr_mult", "lr_mult_list", "norm_decay", "freeze_at"})
+_OF_LAYERS = frozenset({"lr_mult", "lr_mult_list", "norm_decay", "freeze_at", "freeze_norm"})
 """Settings of a model that give layers another lr or decay, or freeze them."""
 _HARMLESS: Mapping[str, tuple[Any, ...]] = {
     "freeze_at": (-1,),
+    "freeze_norm": (False,),
     "norm_decay": (0,),
     "lr_mult": (1,),
 }
+_FREEZING = ("ResNet", "Res2Net", "SENet", "HRNet", "LiteHRNet", "PPHGNetV2")
+_FROZEN: Mapping[str, Any] = {"freeze_at": 0, "freeze_norm": True}
+"""What a section of these backbones has where a config says nothing."""
 
 
 def recipe(
@@ -79,7 +83,8 @@ def recipe(
     lr = rate(where, a.take("LearningRate", {}) or {}, nb, epochs, notes)
     bare = a.flag("reset_norm_param_attr", False)  # norms then lose the attribute that spares them the decay
     fields = optimizer(where, a.take("OptimizerBuilder", {}) or {}, lr, bare, notes)
-    for path, value in set_somewhere(content, _OF_LAYERS):
+    whole = {name: {**_FROZEN, **content[name]} for name in _FREEZING if isinstance(content.get(name), dict)}
+    for path, value in set_somewhere({**content, **whole}, _OF_LAYERS):
         if value not in _HARMLESS.get(path.rpartition(".")[2], ()):
             text = (
                 f"{where}: {one_line(path, 80)}: {short(value)} is left out: it gives layers a rate or decay of their "

@@ -93,10 +93,13 @@ class Settings:
         """A number in [0, 1), such as a beta or a momentum."""
         return within(self.at(name), self.number(name, default), 0.0, 1.0, open_end=True)
 
-    def positive(self, name: str, default: Any = _REQUIRED) -> float:
-        value: float = self.number(name, default)
-        if value <= 0:
-            raise ValueError(f"{self.at(name)} must be positive, got {short(value)}")
+    def positive(self, name: str, default: Any = _REQUIRED, *, or_none: bool = False) -> Any:
+        """Take a number above 0; None only with ``or_none``."""
+        value = self.number(name, default, or_none=or_none)
+        if value is not None and value <= 0:
+            raise ValueError(
+                f"{self.at(name)} must be positive{', or null for none' if or_none else ''}, got {short(value)}"
+            )
         return value
 
     def numbers(self, name: str, default: Any = _REQUIRED) -> list[float]:

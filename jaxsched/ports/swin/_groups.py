@@ -37,13 +37,13 @@ def groups(
     """Parameters without and with decay; with LAYER_DECAY a pair of groups for each layer."""
     rate = a.number("LAYER_DECAY", low=0.0)
     own = {"no_decay": {}, "decay": {"weight_decay": decay}}
+    at = f"{a.at('LAYER_DECAY')} {rate:g}"
+    if every > 1 and (rate != 1.0 or kind == "vit" or str(get(model, "NAME")).startswith("simmim")):
+        # it steps the scheduler by the number of the batch, and clips the gradients of each batch
+        why = at if rate != 1.0 else f"{a.at('ACCUMULATION_STEPS')} {every}"
+        raise ValueError(f"{why}: SimMIM accumulates by other rules than main.py; set ACCUMULATION_STEPS to 1")
     if rate == 1.0:
         return (Rule(stays, "no_decay", optional=True), Rule("**", "decay", optional=True)), own
-    at = f"{a.at('LAYER_DECAY')} {rate:g}"
-    if every > 1:
-        raise ValueError(
-            f"{at}: main_simmim_ft.py accumulates by other rules than main.py; set ACCUMULATION_STEPS to 1"
-        )
     layers = _layers(f"{at}: MODEL", kind, model)
     notes += [
         "LAYER_DECAY is read as main_simmim_ft.py does; main.py and pre-training ignore it",

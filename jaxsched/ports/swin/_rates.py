@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 
 from jaxsched.checks import short
@@ -46,6 +47,8 @@ def rate(
         raise ValueError(f"{a.at('ACCUMULATION_STEPS')}: the line goes below 0 in the last epochs")
     if name == "multistep" and (not at or warm > min(at) * updates):
         raise ValueError(f"{s.at('MULTISTEPS')} must follow WARMUP_EPOCHS, got {short(at)}")
+    if any(later <= before for before, later in itertools.pairwise(at)):
+        raise ValueError(f"{s.at('MULTISTEPS')} must ascend, got {short(at)}")
     follows = name == "linear" or (name == "cosine" and prefix)  # whether the schedule begins when warm-up ends
 
     def after_warmup(peak: float) -> Schedule:

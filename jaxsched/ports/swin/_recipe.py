@@ -125,7 +125,7 @@ def recipe(
     epochs, decay = a.count("EPOCHS", least=1), a.number("WEIGHT_DECAY", low=0.0)
     schedule = rate(where, a, rates, epochs, nb // every, (epochs * nb - 1) // every, dumped or kind == "vit", notes)
     optimizer, options = _optimizer(a.section("OPTIMIZER", {}), notes)
-    clip = a.number("CLIP_GRAD", low=0.0, or_none=True)
+    clip = a.positive("CLIP_GRAD", or_none=True)
     names = NO_DECAY.get(kind, NO_DECAY["swin"])
     stays = Condition("any", (ndim(1), role("norm", "norm_bias", "bias"), *map(contains, names)))
 

@@ -199,7 +199,7 @@ def _groups(
 
 
 def _clip(a: shared.Settings) -> dict[str, Any]:
-    largest = a.number("clip_grad", low=0.0)
+    largest = a.positive("clip_grad", or_none=True)
     mode = a.take("clip_mode")
     if largest is None:
         return {}

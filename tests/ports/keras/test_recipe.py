@@ -48,6 +48,8 @@ def test_updates_are_counted_where_gradients_are_gathered():
     assert due.tolist() == [2, 5, 8]
     np.testing.assert_allclose(js.curves(recipe, due)["all"]["lr"], [1.0, 0.5, 0.25])
     assert recipe.clip_norm == 2.0
+    unclipped = keras.recipe(dict(class_name="SGD", config={**config, "global_clipnorm": 0.0}), steps=9)
+    assert unclipped.clip_norm is None  # 0 is none in Keras
 
 
 def adam(**config):

@@ -95,6 +95,14 @@ def test_what_the_file_leaves_to_its_experiment_is_said():
     assert modelgarden.recipe(config(), steps=7).steps == 7
 
 
+def test_what_freezes_parameters_is_said():
+    task = {"freeze_backbone": True, "model": {"freeze": "", "backbone": {"frozen_stages": 2}}}
+    codes = dict(js.recipe.cautions(modelgarden.recipe(config(task=task)).notes))
+    assert codes["freeze"].startswith("config: task.model.backbone.frozen_stages: 2 freezes parameters there")
+    assert any("task.freeze_backbone: True freezes" in note for note in modelgarden.recipe(config(task=task)).notes)
+    assert "freeze" not in dict(js.recipe.cautions(modelgarden.recipe(config()).notes))
+
+
 def of(name, **own):
     return {"type": name, name: own}
 
@@ -109,6 +117,7 @@ COSINE = of("cosine", initial_learning_rate=0.1, decay_steps=10)
         (config(of("lars", momentum=0.9)), "type must be one of sgd, .*, got 'lars'"),
         (config(of("sgd", momentun=0.9)), "sgd: 'momentun' is not known; did you mean 'momentum'"),
         (config(of("sgd", momentum=2)), "sgd: momentum must be in"),
+        (config(of("sgd", clipnorm=0)), "sgd: clipnorm must be positive, or null for none, got 0"),
         (config(of("adam", amsgrad=True)), "amsgrad: Keras' takes its maximum before the bias correction"),
         (config(of("adamw", clipnorm=1.0)), "gradient_clip_norm clips too; set it to 0"),
         (config(of("adamw", weight_decay_rate=1, exclude_from_weight_decay="x")), "must be a list of regular"),

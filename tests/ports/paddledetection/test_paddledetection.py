@@ -153,7 +153,8 @@ def test_lengths_and_batches():
 def test_what_is_left_out_is_said():
     made = recipe(
         ResNet={"freeze_at": 0, "lr_mult_list": [0.1, 0.1], "norm_decay": 0.0},
-        HRNet={"freeze_at": -1},
+        HRNet={"freeze_at": -1, "freeze_norm": False},
+        SENet={"depth": 50, "freeze_norm": False},
         use_ema=True,
         cycle_epoch=40,
         ema_black_list=["proj"],
@@ -163,8 +164,14 @@ def test_what_is_left_out_is_said():
     assert "ResNet.lr_mult_list: [0.1, 0.1] is left out" in text
     assert "the average begins again every 40 snapshots" in text
     assert "ema_black_list: ['proj'] have no average there" in text
+    assert "ResNet.freeze_norm: True is left out" in text
+    assert "SENet.freeze_at: 0 is left out" in text
     assert "norm_decay" not in text
+    assert "SENet.freeze_norm" not in text
     assert "HRNet" not in text
+    unread = recipe(OptimizerBuilder={"optimizer": {"type": "Momentum", "momentum": 0.9, "weight_decay": 0.1}})
+    assert unread.by_group()["weight"]["weight_decay"] == 1e-4
+    assert "optimizer: weight_decay has no effect: of Momentum the regularizer stands in its place" in unread.notes[0]
     gamma = {"schedulers": [{"name": "PiecewiseDecay", "gamma": 0.5, "use_warmup": False}, {"name": "LinearWarmup"}]}
     notes = recipe(LearningRate=gamma).notes
     assert "has no effect, since use_warmup is false" in notes[0]
@@ -231,7 +238,8 @@ def build(**settings):
         (build(optimizer=dict(type="Adam", momentum=0.9)), "optimizer: 'momentum' is not known"),
         (build(optimizer=dict(momentum=0.9)), "optimizer: 'type' is missing"),
         (build(regularizer=dict(type="L1", factor=0.1)), "L1 is not a weight decay"),
-        (build(clip_grad_by_norm=-1), "clip_grad_by_norm must be in"),
+        (build(clip_grad_by_norm=-1), "clip_grad_by_norm must be positive, or null for none, got -1"),
+        (build(clip_grad_by_value=0), "clip_grad_by_value must not be 0, which leaves no gradient"),
         (build(optimizer=dict(type="AdamW", param_groups=3)), "param_groups must be a list, got 3"),
         (build(optimizer=dict(type="AdamW", param_groups=[{"params": "x"}])), "params must be a list of regular"),
         (build(optimizer=dict(type="AdamW", param_groups=[{"params": ["(a*)*"]}])), "params: regex: .* may take too"),

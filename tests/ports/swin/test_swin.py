@@ -232,6 +232,13 @@ TRAIN:
     assert f"steps per epoch {nb}, as the log prints" in result.stdout
 
 
+@pytest.mark.parametrize("model", [dict(TYPE="vit"), dict(TYPE="swin", NAME="simmim_pretrain")])
+def test_simmim_counts_batches_where_it_accumulates(model):
+    """Its scheduler is given the number of the batch, and each batch is clipped."""
+    with pytest.raises(ValueError, match=r"ACCUMULATION_STEPS 2: SimMIM accumulates by other rules than main\.py"):
+        swin.recipe(dict(MODEL=model, TRAIN=dict(ACCUMULATION_STEPS=2)), steps_per_epoch=10)
+
+
 def misspelt(recipe):
     """What the notes say of settings that are not known, as an error."""
     raise ValueError("; ".join(recipe.notes))
@@ -241,7 +248,9 @@ def misspelt(recipe):
     ("train", "message"),
     [
         (dict(LR_SCHEDULER=dict(NAME="linear"), ACCUMULATION_STEPS=4), "goes below 0"),
-        (dict(LAYER_DECAY=0.8, ACCUMULATION_STEPS=2), "LAYER_DECAY 0.8: main_simmim_ft.py accumulates by other rules"),
+        (dict(LAYER_DECAY=0.8, ACCUMULATION_STEPS=2), "LAYER_DECAY 0.8: SimMIM accumulates by other rules"),
+        (dict(CLIP_GRAD=0.0), "TRAIN: CLIP_GRAD must be positive, or null for none, got 0.0"),
+        (dict(LR_SCHEDULER=dict(NAME="multistep", MULTISTEPS=[40, 30])), r"MULTISTEPS must ascend, got \[40, 30\]"),
         (dict(OPTIMIZER=dict(NAME="lion")), "NAME must be one of sgd, adamw"),
         (dict(LR_SCHEDULER=dict(NAME="poly")), "NAME must be one of 'cosine'"),
         (dict(LR_SCHEDULER=dict(NAME="multistep")), "MULTISTEPS must follow WARMUP_EPOCHS"),

@@ -150,6 +150,7 @@ def test_clipping_and_length_and_notes(tmp_path):
         (dict(epochs=2.5), {}, "epochs must be a whole number"),
         (dict(lr="fast"), {}, "lr must be a number"),
         (dict(lr_noise=[0.4, 0.9]), {}, "lr_noise"),
+        (dict(clip_grad=0.0), {}, "args: clip_grad must be positive, or null for none"),
         (dict(clip_grad=1.0, clip_mode="agc"), {}, "clip_mode must be 'norm' or 'value'"),
         (dict(layer_decay=0.5), {}, "layers="),
         (dict(opt_kwargs={"eps": 1}), {}, "opt_kwargs"),
