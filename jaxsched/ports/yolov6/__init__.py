@@ -1,4 +1,4 @@
-"""The recipe of YOLOv6's configs (0.4)."""
+"""The recipe of YOLOv6's configs (0.2.1 to 0.4.1)."""
 
 import re as _re
 

@@ -1,4 +1,4 @@
-"""The recipe of a run of YOLOv6 (0.4; written from its behaviour), from a config, which is never executed."""
+"""The recipe of a run of YOLOv6 (0.2.1 to 0.4.1; from its behaviour), from a config, which is never executed."""
 
 from __future__ import annotations
 
