@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxsched.ports.shared._operators import Unclear, elements, key, number, scalar
+from jaxsched.ports.shared._operators import Unclear, elements, key, number, scalar, whole
 from jaxsched.ports.shared._python import MAX_LENGTH
 
 
@@ -46,7 +46,7 @@ def as_dict(entries: Any = (), /, **more: Any) -> dict:
     """What ``dict`` of plain data gives."""
     if not isinstance(entries, dict):
         entries = {key(name): value for name, value in map(elements, elements(entries))}
-    return {**entries, **more}
+    return {**whole(entries), **more}
 
 
 def _copied(value: Any) -> Any:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jaxsched.checks import did_you_mean, short
-from jaxsched.ports.shared._operators import Unclear, certain, key
-from jaxsched.ports.shared._python import MAX_DEPTH, Unknown
+from jaxsched.ports.shared._operators import Unclear, certain, key, whole
+from jaxsched.ports.shared._python import MAX_DEPTH, Budget, Unknown
 from jaxsched.ports.shared._settings import Settings
 
 
@@ -21,6 +21,9 @@ class ConfigDict(dict):
 
     unsure: Unknown | None = None
 
+    def __iter__(self) -> Iterator[Any]:  # in the order of ml_collections
+        return iter(sorted(super().__iter__()))
+
     def entry(self, name: Any) -> Any:
         """The value of a key.
 
@@ -28,16 +31,36 @@ class ConfigDict(dict):
             Unclear: If the key may be there, but its value is not known.
             KeyError: If it is not there.
         """
-        if name not in self and self.unsure:
-            raise Unclear(self.unsure)
-        value = self[name]
-        return value.config.entry(value.name) if isinstance(value, Reference) else value
+        owner = self
+        while True:
+            if name not in owner and owner.unsure:
+                raise Unclear(owner.unsure)
+            value = owner[name]
+            if not isinstance(value, Reference):
+                return value
+            owner, name = value.config, value.name
 
     def find(self, name: Any, default: Any = None) -> Any:
         return self.entry(name) if name in self or self.unsure else default
 
     def assign(self, name: Any, value: Any) -> None:
-        self[name] = as_config(value)
+        """Set a key. A value that is set in place of a reference is set where that refers to.
+
+        Raises:
+            Unclear: If the value is another reference, or one to this key.
+        """
+        end = value
+        while isinstance(end, Reference):
+            if end.config is self and end.name == name:
+                raise Unclear("a reference to itself")
+            end = end.config.get(end.name)
+        old = self.get(name)
+        if not isinstance(old, Reference):
+            self[name] = as_config(value)
+        elif isinstance(value, Reference):
+            raise Unclear("a reference in place of another")
+        else:
+            old.config.assign(old.name, value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,43 +80,54 @@ def as_config(value: Any, depth: int = 0) -> Any:
     return ConfigDict({name: as_config(child, depth + 1) for name, child in value.items()})
 
 
-def change_unseen(value: Any, why: Unknown) -> None:
-    """Make all that can be changed in ``value`` unknown."""
+def change_unseen(value: Any, why: Unknown, budget: Budget) -> None:
+    """Make all that can be changed in ``value`` unknown: entries of a ConfigDict, and other lists and dicts as a whole.
+
+    Raises:
+        SourceError: If that takes too much work.
+    """
     seen: set[int] = set()
     waiting = [value]
     while waiting:
         item = waiting.pop()
+        if isinstance(item, Reference):
+            item.config[item.name] = why
         if not isinstance(item, dict | list | tuple) or id(item) in seen:
             continue
         seen.add(id(item))
-        held = list(item.values() if isinstance(item, dict) else item)
-        waiting.extend(held)
+        budget.spend(1 + len(item) // 16, why.file, why.line)
+        waiting.extend(item.values() if isinstance(item, dict) else item)
         if isinstance(item, ConfigDict):
             item.unsure = why
-        if isinstance(item, dict):
             item.update({name: why for name, child in item.items() if not isinstance(child, ConfigDict)})
-        elif isinstance(item, list):
-            item[:] = [why]
+        elif not isinstance(item, tuple):
+            budget.changed.setdefault(id(item), (item, why))
+            item.clear()
+            if isinstance(item, dict):
+                item["..."] = why
+            else:
+                item.append(why)
 
 
-def resolved(value: Any, depth: int = 0) -> Any:
-    """A copy in which references are replaced by what they refer to."""
+def resolved(value: Any, changed: Callable[[Any], Any] = lambda value: value, depth: int = 0) -> Any:
+    """A copy in which references are replaced by what they refer to, and what has changed unseen by its `Unknown`."""
+    value = changed(value)
     if depth > MAX_DEPTH:
         raise Unclear(f"a value nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, Reference):
         try:
-            return resolved(value.config.entry(value.name), depth + 1)
+            return resolved(value.config.entry(value.name), changed, depth + 1)
         except Unclear as error:
             return error.why
         except KeyError:
             return None
     if isinstance(value, dict):
-        copy = type(value)({name: resolved(child, depth + 1) for name, child in value.items()})
+        copy = type(value)({name: resolved(child, changed, depth + 1) for name, child in value.items()})
         if isinstance(value, ConfigDict) and isinstance(copy, ConfigDict):
             copy.unsure = value.unsure
         return copy
     if isinstance(value, list | tuple):
-        return type(value)(resolved(child, depth + 1) for child in value)
+        return type(value)(resolved(child, changed, depth + 1) for child in value)
     return value
 
 
@@ -109,14 +143,7 @@ def _update(target: ConfigDict, other: Any = None, /, **more: Any) -> None:
 def _mapping(value: Any) -> Mapping[Any, Any]:
     if not isinstance(value, dict):
         raise Unclear("update with something other than a dict")
-    return value
-
-
-def whole(value: Any) -> Any:
-    """``value``, unless it is a ConfigDict that may have more keys than are known."""
-    if isinstance(value, ConfigDict) and value.unsure:
-        raise Unclear(value.unsure)
-    return value
+    return whole(value)
 
 
 METHODS: Mapping[str, Callable[..., Any]] = {

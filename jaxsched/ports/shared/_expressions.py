@@ -22,6 +22,7 @@ from jaxsched.ports.shared._operators import (
     scalar,
     unary,
     unpacked,
+    whole,
 )
 from jaxsched.ports.shared._python import MAX_BITS, MAX_DEPTH, Budget, SourceError, Unknown, source_of
 
@@ -83,6 +84,12 @@ class Expressions:
         """The node's value, which must be known."""
         return certain(self.value(node))
 
+    def truth(self, node: ast.AST) -> bool:
+        """Whether the node's value, which must be known, counts as true."""
+        value = self.known(node)
+        self.spend(len(value) // 16 if isinstance(value, dict) else 0, node)
+        return bool(whole(value))
+
     def why(self, node: ast.AST, error: Exception) -> Unknown:
         """Why a node has no value, from what evaluating it raised."""
         if isinstance(error, SourceError):
@@ -139,26 +146,29 @@ class Expressions:
                     raise Unclear(f"the format {spec[:20]!r} is not supported")
                 return format(_CONVERSIONS[node.conversion](scalar(self.known(node.value))), spec)
             case ast.UnaryOp():
-                return unary(node.op, self.known(node.operand))
+                operand = self.known(node.operand)
+                self.spend(len(operand) // 16 if isinstance(operand, dict) else 0, node)
+                return unary(node.op, whole(operand))
             case ast.BinOp():
                 return self.made(arithmetic(node.op, self.known(node.left), self.known(node.right)), node)
             case ast.BoolOp():
                 for operand in node.values:
                     value = self.known(operand)
-                    if bool(value) is isinstance(node.op, ast.Or):
+                    self.spend(len(value) // 16 if isinstance(value, dict) else 0, node)
+                    if bool(whole(value)) is isinstance(node.op, ast.Or):
                         break
                 return value
             case ast.Compare():
                 values = (self.known(part) for part in (node.left, *node.comparators))
                 left = next(values)
                 for op, right in zip(node.ops, values, strict=True):
-                    self.spend(len(right) // 16 if isinstance(right, SEQUENCES) else 0, node)
+                    self.spend(len(right) // 16 if isinstance(right, (*SEQUENCES, dict)) else 0, node)
                     if not compare(op, left, right):
                         return False
                     left = right
                 return True
             case ast.IfExp():
-                return self.value(node.body if self.known(node.test) else node.orelse)
+                return self.value(node.body if self.truth(node.test) else node.orelse)
             case ast.Subscript():
                 target, index = self.known(node.value), self.index(node.slice)
                 if not isinstance(target, (*SEQUENCES, dict, range)):
@@ -202,7 +212,7 @@ class Expressions:
         value = self.known(node)
         if not isinstance(value, dict):
             raise Unclear(f"** of a {type(value).__name__}")
-        return self.made(value, node)
+        return self.made(whole(value), node)
 
     def index(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Slice):
@@ -227,7 +237,7 @@ class Expressions:
         for value in elements(self.known(first.iter)):
             self.spend(1, first.target)
             self.bind(first.target, value)
-            if all(self.known(test) for test in first.ifs):
+            if all(self.truth(test) for test in first.ifs):
                 yield from self.bindings(rest)
 
     def bind(self, target: ast.expr, value: Any) -> None:

@@ -55,6 +55,15 @@ def certain(value: Any) -> Any:
     return value
 
 
+def whole(value: Any) -> Any:
+    """``value``, unless it is a dict of which not all keys are known."""
+    if isinstance(value, dict):
+        held = (item for item in value.values() if isinstance(item, Unknown) and item.may_be_absent)
+        if why := getattr(value, "unsure", None) or next(held, None):
+            raise Unclear(why)
+    return value
+
+
 def scalar(value: Any) -> Any:
     if not isinstance(value, SCALARS):
         raise Unclear(f"a {type(value).__name__} is not a plain number or string")
@@ -70,7 +79,7 @@ def number(value: Any) -> Any:
 def elements(values: Any) -> list:
     if not isinstance(values, (*SEQUENCES, dict, range)):
         raise Unclear(f"a {type(values).__name__} is not iterated over")
-    check_length(len(values))
+    check_length(len(whole(values)))
     return list(values)
 
 
@@ -120,7 +129,7 @@ def compare(op: ast.cmpop, left: Any, right: Any) -> bool:
             raise Unclear("`is` is only supported with None")
         return (left is right) is isinstance(op, ast.Is)
     if isinstance(op, ast.In | ast.NotIn):
-        if not isinstance(right, str | dict | range):
+        if not isinstance(whole(right), str | dict | range):
             right = [value for value in elements(right) if isinstance(value, SCALARS)]
         return _COMPARISONS[type(op)](scalar(left), right)
     if left is not None and right is not None:

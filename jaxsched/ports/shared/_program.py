@@ -16,9 +16,9 @@ from jaxsched.ports.shared import _config_dict as config_dict
 from jaxsched.ports.shared._config_dict import ConfigDict, as_config, change_unseen
 from jaxsched.ports.shared._expressions import Expressions
 from jaxsched.ports.shared._files import STANDARD_INPUT, File, Files
-from jaxsched.ports.shared._operators import ERRORS, Unclear, certain, elements, unpacked
+from jaxsched.ports.shared._operators import ERRORS, Unclear, certain, elements, unpacked, whole
 from jaxsched.ports.shared._python import Budget, SourceError, Unknown, parse_python, source_of
-from jaxsched.ports.shared._script import Imported
+from jaxsched.ports.shared._script import EXPOSING, Imported
 
 Scope = dict[str, Any]
 TYPES = ("bool", "float", "int", "str")
@@ -66,6 +66,7 @@ class Program(Expressions):
         self.main, self.here, self.stands_for = file, file, known
         self.stack: list[tuple[Scope, ...]] = []
         self.modules: dict[str, Scope | None] = {}
+        self.code: dict[int, tuple[ast.AST, tuple[Scope, ...]]] = {}  # what some call that is not followed may run
         tree = parse_python(file)
         self.files = Files(_root(file, tree), (".py",))
         self.module = self.load(file, tree)
@@ -103,8 +104,10 @@ class Program(Expressions):
         target = self.known(node.value)
         if isinstance(target, Imported):
             return self._found(Imported(f"{target.path}.{node.attr}"))
-        if isinstance(target, ConfigDict):
+        if isinstance(target, ConfigDict) and node.attr not in config_dict.METHODS:
             return target.entry(node.attr)
+        if isinstance(target, dict | list) and node.attr not in _READING:
+            self.fail(node, f"`{source_of(node)}` is only followed where it is called")
         raise Unclear(f"a {type(target).__name__} has no attribute `{node.attr}`")
 
     def _found(self, imported: Imported) -> Any:
@@ -175,7 +178,7 @@ class Program(Expressions):
             case ast.Return():
                 return _Return(self.value(node.value) if node.value else None)
             case ast.If():
-                return self.run(node.body if self.known(node.test) else node.orelse)
+                return self.run(node.body if self.truth(node.test) else node.orelse)
             case ast.For():
                 return self.repeat(node)
             case ast.While():
@@ -190,7 +193,11 @@ class Program(Expressions):
                     self.local[alias.asname or path] = Imported(path)
             case ast.ImportFrom():
                 for alias in node.names:
-                    self.local[alias.asname or alias.name] = Imported(f"{node.module or ''}.{alias.name}")
+                    if alias.name == "*":  # it may bind any name again
+                        why = self.why(node, Unclear("what a star imports is not known"))
+                        self.local.update({n: why for n, old in self.local.items() if not isinstance(old, Imported)})
+                    else:
+                        self.local[alias.asname or alias.name] = Imported(f"{node.module or ''}.{alias.name}")
             case ast.Global() | ast.Nonlocal():
                 raise SourceError(f"`{source_of(node)}` is not followed", self.file, node.lineno)
             case ast.Raise():
@@ -224,15 +231,26 @@ class Program(Expressions):
             case ast.Name():
                 self.local[target.id] = value
             case ast.Attribute():
+                self._charge(value, target)
                 self._config(target.value).assign(target.attr, value)
             case ast.Subscript():
                 owner = self.known(target.value)
                 if not isinstance(owner, dict | list):
                     raise Unclear(f"an element of a {type(owner).__name__}")
+                self._charge(value, target)
                 owner[self.index(target.slice)] = as_config(value) if isinstance(owner, ConfigDict) else value
             case _:
                 for part, item in unpacked(target, value):
                     self.assign(part, item)
+
+    def _charge(self, value: Any, node: ast.AST) -> None:
+        """Charge for the plain dicts in a dict, which a ConfigDict copies."""
+        waiting = [value]
+        while waiting:
+            item = waiting.pop()
+            if type(item) is dict:
+                self.spend(1 + len(item), node)
+                waiting.extend(item.values())
 
     def _config(self, node: ast.expr) -> ConfigDict:
         owner = self.known(node)
@@ -311,7 +329,7 @@ class Program(Expressions):
             return self._called(node)
         except ERRORS as error:
             why = self.why(node, error)
-            if not isinstance(node.func, ast.Name) or node.func.id not in builtins.FUNCTIONS:
+            if node.keywords or not isinstance(node.func, ast.Name) or node.func.id not in builtins.FUNCTIONS:
                 self.forget(node, why)
             raise Unclear(why) from None
 
@@ -326,9 +344,14 @@ class Program(Expressions):
         if function is None:
             raise Unclear(Unknown(node.lineno, source_of(node), "it is not in the file", self.file))
         for value in values if function in _HOLDING else (*values, *named.values()):
-            certain(value)
+            whole(certain(value)) if function in _COUNTING else certain(value)
         for value in (*target, *values):
             self.spend(len(value) // 16 if isinstance(value, list | tuple | dict | str) else 0, node)
+        if function is _config or (target and isinstance(target[0], ConfigDict)):
+            for value in (*values, *named.values()):
+                self._charge(value, node)
+            if function in _COPYING:
+                self.budget.copy(target[0], self.file)
         try:
             result = function(*target, *values, **named)
             return self.made(list(result) if isinstance(result, Iterator) else result, node)
@@ -360,38 +383,97 @@ class Program(Expressions):
         if module.partition(".")[0] == "ml_collections" and name in ("placeholder", "required_placeholder"):
             return lambda *types, **options: None
         if path == "copy.deepcopy":
-            return lambda value: self.budget.copy(config_dict.whole(value), self.file)
+            return lambda value: self.budget.copy(whole(value), self.file)
         return builtins.LIBRARY.get(path) or next(
             (stand for end, stand in self.stands_for.items() if path.endswith(end)), None
         )
 
     # What is not followed
 
+    def lost(self, node: ast.AST, why: Unknown) -> Unknown:
+        """An expression without a value: calls in it may or may not have been made, and ``:=`` binds a name."""
+        inside = [] if isinstance(node, ast.Call) else list(ast.walk(node))
+        self.spend(len(inside) // 4, node)
+        if any(isinstance(part, _CHANGING) for part in inside):
+            self.forget(node, why)
+        return why
+
     def forget(self, code: ast.AST, why: Unknown) -> None:
         """Make unknown whatever code that was not followed may have changed."""
-        waiting: list[ast.AST] = [code]
+        waiting, calls = [(code, self.stack[-1])], False
         seen: set[int] = set()
         while waiting:
-            for node in ast.walk(waiting.pop()):
-                self.spend(1, code)
-                if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                    self.local[node.id] = why
-                elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-                    self.local[node.name] = why
-                elif isinstance(node, ast.alias):
-                    self.local[(node.asname or node.name).partition(".")[0]] = why
-                elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
-                    self._forget_part(node, why)
-                elif isinstance(node, ast.Call):
-                    reached = [value for part in (*node.args, *node.keywords) for value in self._handed(part)]
-                    if isinstance(node.func, ast.Attribute) and node.func.attr not in _READING:
-                        reached += self._handed(node.func.value)
-                    for value in reached:
-                        change_unseen(value, why)
-                    for value in (*reached, *self._handed(node.func)):
-                        if isinstance(value, Function) and id(value.node) not in seen:
-                            seen.add(id(value.node))
-                            waiting.extend(value.node.body)
+            tree, scopes = waiting.pop()
+            seen.add(id(tree))
+            self.stack.append(scopes)
+            try:
+                for node in ast.walk(tree):
+                    self.spend(1, code)
+                    self._forget_names(node, why)
+                    if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+                        self._forget_part(node, why)
+                    elif isinstance(node, ast.Call):
+                        self._forget_handed(node, why)
+                        calls = True
+                    elif isinstance(node, _CODE):
+                        self.code[id(node)] = node, scopes
+            finally:
+                self.stack.pop()
+            if calls and not waiting:
+                waiting = [entry for entry in self.code.values() if id(entry[0]) not in seen]
+
+    def _forget_names(self, node: ast.AST, why: Unknown) -> None:
+        """Make unknown the names that a node binds."""
+        names: list[str] = []
+        match node:
+            case ast.Name():
+                if node.id in _EXPOSING and not self._is_bound(node.id):
+                    self.fail(node, f"`{node.id}` can change any name of the file, and is not followed")
+                if node.id == "globals" and not self._is_bound(node.id):
+                    self._forget_module(why)
+                names = [] if isinstance(node.ctx, ast.Load) else [node.id]
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                names = [node.name]
+            case ast.MatchAs() | ast.MatchStar() | ast.ExceptHandler():
+                names = [node.name] if node.name else []
+            case ast.MatchMapping():
+                names = [node.rest] if node.rest else []
+            case ast.alias():
+                names = [(node.asname or node.name).partition(".")[0]]
+            case ast.Global() | ast.Nonlocal():
+                for scope in self.stack[-1]:
+                    scope.update({name: why for name in node.names if name in scope})
+        self.local.update(dict.fromkeys(names, why))
+
+    def _forget_module(self, why: Unknown) -> None:
+        """Make unknown what a module holds, but not what it imports, and note that its functions may be called."""
+        module = self.stack[-1][0]
+        for function in self._functions(module.values()):
+            self.code |= {id(inner): (inner, (*function.scopes, {})) for inner in function.node.body}
+        kept = Function | Imported
+        module.update({name: why for name, value in module.items() if not isinstance(value, kept)})
+
+    def _forget_handed(self, node: ast.Call, why: Unknown) -> None:
+        """Make unknown what a call that was not followed may change, and note the functions that it may call."""
+        reached = [value for part in (*node.args, *node.keywords) for value in self._handed(part)]
+        if isinstance(node.func, ast.Attribute) and node.func.attr not in _READING:
+            reached += self._handed(node.func.value)
+        for function in self._functions((*reached, *self._handed(node.func))):
+            self.code |= {id(inner): (inner, (*function.scopes, {})) for inner in function.node.body}
+        for value in reached:
+            change_unseen(value, why, self.budget)
+
+    def _functions(self, values: Iterable[Any]) -> Iterator[Function]:
+        """The functions of files in values."""
+        waiting, seen = list(values), set[int]()
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Function):
+                yield value
+            elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+                self.spend(1 + len(value) // 16, ast.Pass())
+                seen.add(id(value))
+                waiting.extend(value.values() if isinstance(value, dict) else value)
 
     def _handed(self, node: ast.AST) -> list[Any]:
         """The values that code is handed by an expression: of ``config.a`` that entry alone."""
@@ -404,7 +486,7 @@ class Program(Expressions):
         return [value for child in ast.iter_child_nodes(node) for value in self._handed(child)]
 
     def _forget_part(self, node: ast.Attribute | ast.Subscript, why: Unknown) -> None:
-        owner = self.value(node.value)
+        owner, why = self.value(node.value), dataclasses.replace(why, may_be_absent=True)
         if isinstance(owner, ConfigDict) and isinstance(node, ast.Attribute):
             owner[node.attr] = why
         elif isinstance(owner, dict | list):
@@ -412,17 +494,23 @@ class Program(Expressions):
             if isinstance(owner, dict) and isinstance(name, str):
                 owner[name] = why
             else:
-                change_unseen(owner, why)
+                change_unseen(owner, why, self.budget)
 
 
+_CODE = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_CHANGING = (ast.Call, ast.NamedExpr, ast.Lambda)
+_EXPOSING = EXPOSING - {"setattr", "delattr", "globals"}
 _READING = ("get", "get_ref", "items", "keys", "values", "to_dict", "format", "join", "startswith", "endswith")
 
 
 def _config(initial: Any = None, /, **options: Any) -> Any:
     del options  # type_safe, convert_dict, ...
-    return as_config(dict(initial or {}))
+    return as_config(dict(whole(initial) or {}))
 
 
+_COPYING = tuple(config_dict.METHODS[name] for name in ("copy_and_resolve_references", "to_dict"))
+_COUNTING = tuple(builtins.FUNCTIONS.values())
+"""Functions to which all keys of a dict matter."""
 _HOLDING = (builtins.FUNCTIONS["dict"], builtins.METHODS[dict]["update"], config_dict.METHODS["update"])
 """Functions whose keyword arguments are only stored, so that an unknown one does no harm."""
 
@@ -480,6 +568,13 @@ def config_of(file: File, arg: str | None, known: Mapping[str, Callable[..., Any
     Raises:
         SourceError: If there is no such function, it takes no argument, raises, or returns something else.
     """
+    try:
+        return _config_of(file, arg, known)
+    except RecursionError:
+        raise SourceError("it is nested too deeply", file.name) from None
+
+
+def _config_of(file: File, arg: str | None, known: Mapping[str, Callable[..., Any]]) -> ConfigDict:
     program = Program(file, known)
     function = program.module.get("get_config")
     if not isinstance(function, Function):
@@ -492,4 +587,5 @@ def config_of(file: File, arg: str | None, known: Mapping[str, Callable[..., Any
         raise SourceError(f"`{config.source}` is not known without running the file", config.file, config.line)
     if not isinstance(config, ConfigDict):
         raise SourceError("get_config does not return a ConfigDict", file.name, function.node.lineno)
+    program.budget.copy(config, file.name)  # an error where a small value spells out to a huge tree
     return config

@@ -37,12 +37,14 @@ class Unknown:
         source: The expression.
         reason: Why it is not known.
         file: The file.
+        may_be_absent: Whether the key that has it may not be there at all.
     """
 
     line: int
     source: str
     reason: str = ""
     file: str = ""
+    may_be_absent: bool = False
 
 
 def parse_python(file: File) -> ast.Module:

@@ -31,6 +31,9 @@ FOLLOWED = {
     "config.a = dict(b=1, c=dict(d=2))\nconfig.update(dict(a=dict(c=dict(e=3))))": dict(a=dict(b=1, c=dict(d=2, e=3))),
     "other = ml_collections.ConfigDict({'x': 1})\nconfig.a = other\nother.x = 2": dict(a=dict(x=2)),
     "plain = {'x': 1}\nconfig.a = plain\nplain['x'] = 2": dict(a=dict(x=1)),
+    "c = ml_collections.ConfigDict(dict(y=1, x=2))\nconfig.a = [k for k in c] + [v for _, v in c.items()]": dict(
+        a=["x", "y", 2, 1]
+    ),
     "with config.unlocked():\n  config.a = 1": dict(a=1),
     "config.a = config_dict.placeholder(int)\nconfig.b = 'x={}'.format(1)": dict(a=None, b="x=1"),
     "config.a = 1\ndel config.a\nassert not config.keys()": {},
@@ -63,6 +66,24 @@ UNKNOWN = {
     "config.a = 1\nfor i in (1, 2):\n  if os.getpid():\n    if i:\n      break\n  config.a = i": ("a",),
     "config.a = 1\nconfig.b = 2\nfor i in (1, 2):\n  for j in os.environ:\n    break\nconfig.a = os.x()": ("a",),
     "config.a = 1\nhelper(x=[config])": ("a",),
+    "x = 1\ny = [x := 2]\nconfig.a = x": ("a",),
+    "config.a = 1\ny = {config.update(a=2)}": ("a",),
+    "config.a = 1\ny = helper() or config.update(a=2)": ("a",),
+    "g = lambda: config.update(a=2)\nconfig.a = 1\ng()": ("a",),
+    "@helper\ndef g():\n  config.a = 2\nconfig.a = 1\ng()": ("a",),
+    "class A:\n  def g(self):\n    config.a = 2\nconfig.a = 1\nA().g()": ("a",),
+    "def g():\n  config.a = 2\nconfig.a = 1\nhelper([g])": ("a",),
+    "def g():\n  config.a = 2\nh = helper.partial(g)\nconfig.a = 1\nh()": ("a",),
+    "def g(x):\n  config.a = 2\nconfig.a = 1\nsorted([1], key=g)": ("a",),
+    "def g():\n  config.a = 2\ndef run(f):\n  helper(f)\nconfig.a = 1\nrun(g)": ("a",),
+    "x = 1\ndef g():\n  nonlocal x\n  x = 2\nhelper(g)\nconfig.a = x": ("a",),
+    "x = 1\nmatch [1, 2]:\n  case [_, x]:\n    pass\nconfig.a = x": ("a",),
+    "d = {}\nhelper(d)\nconfig.a = d.get('x', 1)": ("a",),
+    "d = {}\nhelper(d)\nconfig.a = len(d)": ("a",),
+    "d = [1]\nhelper(d)\nconfig.a = 1 if d else 2": ("a",),
+    "d = []\nhelper(d)\nconfig.a = 1\nfor x in d:\n  config.a = 2": ("a",),
+    "d = {'x': 1}\nif os.getpid():\n  del d['x']\nconfig.a = 'x' in d": ("a",),
+    "config.a = 1\nr = config.get_ref('a')\nr.set(2)": ("a",),
 }
 
 
@@ -71,6 +92,21 @@ def test_what_is_not_followed_is_marked_with_all_that_it_may_change(body):
     found = built(body)
     assert {name for name, value in found.items() if isinstance(value, Unknown)} == set(UNKNOWN[body])
     assert found.get("b", 2) == 2
+
+
+@pytest.mark.parametrize(
+    "asks",
+    ["'x' in c", "len(c)", "1 if c else 2", "not c", "dict(c)", "{**c}", "list(c)", "[k for k in c]", "sorted(c)"],
+)
+def test_what_asks_for_all_keys_of_a_changed_config_is_unknown(asks):
+    found = built(f"c = ml_collections.ConfigDict()\nhelper(c)\nconfig.a = {asks}")
+    assert isinstance(found["a"], Unknown)
+
+
+def test_a_value_in_place_of_a_reference_is_set_where_that_refers_to():
+    assert built("config.a = 1\nconfig.b = config.get_ref('a')\nconfig.b = 5") == dict(a=5, b=5)
+    looped = built("config.a = 1\nconfig.b = config.get_ref('a')\nconfig.a = config.get_ref('b')")
+    assert isinstance(looped["a"], Unknown)
 
 
 def test_a_config_that_other_code_was_handed_may_have_more():
@@ -86,6 +122,14 @@ def test_a_config_that_other_code_was_handed_may_have_more():
         ("def f():\n  return f()\nf()", "more than 20 calls within calls"),
         ("x = [0] * 90_000\nfor i in range(99_999):\n  x = list(x)", "more than 300000 steps"),
         ("global y\ny = 1", "`global y` is not followed"),
+        ("exec('config.a = 2')", "`exec` can change any name"),
+        ("locals()['config'].a = 2", "`locals` can change any name"),
+        ("f = config.update\nf(a=2)", "`config.update` is only followed where it is called"),
+        ("d = {str(i): 0 for i in range(30000)}\nfor i in range(20000):\n  config.d = d", "more than 300000 steps"),
+        ("d = {}\n" + "d = {'a': d, 'b': d}\n" * 60 + "config.d = d", "more than 300000 steps"),
+        ("d = []\n" + "d = [d, d]\n" * 60 + "config.d = d", "more than 300000 steps"),
+        ("for i in range(9000):\n  config[str(i)] = 0\nfor i in range(9000):\n  helper(config)", "300000 steps"),
+        ("x = " + " + ".join(["helper()"] * 2000), "nested"),
         ("config.a = " + "(" * 150 + "1" + ",)" * 150, "nested"),
     ],
 )
