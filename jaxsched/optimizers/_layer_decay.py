@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxsched.checks import short
+from jaxsched.checks import positive, short
 from jaxsched.groups import Match, Rule, as_condition
 from jaxsched.numerics import is_host_number
 from jaxsched.optimizers._hyperparameters import Hyperparameter
@@ -41,6 +41,7 @@ def layer_decay(
         of the last of them and the factors of all as ``stacked``.
 
     Raises:
+        TypeError: If ``layers`` is a string, or ``lr`` or ``decay`` is no number.
         ValueError: If there are no layers, ``decay`` is not positive, or a stack has fewer than one layer; or if
             ``optimizer`` is not known, or has no such hyperparameter: no optimizer of optax takes stacked layers.
 
@@ -52,10 +53,13 @@ def layer_decay(
         >>> [float(group["lr"]) for group in js.hyperparams(state).values()]
         [0.25, 0.5, 1.0]
     """
+    if isinstance(layers, str):
+        raise TypeError(f"layer_decay: layers must be a list of matches, got the string {short(layers)}; write [...]")
     if not layers:
         raise ValueError("layer_decay: there must be at least one layer")
-    if not decay > 0:
-        raise ValueError(f"layer_decay: decay must be positive, got {short(decay)}")
+    positive("layer_decay: decay", decay)
+    if lr is None or isinstance(lr, str):
+        raise TypeError(f"layer_decay: lr must be a number or a schedule, got {short(lr)}")
     stacks = [_stack(i, layer) for i, layer in enumerate(layers)]
     names = _Names(optimizer)
     rules: list[Rule] = []
@@ -104,7 +108,7 @@ def _stack(i: int, layer: Match | tuple[Match, int]) -> tuple[Match, int]:
     """The match of some layers and how many are stacked, 0 for a single one that is not."""
     if not isinstance(layer, tuple):
         return layer, 0
-    if len(layer) != 2 or not is_host_number(layer[1]) or layer[1] != int(layer[1]) or layer[1] < 1:
+    if len(layer) != 2 or not is_host_number(layer[1]) or not layer[1] >= 1 or layer[1] % 1:
         raise ValueError(
             f"layer_decay: layers[{i}] must be a match, or a pair of a match and how many layers are stacked, got "
             f"{short(layer)}"

@@ -204,6 +204,12 @@ def test_muon_takes_the_dimension_numbers_of_optax():
         (lambda: js.muon(dimension_numbers=(0, 3)).init(STACK), "'w' has no such axes as dimension_numbers"),
         (lambda: js.muon(dimension_numbers=(0, 0)).init(STACK), "'w' has no such axes as dimension_numbers"),
         (lambda: js.layer_decay([("blocks", 0)], 0.1, 0.5), r"layers\[0\] must be a match, or a pair"),
+        (lambda: js.layer_decay([("blocks", float("nan"))], 0.1, 0.5), r"layers\[0\] must be a match, or a pair"),
+        (lambda: js.layer_decay([("blocks", float("inf"))], 0.1, 0.5), r"layers\[0\] must be a match, or a pair"),
+        (lambda: js.layer_decay("blocks/**", 0.1, 0.5), "layers must be a list of matches, got the string 'blocks"),
+        (lambda: js.layer_decay(["**"], 0.1, "0.5"), "layer_decay: decay must be a number, got the string '0.5'"),
+        (lambda: js.layer_decay(["**"], 0.1, float("inf")), "layer_decay: decay must be finite, got inf"),
+        (lambda: js.layer_decay(["**"], None, 0.5), "layer_decay: lr must be a number or a schedule, got None"),
         (
             lambda: js.layer_decay([("blocks", 2)], 0.1, 0.5, optimizer=optax.lion),
             r"layer_decay: optax.lion has no stacked layers: name each layer by itself",

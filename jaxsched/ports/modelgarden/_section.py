@@ -33,7 +33,7 @@ class Section(Settings):
                 f"{self.at('type')} is not in the file, but in its experiment; add it, or give the params.yaml "
                 "that the run saved in its model_dir"
             )
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             hint = did_you_mean(name, known) if isinstance(name, str) else ""
             raise ValueError(f"{self.at('type')} must be one of {', '.join(known)}, got {short(name)}{hint}")
         inner = self.take(name, {})

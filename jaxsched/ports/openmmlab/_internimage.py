@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxsched.groups import Rule, contains, glob, ndim, role
 from jaxsched.ports.openmmlab._paramwise import Groups, Multipliers
 from jaxsched.ports.openmmlab._settings import Settings
+from jaxsched.ports.shared import blocks_of
 
 CONSTRUCTOR = "CustomLayerDecayOptimizerConstructor"
 _SMALL = 0.1
@@ -53,5 +54,5 @@ def _layers(depths: list[int]) -> dict[str, int]:
         before, through = sum(depths[: min(stage, 3)]), sum(depths[: min(stage, 2) + 1])
         for levels in ("levels", "layers"):
             paths |= {f"backbone/{levels}/{stage}/{name}/**": 1 + through for name in ("downsample", "norm")}
-            paths |= {f"backbone/{levels}/{stage}/*/{j}/**": 1 + before + j for j in range(depth)}
+            paths |= {f"backbone/{levels}/{stage}/*/{j}/**": 1 + before + j for j in blocks_of(depth)}
     return paths

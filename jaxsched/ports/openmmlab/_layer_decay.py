@@ -14,7 +14,7 @@ from jaxsched.groups import Condition, contains, glob, ndim, role
 from jaxsched.ports.openmmlab import _paramwise_options
 from jaxsched.ports.openmmlab._paramwise import REST, Groups, Multipliers, classes, custom_keys
 from jaxsched.ports.openmmlab._settings import Settings, bare
-from jaxsched.ports.shared import TOKENS, Layers, swin_layers, vit_layers
+from jaxsched.ports.shared import TOKENS, Layers, blocks_of, swin_layers, vit_layers
 
 CONSTRUCTORS = (
     "LearningRateDecayOptimizerConstructor",  # MMDetection, MMSegmentation, MMAction2
@@ -38,7 +38,7 @@ def convnext(layers: int) -> Layers:
     paths = {f"backbone/{token}": 0 for token in TOKENS}
     paths |= {f"backbone/downsample_layers/{k}/**": layer for k, layer in enumerate((0, 2, 3, layers))}
     paths |= {"backbone/stages/0/**": 1, "backbone/stages/1/**": 2}
-    paths |= {f"backbone/stages/2/{j}/**": 3 + j // 3 for j in range(3 * layers)}
+    paths |= {f"backbone/stages/2/{j}/**": 3 + j // 3 for j in blocks_of(3 * layers)}
     return Layers({**paths, "backbone/stages/3/**": layers}, layers + 1, "backbone/stages/2/0/**")
 
 

@@ -65,7 +65,11 @@ def _opened(a: Settings, given: list[Any], i: int, known: Mapping[str, Any]) -> 
 
 
 def _finished(decay: Any, settings: Settings, run: Run, notes: list[str]) -> Schedule:
-    schedule: Schedule = decay(settings, run, notes)
+    try:
+        schedule: Schedule = decay(settings, run, notes)
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        raise type(error)(text if text.startswith(settings.where) else f"{settings.where}: {text}") from None
     settings.finish()
     return schedule
 
@@ -86,7 +90,7 @@ def _piecewise(a: Settings, run: Run, notes: list[str]) -> Schedule:
                 notes.append(
                     f"{a.at('gamma')}: the factor at the k-th milestone is {number:g} / 10 ** k in PaddleDetection"
                 )
-            gamma = [number / 10**k for k in range(len(at))]
+            gamma = [number / 10 ** min(k, 300) for k in range(len(at))]  # 0 in float32 from the 50th on
         factors = [shared.within(a.at("gamma"), shared.as_number(a.at("gamma"), x), 0.0, 1e9) for x in gamma]
         rates = [run.base, *(run.base * factor for factor in factors)]
     if len(rates) != len(at) + 1:

@@ -30,6 +30,7 @@ from jaxsched.ports.shared._kind import Option as Option
 from jaxsched.ports.shared._kind import epoch_length as epoch_length
 from jaxsched.ports.shared._layers import TOKENS as TOKENS
 from jaxsched.ports.shared._layers import Layers as Layers
+from jaxsched.ports.shared._layers import blocks_of as blocks_of
 from jaxsched.ports.shared._layers import swin_layers as swin_layers
 from jaxsched.ports.shared._layers import vit_layers as vit_layers
 from jaxsched.ports.shared._numbers import as_beta as as_beta

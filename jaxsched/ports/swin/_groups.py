@@ -44,7 +44,11 @@ def groups(
         raise ValueError(f"{why}: SimMIM accumulates by other rules than main.py; set ACCUMULATION_STEPS to 1")
     if rate == 1.0:
         return (Rule(stays, "no_decay", optional=True), Rule("**", "decay", optional=True)), own
-    layers = _layers(f"{at}: MODEL", kind, model)
+    try:
+        layers = _layers(f"{at}: MODEL", kind, model)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(at) else f"{at}: {text}") from None
     notes += [
         "LAYER_DECAY is read as main_simmim_ft.py does; main.py and pre-training ignore it",
         f"layer decay expects names such as {layers.block}",

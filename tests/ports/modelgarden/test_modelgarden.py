@@ -117,6 +117,7 @@ COSINE = of("cosine", initial_learning_rate=0.1, decay_steps=10)
         (config(of("lars", momentum=0.9)), "type must be one of sgd, .*, got 'lars'"),
         (config(of("sgd", momentun=0.9)), "sgd: 'momentun' is not known; did you mean 'momentum'"),
         (config(of("sgd", momentum=2)), "sgd: momentum must be in"),
+        (config(learning_rate={"type": ["cosine"]}), r"type must be one of constant, .*, got \['cosine'\]"),
         (config(of("sgd", clipnorm=0)), "sgd: clipnorm must be positive, or null for none, got 0"),
         (config(of("adam", amsgrad=True)), "amsgrad: Keras' takes its maximum before the bias correction"),
         (config(of("adamw", clipnorm=1.0)), "gradient_clip_norm clips too; set it to 0"),

@@ -176,6 +176,8 @@ def test_what_is_left_out_is_said():
     notes = recipe(LearningRate=gamma).notes
     assert "has no effect, since use_warmup is false" in notes[0]
     assert "the factor at the k-th milestone is 0.5 / 10 ** k" in notes[1]
+    many = ("PiecewiseDecay", dict(gamma=0.5, milestones=list(range(1, 400)), use_warmup=False))
+    assert float(recipe(**lr(many)).by_group()["weight"]["lr"](10**6)) == 0.0  # 10 ** 399 is no float
 
 
 def test_bases_are_merged_as_there(tmp_path):
@@ -233,6 +235,10 @@ def build(**settings):
         ),
         (lr(("PiecewiseDecay", dict(milestones=[3, 2])), ("LinearWarmup", {})), "milestones must ascend"),
         (lr(("PiecewiseDecay", dict(values=[1])), ("LinearWarmup", {})), "values leaves no place for a warm-up"),
+        (
+            lr(("PiecewiseDecay", dict(milestones=[10**9], gamma=0.1)), ("LinearWarmup", {})),
+            r"PiecewiseDecay: piecewise: at\[0\] must be below",
+        ),
         (build(optimizer=dict(type="AdamWDL")), "type: AdamWDL is not ported; write the recipe with js.layer_decay"),
         (build(optimizer=dict(type="Adamw")), "type must be one of Momentum, .*, got 'Adamw'; did you mean"),
         (build(optimizer=dict(type="Adam", momentum=0.9)), "optimizer: 'momentum' is not known"),

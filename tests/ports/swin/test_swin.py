@@ -239,6 +239,14 @@ def test_simmim_counts_batches_where_it_accumulates(model):
         swin.recipe(dict(MODEL=model, TRAIN=dict(ACCUMULATION_STEPS=2)), steps_per_epoch=10)
 
 
+@pytest.mark.parametrize(
+    "model", [dict(TYPE="vit", VIT=dict(DEPTH=10**8)), dict(TYPE="swin", SWIN=dict(DEPTHS=[10**8]))]
+)
+def test_a_model_of_very_many_layers_does_not_fill_memory(model):
+    with pytest.raises(ValueError, match=r"LAYER_DECAY 0\.8: layer decay is for models of at most 1000 layers"):
+        swin.recipe(dict(MODEL=model, TRAIN=dict(LAYER_DECAY=0.8)), steps_per_epoch=10)
+
+
 def misspelt(recipe):
     """What the notes say of settings that are not known, as an error."""
     raise ValueError("; ".join(recipe.notes))
