@@ -109,25 +109,24 @@ def change_unseen(value: Any, why: Unknown, budget: Budget) -> None:
                 item.append(why)
 
 
-def resolved(value: Any, changed: Callable[[Any], Any] = lambda value: value, depth: int = 0) -> Any:
-    """A copy in which references are replaced by what they refer to, and what has changed unseen by its `Unknown`."""
-    value = changed(value)
+def resolved(value: Any, depth: int = 0) -> Any:
+    """A copy in which references are replaced by what they refer to."""
     if depth > MAX_DEPTH:
         raise Unclear(f"a value nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, Reference):
         try:
-            return resolved(value.config.entry(value.name), changed, depth + 1)
+            return resolved(value.config.entry(value.name), depth + 1)
         except Unclear as error:
             return error.why
         except KeyError:
             return None
     if isinstance(value, dict):
-        copy = type(value)({name: resolved(child, changed, depth + 1) for name, child in value.items()})
+        copy = type(value)({name: resolved(child, depth + 1) for name, child in value.items()})
         if isinstance(value, ConfigDict) and isinstance(copy, ConfigDict):
             copy.unsure = value.unsure
         return copy
     if isinstance(value, list | tuple):
-        return type(value)(resolved(child, changed, depth + 1) for child in value)
+        return type(value)(resolved(child, depth + 1) for child in value)
     return value
 
 

@@ -229,6 +229,10 @@ class Script(Expressions):
                 return Imported(f"{target.path}.{node.attr}")
             if isinstance(target, AttributeDict) and method(target, node.attr) is None:
                 return target[node.attr]
+            if isinstance(target, dict | list) and method(target, node.attr) is not None:  # a call by another name
+                why = self.why(node, Unclear("a method is only followed where it is called"))
+                self.budget.changed.setdefault(id(target), (target, why))
+                raise Unclear(why)
             raise Unclear(f"a {type(target).__name__} has no attribute `{node.attr}`")
         if node.id in EXPOSING:
             self.exposed = self.why(node, Unclear("it can change any name of the file"))
@@ -292,8 +296,11 @@ class Script(Expressions):
     # Where the file cannot be followed
 
     def lost(self, node: ast.AST, why: Unknown) -> Unknown:
-        """A call that is not made may change whatever it can reach, and ``:=`` binds a name."""
-        if isinstance(node, ast.Call | ast.NamedExpr):
+        """A call that is not made may change whatever it can reach, and ``:=`` binds a name, in what is not evaluated
+        too."""
+        inside = [] if isinstance(node, ast.Call) else list(ast.walk(node))
+        self.spend(len(inside) // 4, node)
+        if isinstance(node, ast.Call) or any(_changes(part) for part in inside):
             self.lose_track(node, why)
         if isinstance(node, ast.Lambda):
             self.code.append(node)
@@ -341,6 +348,12 @@ class Script(Expressions):
         return next((scope[name] for scope in (*reversed(self.scopes), self.names) if name in scope), None)
 
 
+def _changes(node: ast.AST) -> bool:
+    """Whether evaluating a node may change a value or bind a name."""
+    is_builtin = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS
+    return isinstance(node, ast.Call | ast.NamedExpr) and not is_builtin
+
+
 def bound_names(node: ast.AST) -> Iterator[str]:
     """The names of the module that running ``node`` may bind."""
     match node:
@@ -353,6 +366,10 @@ def bound_names(node: ast.AST) -> Iterator[str]:
         case ast.Lambda():
             pass
         case _:
+            if isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler) and node.name:
+                yield node.name
+            if isinstance(node, ast.MatchMapping) and node.rest:
+                yield node.rest
             for child in ast.iter_child_nodes(node):
                 if not (isinstance(node, ast.comprehension) and child is node.target):
                     yield from bound_names(child)

@@ -52,6 +52,23 @@ def test_a_value_is_right_or_unknown_but_never_stale():
     assert found["a"].reason == "calling `tune` would run code"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = {d.update(lr=3)}",
+        "x = helper() or d.update(lr=3)",
+        "x = helper() + int(d.update(lr=3) or 0)",
+        "x = {**helper(), 1: d.update(lr=3)}",
+        "x = [d.update(lr=3) for _ in helper()]",
+        "f = d.update\nf(lr=3)",
+        "x = helper() or (d := dict(lr=3))",
+        "match [1]:\n  case [d]:\n    pass",
+    ],
+)
+def test_what_is_not_evaluated_may_have_been(text):
+    assert isinstance(follow(f"d = dict(lr=0.1)\n{text}\nlr = d['lr']")["lr"], Unknown)
+
+
 def test_a_keyword_given_twice_is_an_error_with_its_place():
     with pytest.raises(ValueError, match=r"a\.py:2: it is not Python: keyword argument repeated: lr"):
         follow("x = 1\ny = lambda: dict(lr=1, **{}, lr=2)")
