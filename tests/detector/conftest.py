@@ -1,7 +1,8 @@
-"""Tiny data sets in both layouts."""
+"""Tiny data sets in both layouts, and quick compilation."""
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +14,14 @@ def noise(path, size=(60, 40), **options):
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), np.uint8)).save(path, **options)
     return path
+
+
+@pytest.fixture(scope="module")
+def compile_quickly():
+    """For programs that run for a second: half the time goes into optimizing them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from examples.detector.weights import Description, Weights, flat_state
 
 from .conftest import noise
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):

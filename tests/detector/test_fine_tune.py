@@ -11,6 +11,8 @@ from examples.detector.fine_tune import frozen, head_and_body, start_from
 from examples.detector.options import HYP
 from examples.detector.weights import Description, Weights, flat_state
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 
 def arrays(model):
     return {path: np.asarray(value) for path, value in flat_state(model).items()}

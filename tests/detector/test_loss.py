@@ -10,6 +10,8 @@ from examples.detector.model import ANCHORS, STRIDES
 
 from .recorded import recorded
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 
 def in_cells(level):
     return np.array(ANCHORS[level]) / STRIDES[level]

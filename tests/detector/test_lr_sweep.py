@@ -8,6 +8,8 @@ import pytest
 
 from examples.lr_sweep import Options, digits, main, recipe, train
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 
 def test_trainings_at_once_are_the_trainings_one_by_one(tmp_path):
     """In float64, where the order of a product's sums moves a loss by 1e-16 at first and 40 steps enlarge that."""

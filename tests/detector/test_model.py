@@ -13,6 +13,8 @@ from examples.detector.weights import flat_state, load_arrays
 
 from .recorded import PICO, recorded
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 
 def pico(precision):
     with jax.enable_x64(precision == "float64"):

@@ -31,16 +31,10 @@ from jaxsched.cli import main as jaxsched_command
 
 from .tiny import STEPS_PER_EPOCH, command, final_state, log, options, weights
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly():
-    """These programs run for a second: half the time went into optimizing them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

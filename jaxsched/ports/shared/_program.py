@@ -1,6 +1,7 @@
 """A config that a function of a file builds: its statements are followed as data, within bounds; none is executed.
 
-What cannot be followed makes unknown whatever it may change: a value is never another than Python would give.
+What cannot be followed makes unknown whatever it may change. Not seen is a change by code that was handed the config
+earlier and kept it: ``helper.config = config`` and later ``helper.run()``.
 """
 
 from __future__ import annotations

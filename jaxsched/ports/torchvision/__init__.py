@@ -1,4 +1,4 @@
-"""The recipes of torchvision's reference scripts, from their arguments (0.24)."""
+"""The recipes of torchvision's reference scripts, from their arguments."""
 
 from jaxsched.ports.shared import File as _File
 from jaxsched.ports.shared import Kind as _Kind

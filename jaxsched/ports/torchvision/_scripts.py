@@ -1,4 +1,4 @@
-"""The arguments of torchvision's reference scripts, and which script some arguments belong to (0.24)."""
+"""The arguments of torchvision's reference scripts, and which script some arguments belong to."""
 
 from __future__ import annotations
 
