@@ -92,8 +92,8 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int, p
             products.append(jnp.matmul(copies.T, gradient, preferred_element_type=dtype))
         return total + jnp.concatenate(products), None
 
-    split = lambda a: a.reshape(parts, n // parts, *a.shape[1:])  # noqa: E731
-    total = jax.lax.scan(add, jnp.zeros((size * size * inputs, outputs), dtype), (split(x), split(gradient)))[0]
+    split = [a.reshape(parts, n // parts, *a.shape[1:]) for a in (x, gradient)]
+    total = jax.lax.scan(add, jnp.zeros((size * size * inputs, outputs), dtype), tuple(split))[0]
     return total.reshape(size, size, inputs, outputs)
 
 

@@ -11,7 +11,7 @@ LONGEST = 100
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """``"; did you mean 'momentum'?"``, or nothing where no known name is close; case does not count."""
+    """``"; did you mean 'momentum'?"``, or ``""`` if no known name is similar; case is ignored."""
     if not isinstance(name, str) or len(name) > LONGEST:
         return ""
     names = {one.lower(): one for one in known}

@@ -32,7 +32,7 @@ def _slots(values: Values) -> Mapping[str, SlotInit]:
 
 
 def _axes(shape: tuple[int, ...], least: int | None) -> tuple[int, int] | None:
-    """The axes over which rows and columns are averaged, or None where the second moment is kept in full."""
+    """The axes over which rows and columns are averaged, or None if the second moment is kept in full."""
     if len(shape) < 2:
         return None
     if least is None:

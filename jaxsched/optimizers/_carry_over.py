@@ -109,7 +109,7 @@ def _paths(tree: Any) -> set[str]:
 
 
 def _with_all(new: Any, old: Any) -> Any:
-    """``old`` with masked nodes for what only dicts of ``new`` hold: parameters that were of another group."""
+    """``old`` with masked nodes for the entries of dicts that only ``new`` has: parameters of another group."""
 
     def one(now: Any, before: Any) -> Any:
         before = {} if type(now) is dict and _is_masked(before) else before

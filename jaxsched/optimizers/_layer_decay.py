@@ -82,7 +82,7 @@ def layer_decay(
 
 
 class _Names:
-    """What the hyperparameters are called that the groups override."""
+    """The names of the hyperparameters that the groups override."""
 
     def __init__(self, optimizer: str | Callable[..., Any] | None):
         factory = optax_factory(optimizer) if isinstance(optimizer, str) else optimizer

@@ -1,4 +1,4 @@
-"""Which hyperparameter is the learning rate, the momentum or the weight decay: ours and optax's have other names."""
+"""Which hyperparameter is the learning rate, the momentum or the weight decay, by jaxsched's and optax's names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 _LEARNING_RATE = ("lr", "learning_rate")
 _WEIGHT_DECAY = ("weight_decay", "weight_decay_rate")
 ROLES: Mapping[str, tuple[str, ...]] = {"lr": _LEARNING_RATE, "weight_decay": _WEIGHT_DECAY}
-"""By what it is called here, the names that it has."""
+"""The names that a role has in jaxsched and in optax, by its name in jaxsched."""
 
 
 def name_of(role: str, names: Iterable[str]) -> str | None:
@@ -18,7 +18,7 @@ def name_of(role: str, names: Iterable[str]) -> str | None:
 
 
 def role_of(name: str) -> str:
-    """What a hyperparameter is called here: ``"lr"`` for ``"learning_rate"``; any other name as it is."""
+    """The name of a hyperparameter in jaxsched: ``"lr"`` for ``"learning_rate"``; any other name is unchanged."""
     return next((role for role, names in ROLES.items() if name in names), name)
 
 

@@ -22,7 +22,7 @@ def optimizer_of(a: shared.Settings, name: str, notes: list[str]) -> Found:
     if name not in _OPTIMIZERS:
         raise ValueError(
             f"{a.where}: optax_name must be one of {', '.join(_OPTIMIZERS)}, got {short(name)}"
-            f"{did_you_mean(name, _OPTIMIZERS)}; of another write the recipe with js.Recipe"
+            f"{did_you_mean(name, _OPTIMIZERS)}; for another one, write the recipe with js.Recipe"
         )
     found, kept = _OPTIMIZERS[name](a)
     a.finish()

@@ -20,10 +20,10 @@ _READ = (
     *("lr", "lr_mults", "wd", "wd_mults", "schedule", "optax_name", "optax", "grad_clip_norm", "input", "ema_decay"),
     *(f"total_{unit}" for unit in ("steps", "epochs", "examples")),
 )
-"""What a recipe is made of: a name that is close to one of these is told."""
+"""The settings that a recipe is made of; an unknown setting with a similar name is reported."""
 _EVERYTHING = ".*"
 _KERNELS = [(".*/kernel$", 1.0)]
-"""What is decayed where a config does not say it."""
+"""The parameters that decay where a config has no ``wd_mults``."""
 Entries = Sequence[tuple[str, Any]]
 
 
@@ -115,7 +115,7 @@ def recipe(
 
 
 def _length(a: shared.Settings, size: int | None, images: int | None) -> Run:
-    """The steps of the run, as the trainers count them; ``num_epochs`` is of the older ones."""
+    """The steps of the run, as the trainers count them; older configs have ``num_epochs``."""
     run = Run(None, size, images)
     if a.values.get("num_epochs"):
         epochs = a.number("num_epochs", low=0.0)
@@ -171,7 +171,7 @@ class _Groups:
         ]
 
     def made(self, run: Run, lr: float, wd: float) -> tuple[tuple[Rule, ...], dict[str, Mapping[str, Any] | None]]:
-        """The rules, in the order in which a parameter meets the patterns, and the hyperparameters of each group."""
+        """The rules, in the order in which the patterns are tried, and the hyperparameters of each group."""
         rules: list[Rule] = []
         groups: dict[str, Mapping[str, Any] | None] = {}
         active = [own for _, own in self.schedules if own is not None]

@@ -13,7 +13,8 @@ from jaxsched.recipe import caution
 
 INFINITY = float("inf")
 _REQUIRED: Any = object()
-_TOUCHES = {"lr", "lrs", "learning", "warmup", "sched", "scheduler", "optim", "optimizer", "momentum", "wd", "decay"}
+_TOUCHES_TEXT = "lr lrs learning warmup sched scheduler onecycle onecyclelr optim optimizer momentum wd decay"
+_TOUCHES = set(_TOUCHES_TEXT.split())
 """A setting with one of these words in its name probably changes the schedule, ..."""
 _TOUCHES_NOT = {"bn", "norm", "ema", "loss", "log", "logging", "eval", "dataset", "data"}
 """... but not with one of these."""

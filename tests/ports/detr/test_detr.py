@@ -66,6 +66,7 @@ def test_a_backbone_without_lr_is_frozen_as_there():
         (dict(sgd=True), "detr", "args: sgd is not an argument of DETR; give project='deformable_detr'"),
         (dict(lr_backbone_names="a"), "deformable_detr", "lr_backbone_names must be a list of names, got 'a'"),
         (dict(lr_text_encoder=1e-5), "detr", "is not known, and its name says that it changes the schedule"),
+        (dict(onecyclelr=True), "detr", "is not known, and its name says that it changes the schedule"),
         ({}, "dino", "project must be one of detr, deformable_detr, got 'dino'"),
     ],
 )
