@@ -12,7 +12,7 @@ class Part:
     """A group's part of trees like the parameters.
 
     The optimizer of a group sees the whole tree, with ``optax.MaskedNode()`` in place of parameters of other groups, as
-    in ``optax.partition``. A state in that form has a node for each parameter in each group, 122,000 for 200 groups, and
+    in ``optax.partition``. Such a state has a node for each parameter in each group, 122,000 for 200 groups, and
     ``jax.jit`` flattens and unflattens them at each call. The state is therefore kept without the entries of dicts that
     hold no array.
 
