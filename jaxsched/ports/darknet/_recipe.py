@@ -113,17 +113,14 @@ def recipe(cfg: shared.File | str | os.PathLike[str] | Mapping[str, Any]) -> Rec
 
 
 def _read(cfg: Any) -> tuple[str, Net, list[str]]:
-    if isinstance(cfg, Mapping):
-        return "net", Net("net", cfg, DEFAULTS), []
-    if isinstance(cfg, str | os.PathLike):
-        cfg = shared.File.read(cfg)
-    if not isinstance(cfg, shared.File):
-        raise TypeError(f"expected the path to a .cfg file or a dict, got {short(cfg)}")
-    (_, net), *layers = sections(cfg)
+    given = shared.file_or_dict(cfg, "a .cfg file")
+    if not isinstance(given, shared.File):
+        return "net", Net("net", given, DEFAULTS), []
+    (_, net), *layers = sections(given)
     apart = layers_apart(layers)
-    text = f"{cfg.name}: {', '.join(apart[:5])}{' and more' if len(apart) > 5 else ''}"
+    text = f"{given.name}: {', '.join(apart[:5])}{' and more' if len(apart) > 5 else ''}"
     notes = [caution("left-out", f"{text}: left out; give these layers a group of their own")] if apart else []
-    return cfg.name, Net(f"{cfg.name}: [net]", net, DEFAULTS), notes
+    return given.name, Net(f"{given.name}: [net]", net, DEFAULTS), notes
 
 
 def _rate(a: Net, policy: str, length: int, notes: list[str]) -> Schedule:

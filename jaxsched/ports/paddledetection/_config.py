@@ -24,14 +24,11 @@ def fits(file: shared.File) -> bool:
 
 def merged(config: Any, root: str | os.PathLike[str] | None) -> tuple[str, dict[str, Any]]:
     """What a config is called in errors, and its content over that of its bases."""
-    if isinstance(config, Mapping):
-        return "config", dict(config)
-    if isinstance(config, str | os.PathLike):
-        config = shared.File.read(config)
-    if not isinstance(config, shared.File):
-        raise TypeError(f"expected the path to a YAML file or a dict, got {short(config)}")
-    folder = shared.configs_root(config.path) if root is None else Path(root)
-    return config.name, _with_bases(config, shared.Files(folder, (".yml", ".yaml")))
+    given = shared.file_or_dict(config, "a YAML file")
+    if not isinstance(given, shared.File):
+        return "config", given
+    folder = shared.configs_root(given.path) if root is None else Path(root)
+    return given.name, _with_bases(given, shared.Files(folder, (".yml", ".yaml")))
 
 
 def _with_bases(file: shared.File, files: shared.Files) -> dict[str, Any]:

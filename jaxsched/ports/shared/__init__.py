@@ -21,6 +21,7 @@ from jaxsched.ports.shared._files import MOST_FILES as MOST_FILES
 from jaxsched.ports.shared._files import File as File
 from jaxsched.ports.shared._files import Files as Files
 from jaxsched.ports.shared._files import configs_root as configs_root
+from jaxsched.ports.shared._files import file_or_dict as file_or_dict
 from jaxsched.ports.shared._files import in_time as in_time
 from jaxsched.ports.shared._files import opened as opened
 from jaxsched.ports.shared._files import read as read

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxsched.checks import short
 from jaxsched.ports.shared._config_dict import ConfigDict, as_config, override, resolved
-from jaxsched.ports.shared._files import File
+from jaxsched.ports.shared._files import File, file_or_dict
 from jaxsched.ports.shared._program import config_of
 
 
@@ -28,16 +26,13 @@ def read_config(
         TypeError: If ``config`` is of another type.
         ValueError: If the file cannot be read, an override has no place, or ``arg`` no meaning.
     """
-    if isinstance(config, str | os.PathLike):
-        config = File.read(config)
-    if isinstance(config, File):
-        where = config.name
-        values = as_config(config.content) if is_json(config) else config_of(config, arg, known)
-    elif isinstance(config, Mapping):
-        where, values = "config", as_config(dict(config))
+    given = file_or_dict(config, "a config")
+    if isinstance(given, File):
+        where = given.name
+        values = as_config(given.content) if is_json(given) else config_of(given, arg, known)
     else:
-        raise TypeError(f"expected the path to a config or a dict, got {short(config)}")
-    if arg is not None and (not isinstance(config, File) or is_json(config)):
+        where, values = "config", as_config(given)
+    if arg is not None and (not isinstance(given, File) or is_json(given)):
         raise ValueError(f"{where}: arg is for a config in Python; give overrides")
     override(where, values, overrides)
     found: ConfigDict = resolved(values)

@@ -217,13 +217,24 @@ def read(source: File | str | os.PathLike[str] | Mapping[str, Any], name: str = 
         OSError, ValueError: As `File.read` and `File.content`.
         TypeError: If it is neither a path nor a dict.
     """
+    given = file_or_dict(source)
+    return (given.name, dict(given.content)) if isinstance(given, File) else (name, given)
+
+
+def file_or_dict(source: Any, kind: str = "a file") -> File | dict[str, Any]:
+    """A file, the one at a path, or a copy of a mapping; ``kind`` is what the error of anything else names.
+
+    Raises:
+        OSError, ValueError: As `File.read`.
+        TypeError: If it is neither a path nor a dict.
+    """
     if isinstance(source, Mapping):
-        return name, dict(source)
+        return dict(source)
     if isinstance(source, str | os.PathLike):
-        source = File.read(source)
+        return File.read(source)
     if not isinstance(source, File):
-        raise TypeError(f"expected the path to a file or a dict, got {short(source)}")
-    return source.name, dict(source.content)
+        raise TypeError(f"expected the path to {kind} or a dict, got {short(source)}")
+    return source
 
 
 def _check_regular(opened: int, name: str) -> None:

@@ -151,13 +151,8 @@ def recipe(
 
 
 def _read(config: Any) -> tuple[str, dict[str, Any]]:
-    if isinstance(config, Mapping):
-        return "config", dict(config)
-    if isinstance(config, str | os.PathLike):
-        config = shared.File.read(config)
-    if not isinstance(config, shared.File):
-        raise TypeError(f"expected the path to a pipeline.config or a dict, got {short(config)}")
-    return config.name, parse(config)
+    given = shared.file_or_dict(config, "a pipeline.config")
+    return (given.name, parse(given)) if isinstance(given, shared.File) else ("config", given)
 
 
 def _trainer(trainer: str | None, model: Any, a: Message, notes: list[str]) -> str:

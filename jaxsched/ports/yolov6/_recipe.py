@@ -148,13 +148,10 @@ def recipe(
 
 def _read(config: Any) -> tuple[str, dict[str, Any]]:
     """The name of a config in errors, and what its statements assign."""
-    if isinstance(config, Mapping):
-        return "config", dict(config)
-    if isinstance(config, str | os.PathLike):
-        config = shared.File.read(config)
-    if not isinstance(config, shared.File):
-        raise TypeError(f"expected the path to a config or a dict, got {short(config)}")
-    script = shared.Script(shared.Budget(), config.name)
-    for node in shared.parse_python(config).body:
+    given = shared.file_or_dict(config, "a config")
+    if not isinstance(given, shared.File):
+        return "config", given
+    script = shared.Script(shared.Budget(), given.name)
+    for node in shared.parse_python(given).body:
         script.follow(node)
-    return config.name, script.results()
+    return given.name, script.results()

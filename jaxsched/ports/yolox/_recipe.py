@@ -8,7 +8,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from jaxsched.checks import one_line
 from jaxsched.ports import shared
 from jaxsched.ports.yolox._exp import Exp, arguments_of, read_exp, returned_call
 from jaxsched.ports.yolox._schedules import LRScheduler
@@ -116,13 +115,8 @@ def recipe(
 
 
 def _read(exp: Any) -> tuple[str, Exp]:
-    if isinstance(exp, Mapping):
-        return "exp", Exp(dict(exp), {}, [])
-    if isinstance(exp, str | os.PathLike):
-        exp = shared.File.read(exp)
-    if not isinstance(exp, shared.File):
-        raise TypeError(f"expected the path to an Exp file or a dict, got {one_line(repr(exp), 80)}")
-    return exp.name, read_exp(exp)
+    given = shared.file_or_dict(exp, "an Exp file")
+    return (given.name, read_exp(given)) if isinstance(given, shared.File) else ("exp", Exp(given, {}, []))
 
 
 def _lr(a: _Exp, read: Exp, peak: float, epochs: int, nb: int) -> tuple[str, Schedule]:
