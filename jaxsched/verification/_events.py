@@ -20,6 +20,8 @@ LARGEST_RECORD = 2**16
 """Bytes of a record that may hold scalars; larger ones (images, graphs, histograms) are passed over unread."""
 MOST_RECORDS = 2_000_000
 """Records that are looked at."""
+_NAMES = b"lr", b"learning_rate", b"epoch", b"momentum", b"weight_decay", b"wd"
+"""What the names of the scalars that are read have in them."""
 _CRC_POLYNOMIAL, _CRC_DELTA = 0x82F63B78, 0xA282EAD8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 """Wire types of protobuf."""
@@ -86,7 +88,7 @@ def _records(stream: BinaryIO, name: str, said: list[str]) -> Iterator[bytes]:
         if len(check) < 4:
             said.append(f"the file is cut off after {number:,} records")
             return
-        if b"lr" in content or b"learning_rate" in content or b"epoch" in content:
+        if any(name in content for name in _NAMES):
             if not _checks(content, check):
                 said.append(f"record {number:,} is damaged and passed over")
                 continue

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+
+_HYPERPARAMETERS = ("lr", "momentum", "weight_decay")
+_FIRST_OF_EACH = re.compile(r"([-+.\deE]+)(?:, [-+.\deE, ]*\))?")
+"""A value of a list, or the first one of a tuple in it, as ``0.9`` of ``(0.9, 0.999)``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,10 +16,11 @@ class _Form:
     """The line that a trainer prints with its learning rate.
 
     Attributes:
-        pattern: Its groups are ``lr`` and ``step``, or ``lr``, ``epoch``, ``iter`` and ``length`` (of an epoch).
+        pattern: Its groups are ``lr`` and ``step``, or ``lr``, ``epoch``, ``iter`` and ``length`` (of an epoch); and
+            ``momentum`` and ``weight_decay`` where they are printed.
         first: The number of the first epoch.
         ahead: The step of the lr, less ``iter``.
-        fixed: Whether the lr is printed with a fixed number of decimals; a number if only where all have so many.
+        fixed: Whether values are printed with a fixed number of decimals; a number if only where all have so many.
     """
 
     pattern: re.Pattern[str]
@@ -23,19 +28,25 @@ class _Form:
     ahead: int = 0
     fixed: bool | int = False
 
-    def decimals(self, printed: Iterable[str]) -> int | None:
-        """The decimals that the lr is rounded to, or None."""
-        found = {len(lr.partition(".")[2]) for lr in printed}
-        return max(found) if self.fixed is True or (self.fixed and found == {self.fixed}) else None
+    def decimals(self, matches: Sequence[re.Match[str]]) -> dict[str, int]:
+        """The decimals that each hyperparameter is rounded to; without those that are printed in full."""
+        result = {}
+        for name in filter(self.pattern.groupindex.__contains__, _HYPERPARAMETERS):
+            found = {len(match[name].partition(".")[2]) for match in matches if match[name]}
+            if found and (self.fixed is True or (self.fixed and found == {self.fixed})):
+                result[name] = max(found)
+        return result
 
     def row(self, match: re.Match[str]) -> dict[str, str]:
-        found = {name: text[:18] if name != "lr" else text for name, text in match.groupdict().items()}
-        if "step" not in found:
-            start = (int(found["epoch"]) - self.first) * int(found["length"])
-            found["step"] = str(start + int(found["iter"]) + self.ahead)
-        lrs = found["lr"].split(",")
-        names = ["lr"] if len(lrs) == 1 else [f"lr/{i}" for i in range(len(lrs))]
-        return {"step": found["step"]} | {name: lr.strip() for name, lr in zip(names, lrs, strict=True)}
+        found = {name: text or "" for name, text in match.groupdict().items()}
+        clock = {name: int(text[:18]) for name, text in found.items() if name not in _HYPERPARAMETERS}
+        if "step" not in clock:
+            clock["step"] = (clock["epoch"] - self.first) * clock["length"] + clock["iter"] + self.ahead
+        row = {"step": str(clock["step"])}
+        for name in filter(found.__contains__, _HYPERPARAMETERS):
+            values = _FIRST_OF_EACH.findall(found[name])
+            row |= {name: values[0]} if len(values) == 1 else {f"{name}/{i}": value for i, value in enumerate(values)}
+        return row
 
 
 # What lies between is bounded in length, so that a line without end takes no more time than others.
@@ -51,7 +62,7 @@ _FORMS = (
     _Form(
         re.compile(
             r"\bTrain: \[(?P<epoch>\d+)/\d+\]\[(?P<iter>\d+)/(?P<length>\d+)\]\s{1,9}"
-            r"eta [^\t\n]{0,99}?\blr (?P<lr>[.\d]+)"
+            r"eta [^\t\n]{0,99}?\blr (?P<lr>[.\d]+)(?:\s{1,9}wd (?P<weight_decay>[.\d]+))?"
         ),
         ahead=1,
         fixed=True,
@@ -93,8 +104,13 @@ _FORMS = (
             r"'learning_rate': (?P<lr>[-+.\deE]+)"
         )
     ),
-    # DeepSpeed prints the lr of each group after the step-th update.
-    _Form(re.compile(r"\bstep=(?P<step>\d+), skipped=\d+, lr=\[(?P<lr>[-+.\deE, ]*)\]")),
+    # DeepSpeed prints the lr of each group after the step-th update, and its momentum or betas.
+    _Form(
+        re.compile(
+            r"\bstep=(?P<step>\d+), skipped=\d+, lr=\[(?P<lr>[-+.\deE, ]*)\]"
+            r"(?:, mom=\[(?P<momentum>[-+.\deE, ()]*)\])?"
+        )
+    ),
     # Darknet prints the lr of the batch that is over.
     _Form(
         re.compile(r"^ *(?P<step>\d+): [^,\n]*, [^,\n]* avg(?: loss)?, (?P<lr>[.\d]+) rate,", re.MULTILINE),
@@ -103,32 +119,35 @@ _FORMS = (
 )
 
 
-def from_lines(text: str) -> tuple[list[dict[str, str]], int | None, int | None]:
+def from_lines(text: str) -> tuple[list[dict[str, str]], dict[str, int], int | None]:
     """The rows of such a log, or none.
 
     Returns:
-        The rows; the decimals that learning rates are rounded to, None where they are printed in full; the steps of an
-        epoch, None where the log does not print them.
+        The rows; the decimals that each hyperparameter is rounded to, without those that are printed in full; the
+        steps of an epoch, None where the log does not print them.
 
     Examples:
         >>> from_lines("... - epoch: 2/300, iter: 10/925, mem: 9Mb, total_loss: 9.3, lr: 3.494e-05, size: 640, ETA: 1")
-        ([{'step': '935', 'lr': '3.494e-05'}], None, 925)
+        ([{'step': '935', 'lr': '3.494e-05'}], {}, 925)
         >>> from_lines("INFO Train: [14/300][250/1251]\\teta 0:10:52 lr 0.000710\\ttime 0.64 (0.65)")
-        ([{'step': '17765', 'lr': '0.000710'}], 6, 1251)
+        ([{'step': '17765', 'lr': '0.000710'}], {'lr': 6}, 1251)
         >>> from_lines("INFO: Epoch: [0] [ 20/1929] learning_rate: 0.064000 loss: 2.6 eta: 2 days, 12:18:53")
-        ([{'step': '20', 'lr': '0.064000'}], 6, 1929)
+        ([{'step': '20', 'lr': '0.064000'}], {'lr': 6}, 1929)
         >>> from_lines("Step 100 per-step time 0.2s\\n{'Loss/total_loss': 1.5,\\n 'learning_rate': 0.0319994}")
-        ([{'step': '100', 'lr': '0.0319994'}], None, None)
+        ([{'step': '100', 'lr': '0.0319994'}], {}, None)
         >>> from_lines("[INFO] step=20, skipped=0, lr=[0.0001, 0.001], mom=[(0.9, 0.999), (0.9, 0.999)]")
-        ([{'step': '20', 'lr/0': '0.0001', 'lr/1': '0.001'}], None, None)
+        ([{'step': '20', 'lr/0': '0.0001', 'lr/1': '0.001', 'momentum/0': '0.9', 'momentum/1': '0.9'}], {}, None)
         >>> from_lines(" 12: 512.1, 600.2 avg loss, 0.000013 rate, 1.5 seconds, 768 images, 3.1 hours left")
-        ([{'step': '12', 'lr': '0.000013'}], 6, None)
+        ([{'step': '12', 'lr': '0.000013'}], {'lr': 6}, None)
     """
     for form in _FORMS:
         matches = list(form.pattern.finditer(text))
         if not matches:
             continue
-        decimals = form.decimals([match["lr"] for match in matches])
         lengths = {match["length"] for match in matches} if "length" in form.pattern.groupindex else set()
-        return [form.row(match) for match in matches], decimals, int(lengths.pop()[:18]) if len(lengths) == 1 else None
-    return [], None, None
+        return (
+            [form.row(match) for match in matches],
+            form.decimals(matches),
+            int(lengths.pop()[:18]) if len(lengths) == 1 else None,
+        )
+    return [], {}, None

@@ -30,6 +30,11 @@ _MMCV_DECIMALS = 5
 """What mmcv rounds all numbers of its ``*.log.json`` to, whose rows alone have a ``mode``."""
 _LR = re.compile(r"(?:^|[^a-z])(?:lr|learning_rate)(?:[^a-z](?!.*(?:momentum|weight_decay)$)|$)")
 """A column of learning rates; not ``lr-SGD-momentum``, as Lightning calls what it logs beside ``lr-SGD``."""
+_OTHERS = {
+    "momentum": re.compile(r"(?:lr-.*|(?:train/|params/)?)momentum(?:/[^/]*)?"),
+    "weight_decay": re.compile(r"(?:lr-.*|(?:train/|params/)?)(?:weight_decay|wd)(?:/[^/]*)?"),
+}
+"""Columns of other hyperparameters; not ``ema_momentum`` and the like."""
 _RELATIVE = re.compile(r"global_schedule\d*")
 """What big_vision logs: the schedules, without the lr that they multiply."""
 _HALF_WAVE = 3e-7
@@ -39,7 +44,7 @@ _STEPS = ("step", "global_step", "iteration")
 
 @dataclasses.dataclass(frozen=True)
 class Log:
-    """What a run logged of its learning rates.
+    """What a run logged of its learning rates, and of its momentum and weight decay where it did.
 
     Attributes:
         name: The file.
@@ -54,6 +59,7 @@ class Log:
         steps_per_epoch: The steps of an epoch, where the log prints them.
         relative: Whether the columns are the learning rates up to a factor that is not logged.
         in_float32: Whether the trainer computed the learning rates in float32.
+        others: The same rows with the columns of ``"momentum"`` or ``"weight_decay"``, where they are logged.
     """
 
     name: str
@@ -68,6 +74,7 @@ class Log:
     steps_per_epoch: int | None = None
     relative: bool = False
     in_float32: bool = False
+    others: Mapping[str, Log] = dataclasses.field(default_factory=dict)
 
     def by_epoch(self) -> Log:
         """The log, if it counts steps alone, with these as its epochs."""
@@ -121,7 +128,7 @@ def read_log(path: str | os.PathLike[str]) -> Log:
     text = file.text.lstrip()
     printed, decimals, length = from_lines(text)
     if printed:
-        return dataclasses.replace(_log(file.name, printed), decimals=decimals, steps_per_epoch=length)
+        return dataclasses.replace(_log(file.name, printed, decimals), steps_per_epoch=length)
     return _log(file.name, _from_json(file.name, text) if text.startswith(("{", "[")) else _from_csv(text))
 
 
@@ -168,7 +175,7 @@ def _from_json(name: str, text: str) -> list[dict[str, Any]]:
     return found
 
 
-def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
+def _log(name: str, rows: Sequence[Mapping[str, Any]], decimals: Mapping[str, int] | None = None) -> Log:
     clocks = [clock for clock in (*_STEPS, "iter", "epoch") if any(clock in row for row in rows)]
     names = list(dict.fromkeys(key for row in rows for key in row if isinstance(key, str) and _LR.search(key.lower())))
     names = [key for key in names if any(_is_number(row.get(key)) for row in rows)]
@@ -200,18 +207,30 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]]) -> Log:
         step = clock["iter"]
     epochs = [row for row in rows if step is not None and "epoch" not in clock and _is_number(row.get("epoch"))]
     pace = [(float(row[key]), float(row["epoch"])) for row in epochs for key in _STEPS if _is_number(row.get(key))]
-    return Log(
+    if decimals is None:
+        decimals = dict.fromkeys(("lr", *_OTHERS), _MMCV_DECIMALS) if any("mode" in row for row in kept) else {}
+    log = Log(
         name,
         {key: tuple(str(row[key]) for row in kept) for key in names},
         step,
         clock.get("epoch"),
         clock.get("iter") if step is None else None,
         tuple(notes),
-        decimals=_MMCV_DECIMALS if any("mode" in row for row in kept) else None,
+        decimals=decimals.get("lr"),
         epoch_decimals=max(len(str(row["epoch"]).partition(".")[2]) for row in kept) if "epoch" in clock else 0,
         pace=(np.array(pace).T[0], np.array(pace).T[1]) if pace else None,
         relative=relative,
     )
+    others = {}
+    for hyperparameter, pattern in _OTHERS.items():
+        logged = [key for key in kept[0] if isinstance(key, str) and pattern.fullmatch(key.lower())]
+        columns = {
+            key: tuple(str(row[key]) for row in kept) for key in logged if all(_is_number(r.get(key)) for r in kept)
+        }
+        if columns:
+            digits = decimals.get(hyperparameter)
+            others[hyperparameter] = dataclasses.replace(log, columns=columns, decimals=digits, relative=False)
+    return dataclasses.replace(log, others=others)
 
 
 def _never_restarts(epoch: np.ndarray, iteration: np.ndarray) -> bool:

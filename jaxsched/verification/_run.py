@@ -138,7 +138,7 @@ def _best(
         if best is not None:
             return best
     nothing = "no length of an epoch, version or number of classes gives these learning rates"
-    return None, Verdict(log.name, log.rows, 0, "epochs", {}, log.said, reason=nothing)
+    return None, Verdict(log.name, log.rows, 0, "epochs", {}, found=log.said, reason=nothing)
 
 
 def _with(kind: Kind, file: File, log: Log, given: Mapping[str, Any], solution: Solution) -> tuple[Recipe, Verdict]:

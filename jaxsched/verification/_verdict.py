@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+_MOST_NAMES = 4
+"""Groups that are named in a line."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
@@ -40,9 +43,10 @@ class Verdict:
     Attributes:
         log: The file.
         rows: Rows that were compared.
-        reproduced: Rows of which every learning rate is reproduced to the last printed digit.
+        reproduced: Rows of which every value is reproduced to the last printed digit.
         unit: What a row is: ``"epochs"`` or ``"rows"``.
         groups: For each column of the log the group of the recipe that it is.
+        unseen: The groups of the recipe whose lr is in no column.
         found: What was solved for, or passed over.
         first: The first row that differs.
         reason: The likeliest reason for it.
@@ -55,6 +59,7 @@ class Verdict:
     reproduced: int
     unit: str
     groups: Mapping[str, str]
+    unseen: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
     first: Difference | None = None
     reason: str | None = None
@@ -75,6 +80,9 @@ class Verdict:
         lines += [f"  {text}" for text in self.found]
         if self.groups:
             lines.append("  " + ", ".join(f"{column} is {group}" for column, group in self.groups.items()))
+        if self.unseen:
+            more = f" and {len(self.unseen) - _MOST_NAMES} more groups" * (len(self.unseen) > _MOST_NAMES)
+            lines.append(f"  not in the log: the lr of {', '.join(self.unseen[:_MOST_NAMES])}{more}")
         if self.first:
             lines.append(f"  first difference: {self.first}")
         if self.reason:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from jaxsched.recipe import Recipe
 from jaxsched.report import curves
 from jaxsched.verification._log import Log, read_log
+from jaxsched.verification._match import Match, match
 from jaxsched.verification._verdict import Difference, Verdict
 
 _MOST_ROWS = 20_000
@@ -19,8 +20,9 @@ _MOST_ROWS = 20_000
 def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
     """Compare the learning rates of a recipe with those that a run logged, in the digits that the log prints.
 
-    What a log does not say is tried: which column is which group, whether epochs count from 0 or 1, and whether a row
-    has the lr of the last step, of the first one, or of the one after.
+    Momentum and weight decay are compared too where the log has them. What a log does not say is tried: which column
+    is which group, whether epochs count from 0 or 1, and whether a row has the lr of the last step, of the first one,
+    or of the one after. Groups whose lr is in no column are named in the verdict.
 
     Args:
         recipe: The recipe.
@@ -51,78 +53,72 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
     log = log if isinstance(log, Log) else read_log(log)
     if log.step is None and recipe.steps_per_epoch is None:
         raise ValueError(f"{log.name} counts epochs, and the recipe has no steps_per_epoch")
-    low, high = log.bounds()
     rows = compared_rows(log)
-    low, high = low[:, rows], high[:, rows]
     ways = [(text, steps[rows]) for text, steps in _alignments(recipe, log)]
     every = np.unique(np.concatenate([steps for _, steps in ways]))
-    padded = np.concatenate([every, np.full(_rounded(len(every)) - len(every), every[-1])])
-    lr = {group: values["lr"][: len(every)] for group, values in curves(recipe, padded).items() if "lr" in values}
-    if not lr:
+    values = _curves(recipe, every)
+    if not values["lr"]:
         raise ValueError("no group of the recipe has an lr")
-    names, rates = list(lr), np.stack(list(lr.values()))
+
+    def matched(log: Log, hyperparameter: str, steps: np.ndarray) -> Match:
+        at = np.searchsorted(every, steps)
+        return match(log, rows, {group: curve[at] for group, curve in values[hyperparameter].items()})
+
     best = None
     for text, steps in ways:
-        ours = _of_each(log, rates[:, np.searchsorted(every, steps)], low + high)  # [columns, groups, rows]
-        fits = (ours >= low[:, None]) & (ours <= high[:, None])
-        counts = fits.sum(-1)
-        group = counts.argmax(-1)
-        for column in np.flatnonzero(counts.max(-1) == 0):  # none fits: the one of the likeliest shape
-            group[column] = _spread(low[column] + high[column], ours[column]).argmin()
-        ours = np.take_along_axis(ours, group[:, None, None], 1)[:, 0]  # [columns, rows]
-        good = np.take_along_axis(fits, group[:, None, None], 1)[:, 0].all(0)
-        if best is None or good.sum() > best[0].sum():
-            best = good, group, ours, text, steps, counts
-        if good.all():
+        lr = matched(log, "lr", steps)
+        if best is None or lr.good.sum() > best[0].good.sum():
+            best = lr, text, steps
+        if lr.good.all():
             break
     assert best is not None
-    good, group, ours, text, steps, counts = best
-    columns = list(log.columns)
-    shared_by = [" or ".join(n for n, count in zip(names, row, strict=True) if count == row.max()) for row in counts]
-    first = None
-    if not good.all():
-        row = int(np.flatnonzero(~good)[0])
-        middle = (low[:, row] + high[:, row]) / 2
-        k = int(np.argmax(np.abs(ours[:, row] - middle) / np.maximum(np.abs(middle), 1e-12)))
-        printed = log.columns[columns[k]][rows[row]]
-        value = float(ours[k, row])
-        first = Difference(row, _clock(log, int(rows[row])), columns[k], names[group[k]], printed, value)
+    lr, text, steps = best
+    matches = [lr, *(matched(other, name, steps) for name, other in log.others.items())]
+    good = np.all([each.good for each in matches], 0)
+    seen = {group for groups in lr.groups for group in groups}
     return Verdict(
         log=log.name,
         rows=len(rows),
         reproduced=int(good.sum()),
         unit="epochs" if log.step is None and log.iteration is None else "rows",
-        groups=dict(zip(columns, shared_by, strict=True)),
+        groups={
+            column: " or ".join(groups)
+            for each in matches
+            for column, groups in zip(each.columns, each.groups, strict=True)
+        },
+        unseen=tuple(group for group in values["lr"] if group not in seen),
         found=(*log.said, text),
-        first=first,
-        reason=_reason(np.asarray(good), ours, low, high) if first else None,
+        first=None if good.all() else _difference(log, rows, matches, int(np.flatnonzero(~good)[0])),
+        reason=None if lr.good.all() else _reason(lr),
         steps=tuple(steps.tolist()),
-        fits=tuple(map(bool, np.asarray(good))),
+        fits=tuple(map(bool, good)),
+    )
+
+
+def _curves(recipe: Recipe, steps: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """For each hyperparameter its values by group. A momentum or weight decay that a group does not have is 0."""
+    padded = np.concatenate([steps, np.full(_rounded(len(steps)) - len(steps), steps[-1])])
+    by_group = {group: values for group, values in curves(recipe, padded).items() if "lr" in values}
+    return {
+        name: {group: values.get(name, np.zeros(len(padded)))[: len(steps)] for group, values in by_group.items()}
+        for name in ("lr", "momentum", "weight_decay")
+    }
+
+
+def _difference(log: Log, rows: np.ndarray, matches: Sequence[Match], row: int) -> Difference:
+    """The largest relative difference in a row."""
+    worst = max(matches, key=lambda each: each.worst(row))
+    _, k = worst.worst(row)
+    column = worst.columns[k]
+    printed = next(each.columns[column] for each in (log, *log.others.values()) if column in each.columns)[rows[row]]
+    return Difference(
+        row, _clock(log, int(rows[row])), column, worst.groups[k][0], printed, float(worst.values[k, row])
     )
 
 
 def compared_rows(log: Log) -> np.ndarray:
     """The rows that are compared: all, or at equal distances `_MOST_ROWS`."""
     return np.unique(np.linspace(0, log.rows - 1, min(log.rows, _MOST_ROWS)).astype(int))
-
-
-def _of_each(log: Log, ours: np.ndarray, logged: np.ndarray) -> np.ndarray:
-    """Our curves for each column; of a log of parts of the lr, each times what takes it to the largest value logged."""
-    each = np.broadcast_to(ours, (len(logged), *ours.shape))
-    if not log.relative:
-        return each
-    top = logged.argmax(-1)
-    here = ours[:, top].T  # [columns, groups]
-    there = np.take_along_axis(logged, top[:, None], 1) / 2
-    factor = np.divide(there, here, out=np.zeros_like(here, float), where=here > 0)
-    return each * factor[..., None]
-
-
-def _spread(logged: np.ndarray, ours: np.ndarray) -> np.ndarray:
-    """How much the ratio to each of our curves varies, relatively: 0 where one is a multiple of the other."""
-    ratios = logged / np.where(ours == 0, np.nan, ours)
-    spread = [np.nanstd(row) / abs(np.nanmean(row)) if np.isfinite(row).sum() > 1 else np.inf for row in ratios]
-    return np.nan_to_num(np.array(spread), nan=np.inf)
 
 
 def _rounded(count: int) -> int:
@@ -180,9 +176,10 @@ def _clock(log: Log, row: int) -> str:
     return f"epoch {log.epoch[row]:.6g}"
 
 
-def _reason(good: np.ndarray, ours: np.ndarray, low: np.ndarray, high: np.ndarray) -> str | None:
-    """The likeliest reason why rows differ, where one is plain."""
-    bad, logged = ~good, (low + high) / 2
+def _reason(lr: Match) -> str | None:
+    """The likeliest reason why learning rates differ, where one is plain."""
+    good, ours, low, high, logged = lr.good, lr.values, lr.low, lr.high, lr.logged
+    bad = ~good
     positive = ours > 0
     if bad.sum() > 2 and positive.any():  # whether one factor takes the recipe's rates into what is printed
         least, most = (low[positive] / ours[positive]).max(), (high[positive] / ours[positive]).min()

@@ -222,7 +222,7 @@ def test_yolov5_face_logs_its_columns_one_late(tmp_path):
 
 LIGHTNING = """
 trainer: {max_epochs: 8}
-optimizer: {class_path: torch.optim.SGD, init_args: {lr: 0.1}}
+optimizer: {class_path: torch.optim.SGD, init_args: {lr: 0.1, momentum: 0.9}}
 lr_scheduler: {class_path: torch.optim.lr_scheduler.StepLR, init_args: {step_size: 1, gamma: 0.5}}
 """
 

@@ -16,6 +16,6 @@ def test_what_lies_between_is_bounded(form):
 
 def test_six_decimals_are_rounded_and_full_numbers_are_not():
     line = "Epoch: [0]  [ {}/20]  eta: 0:00:03  lr: {}  loss: 0.69\n"
-    assert from_lines(line.format(0, "0.000100") + line.format(10, "0.000004"))[1] == 6
-    assert from_lines(line.format(0, "0.000100") + line.format(10, "0.0001"))[1] is None
-    assert from_lines(line.format(0, "0.1"))[1] is None
+    assert from_lines(line.format(0, "0.000100") + line.format(10, "0.000004"))[1] == {"lr": 6}
+    assert from_lines(line.format(0, "0.000100") + line.format(10, "0.0001"))[1] == {}
+    assert from_lines(line.format(0, "0.1"))[1] == {}

@@ -14,8 +14,8 @@ from jaxsched.verification import read_log
 
 RECIPE = js.Recipe(
     "sgd",
-    dict(lr=js.per_epoch(js.cosine(0.1, 10), 20)),
-    groups={"bias": {"lr": js.per_epoch(js.linear(0.2, 0.0, 10), 20)}},
+    dict(lr=js.per_epoch(js.cosine(0.1, 10), 20), momentum=0.9, weight_decay=0.05),
+    groups={"bias": {"lr": js.per_epoch(js.linear(0.2, 0.0, 10), 20), "weight_decay": 0.0}},
     steps=200,
     steps_per_epoch=20,
 )
@@ -86,7 +86,7 @@ LOGS = {
         + [{"step": 200, "val/acc": 0.5}]
     ),
     "deepspeed.log": "\n".join(
-        f"[INFO] [Rank 0] step={s}, skipped=0, lr=[{float(LR[s])!r}, {float(BIAS[s])!r}], mom=[(0.9, 0.99)]"
+        f"[INFO] [Rank 0] step={s}, skipped=0, lr=[{float(LR[s])!r}, {float(BIAS[s])!r}], mom=[0.9, 0.9]"
         for s in range(10, 200, 10)
     ),
     "metrics.csv": "epoch,step,lr-SGD/pg1,lr-SGD/pg2,loss\n"
@@ -120,6 +120,45 @@ def test_a_tenth_of_the_lr_is_told(tmp_path):
     verdict = js.verify(RECIPE, tmp_path / "log.csv")
     assert verdict.reproduced == 0
     assert verdict.reason == "the lr that was logged is 0.1 times the recipe's: another base lr or batch size"
+
+
+CYCLE = js.Recipe(
+    "adamw",
+    dict(lr=js.one_cycle(0.1, 60), betas=(js.linear(0.95, 0.85, 30), 0.999), weight_decay=js.linear(0.04, 0.4, 60)),
+    groups={"bias": {"weight_decay": 0.0}},
+    steps=60,
+)
+
+
+@pytest.mark.parametrize("off", [None, "lr-AdamW/pg1-momentum", "lr-AdamW/pg2-weight_decay"])
+def test_momentum_and_weight_decay_are_compared_where_they_are_logged(off, tmp_path):
+    curves = js.curves(CYCLE)
+    columns = {"step": np.arange(60), "lr-AdamW/pg1": curves["weight"]["lr"]}
+    columns["lr-AdamW/pg1-momentum"] = curves["weight"]["momentum"]
+    for k, group in enumerate(("weight", "bias"), 1):
+        columns[f"lr-AdamW/pg{k}-weight_decay"] = curves[group]["weight_decay"]
+    columns["ema_momentum"] = np.full(60, 0.123)
+    if off is not None:
+        columns[off] = columns[off] + 0.001 * (columns["step"] == 40)
+    rows = [",".join(f"{value:.9g}" for value in row) for row in zip(*columns.values(), strict=True)]
+    (tmp_path / "metrics.csv").write_text("\n".join([",".join(columns), *rows]))
+    verdict = js.verify(CYCLE, tmp_path / "metrics.csv")
+    if off is None:
+        assert verdict.ok, verdict
+        assert verdict.groups["lr-AdamW/pg2-weight_decay"] == "bias"
+        assert list(verdict.groups) == [name for name in columns if name.startswith("lr")]
+    else:
+        assert (verdict.reproduced, verdict.first.column, verdict.first.clock) == (59, off, "step 40")
+
+
+def test_groups_that_no_column_shows_are_named(tmp_path):
+    (tmp_path / "log.csv").write_text("step,lr\n" + "\n".join(f"{s},{LR[s]:.6g}" for s in range(200)))
+    verdict = js.verify(RECIPE, tmp_path / "log.csv")
+    assert verdict.ok
+    assert verdict.unseen == ("bias",)
+    assert "not in the log: the lr of bias" in str(verdict)
+    (tmp_path / "metrics.json").write_text(LOGS["deepspeed.log"])
+    assert js.verify(RECIPE, tmp_path / "metrics.json").unseen == ()
 
 
 def test_one_digit_off_is_found(tmp_path):
