@@ -39,12 +39,25 @@ HYP = dict(
     lr0=0.01, lrf=0.01, momentum=0.937, weight_decay=5e-4, warmup_epochs=3.0, warmup_momentum=0.8, warmup_bias_lr=0.1
 )
 
+TUTORIAL_LR = js.warmup(js.cosine(0.1, 200), 20)
+_LR = js.warmup(js.cosine(0.1, 2000), 200)
+TUTORIAL = js.Recipe(
+    "sgd",
+    dict(lr=_LR, momentum=0.9, weight_decay=5e-4),
+    groups={"bias": dict(weight_decay=0.0), "body": dict(lr=0.1 * _LR)},
+    rules=[(js.role("bias"), "bias"), ("head/**", "head"), ("**", "body")],
+    ema=0.99,
+    steps=2000,
+    steps_per_epoch=100,
+)
+
 
 def on_files(files, config):
     pictures = {name: small(schedule(STEPS)) for name, schedule in GALLERY.items()}
     pictures |= {"plateau": small(plateau()), "yolov5_curves": yolov5(), "clock": clock()}
-    for name, svg in pictures.items():
-        files.append(File.generated(config, f"pictures/{name}.svg", content=svg))
+    pictures |= {"tutorial_lr": svg(js.plot(TUTORIAL_LR)), "tutorial_recipe": svg(js.plot(TUTORIAL))}
+    for name, content in pictures.items():
+        files.append(File.generated(config, f"pictures/{name}.svg", content=content))
     return files
 
 

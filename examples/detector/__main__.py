@@ -20,7 +20,12 @@ def main(arguments: list[str] | None = None) -> None:
     names = {Options: "train"}
     kinds = tuple(Annotated[kind, tyro.conf.subcommand(names.get(kind, kind.__name__.lower()))] for kind in COMMANDS)
     try:
-        options = tyro.cli(kinds[0] | kinds[1] | kinds[2] | kinds[3], description=__doc__, args=arguments)  # type: ignore
+        options = tyro.cli(  # type: ignore
+            kinds[0] | kinds[1] | kinds[2] | kinds[3],
+            prog="python -m examples.detector",
+            description=__doc__,
+            args=arguments,
+        )
         COMMANDS[type(options)](options)  # type: ignore[operator]
     except (ValueError, OSError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from error

@@ -148,7 +148,7 @@ def report(run: Run, evaluation: Evaluation, journal: Journal, console: Console,
 def main() -> None:
     """The command line; errors in the input are printed as one line."""
     try:
-        train(tyro.cli(Options, description=Options.__doc__))
+        train(tyro.cli(Options, prog="python -m examples.detector.train", description=Options.__doc__))
     except (ValueError, OSError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from error
 

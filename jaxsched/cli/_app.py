@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 import sys
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxsched import __version__
-from jaxsched.checks import one_line
+from jaxsched.checks import did_you_mean, one_line
 from jaxsched.cli._curve import curve
 from jaxsched.cli._options import options_for_given
 from jaxsched.cli._source import Given, find, naming_options, read
@@ -72,6 +73,7 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
 
 LONGEST_ERROR = 600
+_MOST_BESIDE = 10_000
 """Characters of an error: what a port shows of a user's values is short already."""
 
 
@@ -280,12 +282,24 @@ def _errors() -> Iterator[None]:
     except (typer.Exit, BrokenPipeError):
         raise
     except Exception as error:
-        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        said = str(error)
+        if isinstance(error, OSError) and error.filename:
+            said = f"{error.filename}: {error.strerror}{_beside(error)}"
         if not isinstance(error, OSError | ImportError | TypeError | ValueError):
             said = f"{type(error).__name__}: {said}; this is a bug in jaxsched: please report it with the file"
         line = one_line(re.sub(r"\s*\n\s*", "; ", said), LONGEST_ERROR)
         typer.echo(f"error: {line}", err=True)
         raise typer.Exit(2) from None
+
+
+def _beside(error: OSError) -> str:
+    """What a file that is not there was probably meant to be."""
+    if not isinstance(error, FileNotFoundError):
+        return ""
+    path = Path(error.filename)
+    if not path.parent.is_dir():
+        return f"; there is no folder {one_line(str(path.parent))}"
+    return did_you_mean(path.name, (one.name for one in itertools.islice(path.parent.iterdir(), _MOST_BESIDE)))
 
 
 def _print_json(content: Any) -> None:

@@ -50,7 +50,7 @@ def read(words: Sequence[str], given: Given) -> Recipe:
 
     Raises:
         OSError: If the file cannot be read.
-        TypeError, ValueError: If it is of no kind that is known, or the kind finds fault with it.
+        TypeError, ValueError: If it is of no known kind, or a setting in it is wrong.
     """
     source: File | Mapping[str, Any]
     if len(words) > 1 or words[0].startswith("--") or (" --" in words[0] and not os.path.exists(words[0])):
@@ -155,7 +155,7 @@ def _in_folder(folder: Path, given: Given) -> tuple[Kind, File]:
     names = sorted({name for kind in able for name in kind.in_folders})
     if inside := _run_inside(folder, names):
         raise ValueError(f"{where}: the folder is not that of a run; one is in it: {one_line(str(inside), 200)}")
-    raise ValueError(f"{where}: the folder has no file of a kind that is known ({', '.join(names)}); give the file")
+    raise ValueError(f"{where}: the folder has no file of a known kind ({', '.join(names)}); give the file")
 
 
 def _run_inside(folder: Path, names: Sequence[str]) -> Path | None:
@@ -181,9 +181,14 @@ def recognise(file: File) -> Kind:
         raise ValueError(f"{file.name} may be {' or '.join(kind.title for kind in fitting)}; say which with --as")
     if _is_log(file):
         raise ValueError(f"{file.name} is the log of a run; give the file of settings, and to verify this as --log")
-    titles = ", ".join(kind.title for kind in kinds() if kind.read)
     file.content  # noqa: B018  (if it is neither YAML nor JSON, that is the error)
-    raise ValueError(f"{file.name} is of no kind that is known: {titles}; if it is one of these, say which with --as")
+    names = [kind.name for kind in kinds() if kind.read]
+    alike = [kind for kind in kinds() if kind.read and file.path.name in kind.in_folders]
+    guess = f", such as --as {alike[0].name} for {alike[0].title}" if len(alike) == 1 else ""
+    keys = one_line(", ".join(sorted(file.names)), 120)
+    raise ValueError(
+        f"{file.name} is of no known kind, by its settings ({keys}); say which with --as{guess}: {', '.join(names)}"
+    )
 
 
 def _is_log(file: File) -> bool:

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> ModuleType:
     if name not in __dir__():
-        raise AttributeError(f"jaxsched.ports has no {name!r}; it has {', '.join(__dir__())}")
+        from jaxsched.checks import did_you_mean
+
+        raise AttributeError(
+            f"jaxsched.ports has no {name!r}; it has {', '.join(__dir__())}{did_you_mean(name, __dir__())}"
+        )
     return importlib.import_module(f"{__name__}.{name}")
 
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsched.checks import extra
+from jaxsched.checks import extra, one_line
 from jaxsched.recipe import Reportable
 from jaxsched.report._curves import LONGEST, update_steps, values_at
 from jaxsched.report._sample import Sample, sample
 from jaxsched.report._table import epochs, short
-from jaxsched.schedules import Moment
+from jaxsched.schedules import Moment, Schedule
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
@@ -28,7 +28,7 @@ TITLES = {
     "momentum": "momentum",
     "weight_decay": "weight decay",
     "accumulate": "batches to an update",
-    "ema": "1 - decay of the average",
+    "ema": "1 - decay of the EMA",
 }
 
 
@@ -63,7 +63,7 @@ def plot(
 ) -> Any:
     """Plot the lr, momentum and weight decay of each group over the steps, with epochs on a second axis.
 
-    Groups with the same curve share a line. Warm-up is shaded, milestones are lines; accumulation and the average of
+    Groups with the same curve share a line. Warm-up is shaded, milestones are lines; accumulation and the EMA of
     the parameters have axes of their own. A notebook shows the figure as a picture. Needs the extra ``plot``.
 
     Args:
@@ -121,7 +121,8 @@ def plot(
     first = next(iter(seen.values()))
     if len(seen) == 1:
         _mark(axes, top, first)
-        top.set_title(_title(first), fontsize="medium", loc="left")
+        title = one_line(str(recipe), 120) if isinstance(recipe, Schedule) else _title(first)
+        top.set_title(title, fontsize="medium", loc="left")
     axes[-1].set_xlabel("step (batch)")
     axes[-1].ticklabel_format(axis="x", style="plain")
     per_epoch = {one.recipe.steps_per_epoch for one in seen.values()}
@@ -149,8 +150,11 @@ def panels(seen: Mapping[str, Sample]) -> dict[str, list[Line]]:
             done = np.cumsum(update_steps(one.recipe, np.arange(looked)))
             later = np.maximum(one.steps - looked + 1, 0) // np.maximum(np.ceil(one.every).astype(np.int64), 1)
             done = done[np.minimum(one.steps, looked - 1)] + later - 1
-            (decay,) = values_at([one.recipe.ema], np.maximum(done, 0))
-            panels.setdefault("ema", []).append(Line("", one.steps, 1 - decay.astype(np.float64), i))
+            if isinstance(one.recipe.ema, int | float):  # 1 - float32(0.99) is 0.00999999
+                decay = np.full(len(one.steps), one.recipe.ema, np.float64)
+            else:
+                decay = values_at([one.recipe.ema], np.maximum(done, 0))[0].astype(np.float64)
+            panels.setdefault("ema", []).append(Line("", one.steps, 1 - decay, i))
     return panels
 
 
@@ -285,5 +289,5 @@ def _title(seen: Sample) -> str:
     if recipe.clip_each_norm is not None and not callable(recipe.clip_each_norm):
         texts.append(f"each gradient clipped at norm {short(recipe.clip_each_norm)}")
     if recipe.ema is not None:
-        texts.append("averaged")
+        texts.append("EMA")
     return ", ".join(texts)

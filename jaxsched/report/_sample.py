@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ SIZE = 4096
 """Steps in a sample; a shorter run is sampled at each step. One size for all, so that they share a compilation."""
 NEAR_ENDS = 64
 UNKNOWN_LENGTH = 1000
+"""Steps that are shown of a recipe without a length, whose schedules do not say where they end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +58,11 @@ def sample(recipe: Reportable) -> Sample:
         return known.setdefault(id(value), moments(value, recipe.steps))
 
     found = {group: {name: of(value) for name, value in values.items()} for group, values in shown.items()}
-    all_moments = [m.step for by_name in found.values() for list_ in by_name.values() for m in list_]
-    length = recipe.steps or max(UNKNOWN_LENGTH, *(step * 5 // 4 for step in all_moments), 1)
+    all_moments = [m for by_name in found.values() for list_ in by_name.values() for m in list_]
+    length = recipe.steps or _shown_length(all_moments)
     per_epoch = recipe.steps_per_epoch or length
     epochs = np.arange(0, min(length, SIZE * per_epoch), per_epoch)
-    steps = _steps(length, np.concatenate([np.unique(np.asarray(all_moments, np.int64)), epochs]))
+    steps = _steps(length, np.concatenate([np.unique(np.asarray([m.step for m in all_moments], np.int64)), epochs]))
     padded = np.concatenate([steps, np.full(SIZE - len(steps), steps[-1])])
     cells = [(group, name, value) for group, values in shown.items() for name, value in values.items()]
     every = 1 if recipe.accumulate is None else recipe.accumulate.every
@@ -69,6 +71,13 @@ def sample(recipe: Reportable) -> Sample:
     for (group, name, _), array in zip(cells, arrays, strict=True):
         result[group][name] = array[: len(steps)]
     return Sample(recipe, length, steps, groups, shown, result, gathered[: len(steps)], found)
+
+
+def _shown_length(found: Sequence[Moment]) -> int:
+    """A length that shows all of a recipe without one: a quarter more than its last moment."""
+    last = max(found, key=lambda moment: moment.step, default=None)
+    least = UNKNOWN_LENGTH if last is None or last.kind in ("warm-up", "part") else 2
+    return max(least, last.step * 5 // 4 if last else 0)
 
 
 def _steps(length: int, marks: np.ndarray) -> np.ndarray:

@@ -286,6 +286,11 @@ def check_function(name: str, value: Any) -> Any:
             f"{name} is a stateful schedule, {short(value)}, for optax.inject_stateful_hyperparams; here it "
             "must be a function of the step"
         )
+    if needed := _missing_beside_the_step(value):
+        raise TypeError(
+            f"{name} must be a function of the step alone, but {short(value)} needs {needed} too: call it first, as in "
+            "js.cosine(0.1, steps=100)"
+        )
     try:
         found = jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32))
     except Exception:  # it may be for the host alone, or need what is not there yet: that shows where it is used
@@ -300,6 +305,19 @@ def check_function(name: str, value: Any) -> Any:
             f"{name} must give one number for a step, but gives an array of shape {found.shape}: {short(value)}"
         )
     return value
+
+
+def _missing_beside_the_step(function: Any) -> str:
+    """The names of the arguments that a call with the step alone leaves out, as of ``js.cosine`` that is not called."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # some of those in C have none
+        return ""
+    needed = [
+        one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    return ", ".join(one.name for one in needed if one not in positional[:1])
 
 
 Value = Annotated[float | jax.Array | Schedule | Callable[[Any], Any], check_value]

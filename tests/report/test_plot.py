@@ -130,3 +130,14 @@ def test_what_cannot_be_drawn(tmp_path):
 def test_without_a_length():
     axes = panels(js.plot(js.Recipe("sgd", dict(lr=js.warmup(0.1, 200)))))
     assert axes["lr"].lines[0].get_xdata()[-1] == 999
+
+
+def test_a_schedule_alone_is_shown_up_to_its_end():
+    figure = js.plot(js.warmup(js.cosine(0.1, 200), 20))
+    assert panels(figure)["lr"].lines[0].get_xdata()[-1] == 249
+    assert figure.axes[0].get_title(loc="left") == "warmup(cosine(peak=0.1, steps=200, floor=0.0), steps=20, start=0.0)"
+
+
+def test_a_constant_ema_is_shown_without_the_rounding_of_float32():
+    (line,) = panels(js.plot(js.Recipe("sgd", dict(lr=0.1), ema=0.99, steps=9)))["ema"].lines
+    assert line.get_ydata()[0] == 1 - 0.99

@@ -61,6 +61,10 @@ def test_arithmetic_with_any_function_of_the_step():
 def test_what_is_no_function_of_the_step_is_an_error_where_it_is_given(wrap):
     with pytest.raises(TypeError, match=r"must be a schedule, and this makes one, step_decay.* StepLR\(30\)\(0.1\)"):
         wrap(js.ports.torch.StepLR(30))
+    with pytest.raises(TypeError, match=r"must be a function of the step alone, but .* needs steps too: call it first"):
+        wrap(js.cosine)
+    with pytest.raises(TypeError, match=r"needs decay_steps too: call it first"):
+        wrap(optax.cosine_decay_schedule)
     with pytest.raises(TypeError, match="is a stateful schedule"):
         wrap(Stateful())
     with pytest.raises(ValueError, match=r"must give one number for a step, but gives an array of shape \(2,\)"):

@@ -56,7 +56,8 @@ def parse_yaml(text: str) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except (yaml.YAMLError, AttributeError, OverflowError, TypeError, ValueError) as error:  # dates, !!binary, ...
-        raise ValueError(one_line(" ".join(str(error).split()), 200)) from None
+        said = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")
+        raise ValueError(one_line(said, 200)) from None
 
 
 def _weigh(node: Any, weights: dict[int, tuple[int, int] | None], path: tuple[str, ...]) -> tuple[int, int]:
