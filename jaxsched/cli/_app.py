@@ -73,8 +73,9 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
 
 LONGEST_ERROR = 600
-_MOST_BESIDE = 10_000
 """Characters of an error: what a port shows of a user's values is short already."""
+_MOST_BESIDE = 10_000
+"""Files of a folder whose names are compared with one that does not exist."""
 
 
 def _version(wanted: bool) -> None:
