@@ -42,6 +42,53 @@ def test_every_public_name_has_a_docstring(name):
     assert len(doc) > 15, name
 
 
+UNUSED = {"name"}
+"""Arguments that have no effect: Keras' names of schedules."""
+
+
+def _described(value):
+    """The docstring of a function; of a class with those of its bases, which describe what they share."""
+    found = value.__mro__ if inspect.isclass(value) else [value]
+    return "\n".join(one.__doc__ or "" for one in found if getattr(one, "__module__", "").startswith("jaxsched"))
+
+
+def _arguments(value):
+    if inspect.isclass(value):
+        fields = getattr(value, "_fields", None) or [
+            field.name for field in getattr(value, "__dataclass_fields__", {}).values()
+        ]
+        return [name for name in fields if not name.startswith("_")]
+    return [name for name in inspect.signature(value).parameters if name not in UNUSED]
+
+
+def test_every_argument_is_described():
+    """``help()`` of a public name says what each of its arguments or fields is."""
+    missing = {
+        name: [one for one in _arguments(value) if not re.search(rf"\b{one}\b", _described(value))]
+        for name, value in NAMES.items()
+        if callable(value)
+    }
+    assert {name: found for name, found in missing.items() if found} == {}
+
+
+def test_what_people_call_has_an_example():
+    """The root's names, and all functions of the ports."""
+    called = [name for name, value in NAMES.items() if callable(value) and value in ROOT.values()]
+    called += [
+        name for name, value in NAMES.items() if name.startswith("jaxsched.ports.") and inspect.isfunction(value)
+    ]
+    assert len(called) > 100
+    assert [name for name in called if ">>>" not in NAMES[name].__doc__] == []
+
+
+def test_the_errors_that_a_function_raises_itself_are_described():
+    def raises(value):
+        return re.search(r"^ +raise ", inspect.getsource(value).split('"""')[-1], re.MULTILINE)
+
+    functions = {name: value for name, value in NAMES.items() if inspect.isfunction(value)}
+    assert [name for name, value in functions.items() if raises(value) and "Raises:" not in value.__doc__] == []
+
+
 def test_there_are_no_names_with_two_meanings():
     """What jaxsched and jaxsched.schedules or .optimizers both export is one thing."""
     for package in (js.schedules, js.optimizers):

@@ -43,6 +43,12 @@ class Condition:
 def role(*names: str) -> Condition:
     """The parameters of the given roles.
 
+    Args:
+        *names: ``"weight"``, ``"norm"`` (a norm's scale), ``"norm_bias"``, ``"bias"``.
+
+    Raises:
+        ValueError: If a name is not a role.
+
     Examples:
         >>> import jaxsched as js
         >>> js.groups.labels({"w": 1.0, "b": 2.0}, rules=[(js.role("bias"), "no decay"), ("**", "decay")])
@@ -58,6 +64,12 @@ def glob(pattern: str) -> Condition:
     """The parameters whose path matches: ``*`` within a name, ``**`` for any number of names, ``?`` one character.
 
     A string in place of a condition is taken as a glob.
+
+    Args:
+        pattern: The pattern of the whole path, such as ``"head/**"`` or ``"**/bias"``.
+
+    Raises:
+        TypeError: If it is not a string, or empty.
 
     Examples:
         >>> import jaxsched as js
@@ -87,6 +99,13 @@ def regex(pattern: str) -> Condition:
 
     At most 3 parts may be repeated or optional, no group may be repeated, and there may be at most 12 ``|``, so that a
     pattern from a file takes bounded time.
+
+    Args:
+        pattern: The expression, as for ``re.search``.
+
+    Raises:
+        TypeError: If it is not a string, or empty.
+        ValueError: If it is not a regular expression, or exceeds these bounds.
 
     Examples:
         >>> import jaxsched as js

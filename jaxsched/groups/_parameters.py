@@ -110,7 +110,7 @@ _STATISTIC = re.compile(
 
 
 def is_statistic(path: str) -> bool:
-    """Whether a parameter has the name that torch, Keras or Haiku give to a running statistic, which is not trained."""
+    """Whether a path has the name that torch, Keras or Haiku give to a running statistic, which is not trained."""
     return _STATISTIC.search(path) is not None
 
 

@@ -40,6 +40,10 @@ BY_ROLE: tuple[Rule, ...] = (
 def assign(found: Sequence[Parameter], rules: Rules | None = None) -> list[int]:
     """For each parameter the index of the rule that it belongs to.
 
+    Args:
+        found: The parameters, as from `parameters`.
+        rules: Pairs of a match and a group name; by role where left out.
+
     Raises:
         ValueError: If a parameter is covered by no rule, or a rule that is not optional has no parameter.
     """
@@ -99,7 +103,11 @@ def as_rules(rules: Rules | None) -> tuple[Rule, ...]:
 
 
 def grouped(tree: Tree, rules: Rules | None = None) -> Grouped:
-    """Of each leaf the path and the name of its group; a `JoinedTree` says its own.
+    """The path of each leaf and the name of its group; a `JoinedTree` names its own.
+
+    Args:
+        tree: A tree of parameters.
+        rules: Pairs of a match and a group name; by role where left out.
 
     Raises:
         ValueError: If a parameter is covered by no rule, or a rule that is not optional has no parameter.

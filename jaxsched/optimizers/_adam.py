@@ -128,8 +128,24 @@ def adamw(
 ) -> optax.GradientTransformationExtraArgs:
     """Adam with decoupled weight decay, as ``torch.optim.AdamW``: `adam` with ``decoupled_weight_decay=True``.
 
-    The arguments are those of `adam`; only the default of ``weight_decay`` differs. Equal to ``optax.adamw`` with the
-    same weight decay (its default is 1e-4), but for amsgrad.
+    At the t-th update, from 1, with m and v starting at 0 and g the gradient::
+
+        p = p * (1 - lr * weight_decay)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        p = p - lr / (1 - beta1**t) * m / (sqrt(v) / sqrt(1 - beta2**t) + eps)
+
+    Equal to ``optax.adamw`` with the same weight decay (its default is 1e-4), but for amsgrad.
+
+    Args:
+        lr: Learning rate, >= 0.
+        betas: Weights of the past in m and v, each in [0, 1).
+        eps: Outside the root, >= 0.
+        weight_decay: Share of the parameter that an update with lr 1 takes away, >= 0.
+        amsgrad, maximize, eps_root, stacked, state_dtype, groups, rules: As in `adam`.
+
+    Raises:
+        ValueError, TypeError: As `adam`.
 
     Source: ``torch/optim/adamw.py``, torch 2.13.0.
 

@@ -22,6 +22,6 @@ def caution(code: str, text: str) -> str:
 
 
 def cautions(notes: Iterable[str]) -> list[tuple[str, str]]:
-    """The code and text of each note that `caution` made."""
+    """The code and text of those ``notes`` of a recipe that `caution` made."""
     found = (re.fullmatch(r"caution ([a-z-]+): (.*)", note, re.DOTALL) for note in notes)
     return [(match[1], match[2]) for match in found if match]

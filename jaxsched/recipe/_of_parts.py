@@ -24,7 +24,20 @@ Reportable: TypeAlias = Recipe | Schedule | optax.GradientTransformation
 
 
 def as_recipe(value: Reportable) -> Recipe:
-    """A recipe from what can be reported on: a `Recipe`, a schedule, or an optax transformation made of jaxsched's."""
+    """The recipe of a ``value`` that can be reported on.
+
+    Args:
+        value: A `Recipe`; a schedule, which becomes the lr of sgd; or an optax transformation made of jaxsched's.
+
+    Raises:
+        TypeError: If it is none of these.
+        ValueError: If it is a transformation without exactly one optimizer of jaxsched.
+
+    Examples:
+        >>> import jaxsched as js
+        >>> js.recipe.as_recipe(js.constant(0.1)).optimizer
+        'sgd'
+    """
     if isinstance(value, Recipe):
         return value
     if isinstance(value, Schedule):

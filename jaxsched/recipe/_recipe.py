@@ -45,6 +45,12 @@ class Accumulation:
         at_multiples: Whether updates happen at multiples of ``every``, or ``every`` batches after the last update.
         state_dtype: The dtype in which gradients are gathered, by name; None for that of the parameters, float32 at
             least.
+
+    Examples:
+        >>> import jaxsched as js
+        >>> recipe = js.Recipe("sgd", dict(lr=0.1), accumulate=js.Accumulation(every=4, mean=True), steps=8)
+        >>> js.report.update_steps(recipe)
+        array([False, False, False,  True, False, False, False,  True])
     """
 
     every: Value

@@ -142,7 +142,12 @@ them for a sequence; None where nothing that happens within shows. Arguments lef
 
 
 def no_moments(a: Arguments, run: float) -> Iterable[Mark]:
-    """The declaration of a schedule in which nothing happens but in its parts: it does not end by itself."""
+    """The declaration of a schedule in which nothing happens but in its parts: it has no end of its own.
+
+    Args:
+        a: The arguments of the schedule.
+        run: Length of the run, in steps of the schedule's own clock.
+    """
     del a, run
     return ()
 
@@ -187,7 +192,10 @@ def cools_down(at: str, length: str) -> MomentsOf:
 
 
 def stairs(every: str, only_if: str | None = None) -> MomentsOf:
-    """The declaration of a schedule that jumps at regular intervals, if the argument ``only_if`` is true."""
+    """The declaration of a schedule that jumps at regular intervals, if the argument ``only_if`` is true.
+
+    ``every`` names the argument with the length of the intervals.
+    """
 
     def declared(a: Arguments, run: float) -> Iterable[Mark]:
         if only_if is not None and not a[only_if]:
@@ -199,7 +207,7 @@ def stairs(every: str, only_if: str | None = None) -> MomentsOf:
 
 
 def restarts(every: str) -> MomentsOf:
-    """The declaration of a schedule that restarts at regular intervals."""
+    """The declaration of a schedule that restarts at regular intervals; ``every`` names the argument with it."""
 
     def declared(a: Arguments, run: float) -> Iterable[Mark]:
         cycle = a.number(every)

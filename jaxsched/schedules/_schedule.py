@@ -333,6 +333,15 @@ def value_at(value: Any, step: ArrayLike) -> jax.Array:
 def stack(schedules: Sequence[Schedule]) -> Schedule:
     """Stack schedules of one kind along a new leading axis of their leaves, as a batch for ``jax.vmap``.
 
+    Args:
+        schedules: At least one. They may differ in their numbers, not in functions, strings, bools or nesting.
+
+    Returns:
+        A schedule whose numbers are arrays ``[len(schedules)]``. It is not called itself: `jax.vmap` takes it apart.
+
+    Raises:
+        ValueError: If there is none, or they are not of one kind.
+
     Examples:
         >>> import jax, jaxsched as js
         >>> batch = js.stack([js.cosine(peak, 1000) for peak in (0.1, 0.2)])
@@ -394,7 +403,7 @@ def _text(value: Any) -> str:
 
 @schedule(moments=no_moments)
 def product(step: jax.Array, *schedules: Value) -> jax.Array:
-    """The product of schedules and numbers, which ``a * b`` makes.
+    """The product of schedules and numbers, which ``a * b`` makes: ``a(step) * b(step)``.
 
     Examples:
         >>> import jaxsched as js
@@ -406,7 +415,7 @@ def product(step: jax.Array, *schedules: Value) -> jax.Array:
 
 @schedule(moments=no_moments)
 def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
-    """The quotient of two schedules or numbers, which ``a / b`` makes.
+    """The quotient of two schedules or numbers, which ``a / b`` makes: ``over(step) / under(step)``.
 
     Examples:
         >>> import jaxsched as js

@@ -42,6 +42,9 @@ def ema(decay: Fraction) -> optax.GradientTransformationExtraArgs:
         decay: A number in [0, 1], or a schedule of the update's index (from 0): `exponential_ramp` (YOLOv5, mmengine's
             ExpMomentumEMA), `power_ramp` (timm), `ratio_ramp` (mmengine's MomentumAnnealingEMA, mmcv).
 
+    Raises:
+        ValueError: If the decay is not in [0, 1], or ``update`` is called without the parameters.
+
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js, optax
         >>> tx = optax.chain(js.sgd(lr=1.0), js.ema(0.5))
@@ -92,8 +95,18 @@ def ema_params(opt_state: Any) -> Any:
     Args:
         opt_state: Anything that holds the state, as for `hyperparams`.
 
+    Returns:
+        A tree like the parameters; float32 for parameters of half precision. Before the first update a copy of the
+        parameters.
+
     Raises:
         ValueError: If there is none, or more than one.
+
+    Examples:
+        >>> import jax.numpy as jnp, jaxsched as js, optax
+        >>> tx = optax.chain(js.sgd(lr=1.0), js.ema(0.9))
+        >>> js.ema_params(tx.init({"w": jnp.ones(2)}))
+        {'w': Array([1., 1.], dtype=float32)}
     """
     by_asgd = [state.slots["ax"] for state in states(opt_state, OptimizerState) if "ax" in state.slots]
     if len(by_asgd) == 1 and not states(opt_state, EmaState):
@@ -112,6 +125,17 @@ def ema_update(opt_state: Any, average: Any, value: Any) -> Any:
     Returns:
         ``decay * average + (1 - decay) * value`` for floating leaves and ``value`` for others; ``average`` itself where
         the step ended in no update.
+
+    Raises:
+        ValueError: If there is no `ema` in the state, or more than one.
+
+    Examples:
+        >>> import jax.numpy as jnp, jaxsched as js, optax
+        >>> tx = optax.chain(js.sgd(lr=1.0), js.ema(0.75))
+        >>> params = {"w": jnp.ones(())}
+        >>> _, state = tx.update(params, tx.init(params), params)
+        >>> float(js.ema_update(state, average=jnp.zeros(()), value=jnp.ones(())))
+        0.25
     """
     shares = EmaWeights(*(jnp.asarray(unboxed(share)) for share in _ema_state(opt_state).shares))
     now = did_update(opt_state)

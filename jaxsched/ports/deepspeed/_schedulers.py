@@ -64,7 +64,10 @@ Start = Annotated[int, _from_the_start]
 
 @dataclasses.dataclass(frozen=True)
 class Scheduler:
-    """A scheduler of DeepSpeed with its arguments: called with the optimizer's lr it gives a `Schedule` by updates."""
+    """A scheduler of DeepSpeed with its arguments: called with the optimizer's lr it gives a `Schedule` by updates.
+
+    ``last_batch_iteration`` must be -1: a schedule begins at step 0.
+    """
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -137,8 +140,8 @@ class WarmupDecayLR(Scheduler):
 class WarmupCosineLR(Scheduler):
     """Warm-up from ``warmup_min_ratio`` to 1 times the optimizer's lr, then half a cosine to ``cos_min_ratio``.
 
-    The warm-up is that of `WarmupLR`, and update 0 has the lr 0 whatever the ratio. With ``T`` the total and ``N`` the
-    warm-up, iteration ``i`` from ``N`` on has
+    The warm-up is that of `WarmupLR`, of the same ``warmup_type``. Update 0 has the lr 0 whatever the ratio. With ``T``
+    the total and ``N`` the warm-up, iteration ``i`` from ``N`` on has
     ``cos_min_ratio + (1 - cos_min_ratio) * (1 + cos(pi * (i - N + 1) / (T - N))) / 2``, and ``cos_min_ratio`` from
     ``T - 1`` on. (Before DeepSpeed 0.19.3 it rises again after that.)
 
@@ -198,11 +201,12 @@ class OneCycle(Scheduler):
 
     At update ``u`` lines over ``A = cycle_first_step_size`` and ``B = cycle_second_step_size`` updates (``A`` if left
     out), then ``cycle_min_lr / (1 + decay_lr_rate * (u - A - B) / decay_step_size)``; with a rate or a size of 0 it
-    stays at ``cycle_min_lr``. A stair count rounds a line down to that many stairs.
+    stays at ``cycle_min_lr``. ``cycle_first_stair_count`` and ``cycle_second_stair_count`` round the lines down to that
+    many stairs; 0 leaves them as they are.
 
     The first beta goes the other way, from ``cycle_max_mom`` to ``cycle_min_mom`` and back, then grows with
     ``1 + decay_mom_rate * (u - A - B) / decay_step_size``; at update 0 it is ``cycle_min_mom``, as in DeepSpeed. The
-    second beta is 0.99. Optimizers without betas keep their momentum.
+    second beta is 0.99. Optimizers without betas keep their momentum, as all do with ``cycle_momentum=False``.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js

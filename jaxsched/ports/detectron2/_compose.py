@@ -29,6 +29,13 @@ def CompositeParamScheduler(
 
     Raises:
         ValueError: If the numbers of these differ, or the lengths do not sum to 1.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> flat, line = detectron2.ConstantParamScheduler(1.0), detectron2.LinearParamScheduler(1.0, 0.0)
+        >>> both = detectron2.CompositeParamScheduler([flat, line], [0.5, 0.5], ["fixed", "rescaled"])
+        >>> both(0.25), both(0.75)
+        (1.0, 0.5)
     """
     if not schedulers or len(schedulers) != len(lengths) or len(schedulers) != len(interval_scaling):
         raise ValueError(
@@ -103,6 +110,13 @@ def WarmupParamScheduler(
 
     Raises:
         ValueError: If ``warmup_length`` or ``warmup_method`` is not one of these.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> flat = detectron2.ConstantParamScheduler(1.0)
+        >>> warm = detectron2.WarmupParamScheduler(flat, warmup_factor=0.5, warmup_length=0.25)
+        >>> warm(0.0), warm(0.125), warm(0.5)
+        (0.5, 0.75, 1.0)
     """
     if not 0.0 <= warmup_length <= 1.0:
         raise ValueError(f"WarmupParamScheduler: warmup_length must be in [0, 1], got {short(warmup_length)}")

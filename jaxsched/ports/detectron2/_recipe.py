@@ -46,7 +46,21 @@ def WarmupMultiStepLR(
     warmup_iters: int = 1000,
     warmup_method: str = "linear",
 ) -> Callable[[float], Schedule]:
-    """Detectron2's deprecated class of this name: the factor of warm-up times the stairs, at every iteration."""
+    """Detectron2's deprecated class of this name: the factor of warm-up times the stairs, at every iteration.
+
+    Args:
+        milestones: Iterations at which the lr is multiplied by ``gamma``, ascending.
+        gamma: That factor.
+        warmup_factor: Factor at iteration 0.
+        warmup_iters: Iterations of the warm-up; 0 for none.
+        warmup_method: ``"linear"``: the factor rises in a line to 1; ``"constant"``: it stays.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> lr = detectron2.WarmupMultiStepLR([60, 80], warmup_factor=0.5, warmup_iters=10)(1.0)
+        >>> [round(float(lr(step)), 4) for step in (0, 10, 60, 80)]
+        [0.5, 1.0, 0.1, 0.01]
+    """
     return lambda base_lr: _deprecated(
         multi_step(base_lr, tuple(milestones), gamma), warmup_factor, warmup_iters, warmup_method
     )
@@ -55,7 +69,20 @@ def WarmupMultiStepLR(
 def WarmupCosineLR(
     max_iters: int, warmup_factor: float = 0.001, warmup_iters: int = 1000, warmup_method: str = "linear"
 ) -> Callable[[float], Schedule]:
-    """Detectron2's deprecated class of this name: the factor of warm-up times half a cosine down to 0."""
+    """Detectron2's deprecated class of this name: the factor of warm-up times half a cosine down to 0.
+
+    Args:
+        max_iters: Iterations of the cosine, which runs from iteration 0; after them the lr is 0.
+        warmup_factor: Factor at iteration 0.
+        warmup_iters: Iterations of the warm-up; 0 for none.
+        warmup_method: ``"linear"``: the factor rises in a line to 1; ``"constant"``: it stays.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> lr = detectron2.WarmupCosineLR(max_iters=100, warmup_factor=0.5, warmup_iters=10)(1.0)
+        >>> [round(float(lr(step)), 4) for step in (0, 10, 50, 100)]
+        [0.5, 0.9755, 0.5, 0.0]
+    """
     return lambda base_lr: _deprecated(cosine(base_lr, max_iters), warmup_factor, warmup_iters, warmup_method)
 
 
@@ -70,6 +97,14 @@ def WarmupPolyLR(
     """DeepLab's and Mask2Former's: the factor of warm-up times ``base_lr * (1 - t / max_iters) ** power``.
 
     After warm-up the value is at least ``constant_ending * base_lr``; after ``max_iters`` the last value is held.
+
+    Args:
+        max_iters: Iterations of the decay.
+        warmup_factor: Factor at iteration 0.
+        warmup_iters: Iterations of the warm-up; 0 for none.
+        warmup_method: ``"linear"``: the factor rises in a line to 1; ``"constant"``: it stays.
+        power: Power of the decay, > 0.
+        constant_ending: The lowest factor after the warm-up.
 
     Examples:
         >>> from jaxsched.ports import detectron2

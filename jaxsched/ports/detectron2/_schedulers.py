@@ -58,6 +58,10 @@ class ParamScheduler:
 
     Made by the functions of this module that have the names of fvcore's classes.
 
+    Attributes:
+        value: From progress to the number.
+        window: From the iterations in which progress goes from 0 to 1 to the schedule.
+
     Examples:
         >>> from jaxsched.ports import detectron2
         >>> cosine = detectron2.CosineParamScheduler(start_value=1.0, end_value=0.0)
@@ -82,13 +86,25 @@ class ParamScheduler:
 
 
 def ConstantParamScheduler(value: float) -> ParamScheduler:
-    """``value`` throughout."""
+    """``value`` throughout.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> detectron2.ConstantParamScheduler(0.5)(0.3)
+        0.5
+    """
     value = number("ConstantParamScheduler: value", value)
     return ParamScheduler(lambda where: value, lambda window: constant(value))
 
 
 def CosineParamScheduler(start_value: float, end_value: float) -> ParamScheduler:
-    """Half a cosine from ``start_value`` to ``end_value``."""
+    """Half a cosine from ``start_value`` to ``end_value``: ``end + (start - end) * (1 + cos(pi * where)) / 2``.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> detectron2.CosineParamScheduler(start_value=1.0, end_value=0.5)(0.5)
+        0.75
+    """
     start_value = number("CosineParamScheduler: start_value", start_value)
     end_value = number("CosineParamScheduler: end_value", end_value)
 
@@ -104,7 +120,13 @@ def CosineParamScheduler(start_value: float, end_value: float) -> ParamScheduler
 
 
 def LinearParamScheduler(start_value: float, end_value: float) -> ParamScheduler:
-    """A line from ``start_value`` to ``end_value``."""
+    """A line from ``start_value`` to ``end_value``: ``end * where + start * (1 - where)``.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> detectron2.LinearParamScheduler(start_value=1.0, end_value=0.0)(0.25)
+        0.75
+    """
     start_value = number("LinearParamScheduler: start_value", start_value)
     end_value = number("LinearParamScheduler: end_value", end_value)
 
@@ -120,7 +142,13 @@ def LinearParamScheduler(start_value: float, end_value: float) -> ParamScheduler
 
 
 def ExponentialParamScheduler(start_value: float, decay: float) -> ParamScheduler:
-    """``start_value * decay ** where``."""
+    """``start_value * decay ** where``: ``start_value * decay`` at the end of the run.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> detectron2.ExponentialParamScheduler(start_value=2.0, decay=0.25)(0.5)
+        1.0
+    """
     start_value = number("ExponentialParamScheduler: start_value", start_value)
     decay = number("ExponentialParamScheduler: decay", decay)
 
@@ -132,7 +160,13 @@ def ExponentialParamScheduler(start_value: float, decay: float) -> ParamSchedule
 
 
 def PolynomialDecayParamScheduler(base_value: float, power: float) -> ParamScheduler:
-    """``base_value * (1 - where) ** power``; ``power`` > 0."""
+    """``base_value * (1 - where) ** power``: 0 at the end of the run; ``power`` > 0.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> detectron2.PolynomialDecayParamScheduler(base_value=1.0, power=2.0)(0.5)
+        0.25
+    """
     base_value = number("PolynomialDecayParamScheduler: base_value", base_value)
     power = positive("PolynomialDecayParamScheduler: power", power)
     return ParamScheduler(
@@ -156,6 +190,12 @@ def MultiStepParamScheduler(
     Raises:
         ValueError: If both are left out, their number does not fit the values, or the milestones do not ascend between
             0 and ``num_updates``.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> stairs = detectron2.MultiStepParamScheduler([1.0, 0.1, 0.01], num_updates=90, milestones=[60, 80])
+        >>> stairs(0.5), stairs(0.8), stairs(0.95)
+        (1.0, 0.1, 0.01)
     """
     values = _numbers("MultiStepParamScheduler: values", values)
     if num_updates is None and milestones is None:
@@ -183,6 +223,15 @@ def StepParamScheduler(num_updates: float, values: Sequence[float]) -> ParamSche
     """The values one after another, each for an equal stretch. ``num_updates`` must be positive and has no effect.
 
     (fvcore raises IndexError at progress 1; here the last value is held.)
+
+    Raises:
+        TypeError, ValueError: If ``values`` is not a list of numbers or is empty, or ``num_updates`` is not positive.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> stairs = detectron2.StepParamScheduler(num_updates=100, values=[1.0, 0.5])
+        >>> stairs(0.4), stairs(0.6)
+        (1.0, 0.5)
     """
     positive("StepParamScheduler: num_updates", num_updates)
     values = _numbers("StepParamScheduler: values", values)
@@ -194,7 +243,23 @@ def StepParamScheduler(num_updates: float, values: Sequence[float]) -> ParamSche
 def StepWithFixedGammaParamScheduler(
     base_value: float, num_decays: int, gamma: float, num_updates: int
 ) -> ParamScheduler:
-    """``num_decays`` decays by ``gamma`` at equal distances, from ``base_value`` on."""
+    """``num_decays`` decays by ``gamma`` at equal distances, from ``base_value`` on.
+
+    Args:
+        base_value: Value at the start, > 0.
+        num_decays: Decays in the run, from 1 to 1000.
+        gamma: Factor of a decay, > 0.
+        num_updates: Length of the run, >= 1; it has no effect.
+
+    Raises:
+        ValueError: If a number is out of its range.
+
+    Examples:
+        >>> from jaxsched.ports import detectron2
+        >>> stairs = detectron2.StepWithFixedGammaParamScheduler(1.0, num_decays=3, gamma=0.5, num_updates=100)
+        >>> [stairs(where) for where in (0.0, 0.3, 0.6, 0.9)]
+        [1.0, 0.5, 0.25, 0.125]
+    """
     base_value = positive("StepWithFixedGammaParamScheduler: base_value", base_value)
     gamma = positive("StepWithFixedGammaParamScheduler: gamma", gamma)
     for name, count in (("num_decays", num_decays), ("num_updates", num_updates)):

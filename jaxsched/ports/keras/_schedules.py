@@ -101,6 +101,8 @@ def PolynomialDecay(
 ) -> Schedule:
     """``(initial - end) * (1 - step / decay_steps) ** power + end``, then ``end``.
 
+    ``initial`` is ``initial_learning_rate``, ``end`` is ``end_learning_rate``.
+
     With ``cycle``, ``decay_steps`` is doubled, tripled, ... each time it is over: ``end`` is met at each multiple of
     it, and a step later the value is up again, though less each time.
 
@@ -168,8 +170,8 @@ def CosineDecayRestarts(
 ) -> Schedule:
     """Half a cosine again and again, each ``t_mul`` times as long and ``m_mul`` times as high; without end.
 
-    ``initial * ((1 - alpha) * m_mul**i * (1 + cos(pi * t)) / 2 + alpha)`` in cycle ``i``, at its share ``t``: ``alpha``
-    does not shrink with the height.
+    ``initial_learning_rate * ((1 - alpha) * m_mul**i * (1 + cos(pi * t)) / 2 + alpha)`` in cycle ``i``, whose fraction
+    ``t`` is over. The first cycle has ``first_decay_steps`` steps.
 
     Raises:
         ValueError: If ``t_mul`` is below 1: the cycles would come to an end, after which Keras' values are NaN.
@@ -226,6 +228,8 @@ def natural_exp_decay(
 ) -> Schedule:
     """``learning_rate * exp(-decay_rate * step / decay_steps)``: TensorFlow 1's, less ``global_step``.
 
+    With ``staircase`` the quotient is rounded down.
+
     Examples:
         >>> import jaxsched as js
         >>> round(float(js.ports.keras.natural_exp_decay(1.0, decay_steps=10, decay_rate=1.0)(10)), 6)
@@ -240,6 +244,8 @@ def inverse_time_decay(
     learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False, name: str | None = None
 ) -> Schedule:
     """`InverseTimeDecay` as TensorFlow 1 calls it, less ``global_step``.
+
+    ``learning_rate / (1 + decay_rate * step / decay_steps)``; with ``staircase`` the quotient is rounded down.
 
     Examples:
         >>> import jaxsched as js
@@ -261,6 +267,9 @@ def linear_cosine_decay(
     """``learning_rate * ((alpha + 1 - t) * (1 + cos(2 * pi * num_periods * t)) / 2 + beta)``: TensorFlow 1's.
 
     ``t = min(step / decay_steps, 1)``. Less ``global_step``.
+
+    Raises:
+        ValueError: If ``num_periods`` is not positive.
 
     Examples:
         >>> import jaxsched as js

@@ -61,7 +61,20 @@ def read(
         warned of and noted.
 
     Raises:
-        ValueError: If the file cannot be read; and as `recipe`.
+        OSError: If the file cannot be opened.
+        ValueError: If it cannot be read without running it; and as `recipe`.
+
+    Examples:
+        >>> import pathlib, tempfile, jaxsched as js
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "config.py")
+        >>> _ = path.write_text('''
+        ... optimizer = dict(type="SGD", lr=0.02, momentum=0.9)
+        ... lr_config = dict(policy="step", step=[8, 11])
+        ... runner = dict(type="EpochBasedRunner", max_epochs=12)
+        ... ''')
+        >>> recipe = js.ports.openmmlab.read(path, steps_per_epoch=100)
+        >>> recipe.steps, recipe.hyperparameters["momentum"]
+        (1200, 0.9)
     """
     file = path if isinstance(path, shared.File) else None
     path = path.path if isinstance(path, shared.File) else path

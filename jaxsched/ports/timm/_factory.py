@@ -52,6 +52,21 @@ def create_scheduler_v2(
     ``decay_rate`` is the power for ``"poly"``. ``warmup_prefix`` is passed to all, so that its default of True in
     some classes does not come into play.
 
+    Args:
+        sched: Name of the scheduler.
+        num_epochs, warmup_epochs, cooldown_epochs: Lengths in epochs.
+        decay_epochs: Epochs of a stair of ``"step"``; of ``"wsd"`` and ``"rsqrt"`` the length of the decay, as a share
+            of the run if below 1.
+        decay_milestones: Epochs at which ``"multistep"`` decays.
+        patience_epochs, plateau_mode: ``patience_t`` and ``mode`` of `PlateauLRScheduler`.
+        decay_rate: Factor of a stair or reduction.
+        min_lr, warmup_lr: ``lr_min`` and ``warmup_lr_init`` of `Scheduler`.
+        warmup_prefix, cycle_mul, cycle_decay, cycle_limit, k_decay: As in `Scheduler`.
+        noise, noise_pct, noise_std, noise_seed: ``noise`` must be None; the others do not change the values.
+        decay_fn, stable_timescale: As in `WSDLRScheduler`.
+        step_on_epochs: Whether the scheduler counts epochs, or updates.
+        updates_per_epoch: Updates in an epoch, needed to count updates.
+
     Raises:
         ValueError: If ``sched`` is not known, or the lengths do not fit.
 

@@ -33,7 +33,29 @@ Noise = float | Sequence[float] | None
 
 @dataclasses.dataclass(frozen=True)
 class Scheduler:
-    """What timm's schedulers share: warm-up, and being called with a base lr."""
+    """What timm's schedulers share: called with a base lr, each gives the `Schedule` of one group.
+
+    ``t`` counts epochs or updates, whichever the scheduler is stepped on.
+
+    Attributes:
+        lr_min: Value at the end of a decay, >= 0.
+        cycle_mul: Length of a cycle over that of the one before.
+        cycle_decay: Peak of a cycle over that of the one before.
+        cycle_limit: Cycles, after which the value stays at ``lr_min``.
+        warmup_t: Length of the warm-up in ``t``; 0 for none.
+        warmup_lr_init: Value at step 0 of the warm-up, which is a line from there to the base lr.
+        warmup_prefix: Whether the schedule starts at its step 0 after the warm-up. Otherwise its clock runs meanwhile.
+        k_decay: Power of ``t / t_initial`` within the curve.
+        noise_range_t: Must be None: timm's noise comes from torch's random numbers.
+        t_in_epochs, noise_type, noise_pct, noise_std, noise_seed, initialize: Accepted as in timm; they do not change
+            the values.
+
+    Examples:
+        >>> from jaxsched.ports import timm
+        >>> lr = timm.CosineLRScheduler(t_initial=10, warmup_t=2, warmup_lr_init=0.1, warmup_prefix=True)(1.0)
+        >>> [round(float(lr(t)), 4) for t in (0, 1, 2, 12)]
+        [0.1, 0.55, 1.0, 0.0]
+    """
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -92,6 +114,9 @@ class InCycles(Scheduler):
 class CosineLRScheduler(InCycles):
     """Half a cosine from the base lr to ``lr_min`` over ``t_initial``, then ``lr_min``, or further cycles.
 
+    ``lr_min + (lr - lr_min) * (1 + cos(pi * t**k / t_initial**k)) / 2`` with ``k = k_decay``. The other arguments are
+    those of `Scheduler`.
+
     Without ``warmup_prefix`` the clock of the cosine runs during warm-up: where warm-up ends, the lr jumps below the
     base lr. With ``cycle_mul`` below 1 all cycles end at ``t_initial / (1 - cycle_mul)``, where timm raises and this
     stays at ``lr_min``.
@@ -127,8 +152,15 @@ class CosineLRScheduler(InCycles):
 class TanhLRScheduler(InCycles):
     """A hyperbolic tangent from ``lb`` to ``ub`` over ``t_initial``, then ``lr_min``, or further cycles.
 
-    It does not quite begin at the base lr nor end at ``lr_min``. Without ``warmup_prefix`` warm-up leads to the value
-    at its end, so that there is no jump.
+    ``lr_min + (lr - lr_min) * (1 - tanh(lb * (1 - s) + ub * s)) / 2`` with ``s = t / t_initial``: it does not quite
+    begin at the base lr nor end at ``lr_min``. Without ``warmup_prefix`` warm-up leads to the value at its end, so that
+    there is no jump. The other arguments are those of `Scheduler`.
+
+    Examples:
+        >>> from jaxsched.ports import timm
+        >>> lr = timm.TanhLRScheduler(t_initial=10)(1.0)
+        >>> [round(float(lr(t)), 4) for t in (0, 5, 9, 10)]
+        [1.0, 0.982, 0.018, 0.0]
     """
 
     t_initial: int
@@ -167,7 +199,17 @@ class TanhLRScheduler(InCycles):
 
 @dataclasses.dataclass(frozen=True)
 class PolyLRScheduler(InCycles):
-    """A power of what is left of ``t_initial``, then ``lr_min``, or further cycles."""
+    """A power of what is left of ``t_initial``, then ``lr_min``, or further cycles.
+
+    ``lr_min + (lr - lr_min) * (1 - t**k / t_initial**k) ** power`` with ``k = k_decay``. The other arguments are those
+    of `Scheduler`.
+
+    Examples:
+        >>> from jaxsched.ports import timm
+        >>> lr = timm.PolyLRScheduler(t_initial=10, power=2.0)(1.0)
+        >>> [round(float(lr(t)), 4) for t in (0, 5, 10)]
+        [1.0, 0.25, 0.0]
+    """
 
     t_initial: int
     power: float = 0.5
@@ -192,7 +234,16 @@ class PolyLRScheduler(InCycles):
 
 @dataclasses.dataclass(frozen=True)
 class StepLRScheduler(Scheduler):
-    """``lr * decay_rate ** floor(t / decay_t)``; ``decay_t`` need not be whole."""
+    """``lr * decay_rate ** floor(t / decay_t)``, without end; ``decay_t`` need not be whole.
+
+    The other arguments are those of `Scheduler`.
+
+    Examples:
+        >>> from jaxsched.ports import timm
+        >>> lr = timm.StepLRScheduler(decay_t=2, decay_rate=0.5)(1.0)
+        >>> [float(lr(t)) for t in range(5)]
+        [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
 
     decay_t: float
     decay_rate: float = 1.0
@@ -214,7 +265,14 @@ class StepLRScheduler(Scheduler):
 class MultiStepLRScheduler(Scheduler):
     """``lr * decay_rate ** k``, where ``k`` is the number of milestones in ``decay_t`` at or before ``t + 1``.
 
-    A milestone acts one ``t`` before its number, as in timm, which keeps that on purpose.
+    A milestone acts one ``t`` before its number, as in timm, which keeps that on purpose. The other arguments are those
+    of `Scheduler`.
+
+    Examples:
+        >>> from jaxsched.ports import timm
+        >>> lr = timm.MultiStepLRScheduler(decay_t=[2, 4], decay_rate=0.5)(1.0)
+        >>> [float(lr(t)) for t in range(5)]
+        [1.0, 0.5, 0.5, 0.25, 0.25]
     """
 
     decay_t: Sequence[float]
@@ -239,6 +297,21 @@ class PlateauLRScheduler(Scheduler):
 
     `report_metric` is called after each epoch, during warm-up too, when it is not looked at. (timm calls
     ``step(epoch + 1, metric)`` then.)
+
+    Attributes:
+        decay_rate: Factor of a reduction, in (0, 1).
+        patience_t: Epochs without improvement after which the lr is reduced at the next.
+        threshold: Relative change that counts as an improvement.
+        cooldown_t: Epochs after a reduction in which no other is counted.
+        lr_min: The lowest value.
+        mode: ``"max"`` for a metric that should rise, ``"min"`` for one that should fall.
+
+    The other arguments are those of `Scheduler`.
+
+    Examples:
+        >>> from jaxsched.ports import timm
+        >>> timm.PlateauLRScheduler(patience_t=3)(0.1).arguments["patience"]
+        3
     """
 
     decay_rate: float = 0.1
@@ -275,8 +348,20 @@ class PlateauLRScheduler(Scheduler):
 class WSDLRScheduler(Scheduler):
     """Warm-up, a stable phase, and a decay to ``lr_min`` over the last ``decay_t`` of ``t_initial``.
 
-    The stable phase is constant, or falls as ``(1 + t / stable_timescale) ** -power``, with power 0.5 for ``"rsqrt"``
-    and ``stable_power`` for ``"power"``, but not below ``lr_min``. Warm-up always comes before ``t_initial``.
+    With ``stable_fn="constant"`` the stable phase is constant. Otherwise it falls as
+    ``(1 + t / stable_timescale) ** -power``, with power 0.5 for ``"rsqrt"`` and ``stable_power``
+    for ``"power"``, but not below ``lr_min``. Warm-up always comes before ``t_initial``.
+
+    With ``s`` from 0 to 1 over ``decay_t``, the value above ``lr_min`` falls in proportion to ``1 - s``
+    (``decay_fn="linear"``), ``1 - sqrt(s)`` (``"1-sqrt"``), ``(1 + cos(pi * s)) / 2`` (``"cosine"``),
+    ``1 - s ** decay_power`` (``"power"``), or ``(r**s - r) / (1 - r)`` with ``r = decay_ratio`` (``"exp"``). The other
+    arguments are those of `Scheduler`.
+
+    Examples:
+        >>> from jaxsched.ports import timm
+        >>> lr = timm.WSDLRScheduler(t_initial=10, decay_t=4, decay_fn="linear")(1.0)
+        >>> [float(lr(t)) for t in (0, 6, 8, 10)]
+        [1.0, 1.0, 0.5, 0.0]
     """
 
     t_initial: int

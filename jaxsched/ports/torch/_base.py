@@ -31,7 +31,9 @@ S = TypeVar("S", bound="Scheduler")
 class Scheduler:
     """A scheduler of torch with its arguments: called with a learning rate it gives the `Schedule`.
 
-    If an argument is a list with an entry for each group, `for_group` returns the scheduler of one group.
+    If an argument is a list with an entry for each group, `for_group` returns the scheduler of one group. Where a
+    scheduler has ``last_epoch``, it is torch's: the number of steps taken less one, -1 at the start of the run; step 0
+    of the schedule is then step ``last_epoch + 1`` of the run.
 
     Attributes:
         acts_on_lr: Whether it changes the current learning rate, rather than overwriting it.

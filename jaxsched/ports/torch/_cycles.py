@@ -72,7 +72,7 @@ class CyclicLR(Scheduler):
     rate at step 0.)
 
     Without ``steps``, ``scale_fn`` is traced by jax. With ``steps``, it is called on the host for that many steps, and
-    its last value is held after them.
+    its last value is held after them. ``cycle_momentum=False`` leaves the momentum as it is.
 
     Examples:
         >>> import jax.numpy as jnp, jaxsched as js
@@ -157,7 +157,8 @@ class OneCycleLR(Scheduler):
     down. Momentum goes the other way between ``max_momentum`` and ``base_momentum``. The optimizer's own learning rate
     is not used, and is overwritten for the other schedulers of a `SequentialLR`, as in torch.
 
-    After ``T - 1`` the last value is held (torch takes one more step, which leaves the curve, and then raises).
+    ``anneal_strategy`` is ``"cos"`` (half cosines) or ``"linear"``. ``cycle_momentum=False`` leaves the momentum as it
+    is. After ``T - 1`` the last value is held (torch takes one more step, which leaves the curve, and then raises).
 
     Examples:
         >>> import jaxsched as js

@@ -263,6 +263,17 @@ class ReduceLROnPlateau(Scheduler):
     If it is multiplied by another schedule, ``min_lr`` and ``eps`` act on its own value; in torch they act on the
     learning rate. ``js.lint`` reports this.
 
+    Attributes:
+        mode: ``"min"`` if the metric should fall, ``"max"`` if it should rise.
+        factor: Factor of a reduction, in [0, 1).
+        patience: Reports without improvement after which the next one reduces the lr.
+        threshold: Change that counts as an improvement, as a share of the best (``threshold_mode="rel"``) or absolute
+            (``"abs"``).
+        threshold_mode: See ``threshold``.
+        cooldown: Reports after a reduction that are not counted.
+        min_lr: The lowest learning rate.
+        eps: A reduction by less is left out.
+
     Examples:
         >>> import jaxsched as js
         >>> js.ports.torch.ReduceLROnPlateau(patience=5)(0.1).arguments["patience"]

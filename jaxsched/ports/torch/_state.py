@@ -23,6 +23,11 @@ class Place(NamedTuple):
     Attributes:
         path: Its path, such as ``"fc/kernel"``.
         axes: The order of its axes, as for ``numpy.transpose``; None to keep the order.
+
+    Examples:
+        >>> import jaxsched as js
+        >>> js.ports.torch.Place("fc/kernel", axes=(1, 0))
+        Place(path='fc/kernel', axes=(1, 0))
     """
 
     path: str
@@ -36,6 +41,10 @@ Mapped = Mapping[Any, Place | str]
 def conv(path: str, ndim: int = 4) -> Place:
     """The place of a convolution's weight: torch's ``[out, in, *window]`` is Flax's ``[*window, in, out]``.
 
+    Args:
+        path: Where it is in the tree of JAX.
+        ndim: Number of axes: 4 for images.
+
     Examples:
         >>> import jaxsched as js
         >>> js.ports.torch.conv("backbone/conv/kernel")
@@ -45,12 +54,30 @@ def conv(path: str, ndim: int = 4) -> Place:
 
 
 def linear(path: str) -> Place:
-    """The place of a linear layer's weight: torch's ``[out, in]`` is Flax's ``[in, out]``."""
+    """The place of a linear layer's weight: torch's ``[out, in]`` is Flax's ``[in, out]``.
+
+    Args:
+        path: Where it is in the tree of JAX.
+
+    Examples:
+        >>> import jaxsched as js
+        >>> js.ports.torch.linear("fc/kernel")
+        Place(path='fc/kernel', axes=(1, 0))
+    """
     return Place(path, (1, 0))
 
 
 def norm(path: str) -> Place:
-    """The place of a norm's weight, a bias or an embedding, whose axes stay in order."""
+    """The place of a norm's weight, a bias or an embedding, whose axes stay in order.
+
+    Args:
+        path: Where it is in the tree of JAX.
+
+    Examples:
+        >>> import jaxsched as js
+        >>> js.ports.torch.norm("bn/scale")
+        Place(path='bn/scale', axes=None)
+    """
     return Place(path)
 
 
@@ -100,8 +127,19 @@ def load_parameters(params: Any, tensors: Mapping[Any, Any], mapping: Mapped) ->
         tensors: By name or index, as in ``mapping``, torch's (or numpy's) arrays: ``dict(model.named_parameters())``.
         mapping: The place of each; see `flax_places`.
 
+    Returns:
+        A tree like ``params``, with torch's values in its dtypes.
+
     Raises:
         ValueError: If a parameter is missing on either side, or has another shape.
+
+    Examples:
+        >>> import jax.numpy as jnp, numpy as np, jaxsched as js
+        >>> tensors = {"fc.weight": np.ones((2, 3)), "fc.bias": np.zeros(2)}
+        >>> params = {"fc": {"kernel": jnp.zeros((3, 2)), "bias": jnp.ones(2)}}
+        >>> places = js.ports.torch.flax_places(tensors.items())
+        >>> js.ports.torch.load_parameters(params, tensors, places)["fc"]["bias"]
+        Array([0., 0.], dtype=float32)
     """
     return _filled(params, {key: _array(tensors[key]) for key in mapping if key in tensors}, _places(mapping), "params")
 
