@@ -131,6 +131,12 @@ def get_config():
 FILES = {
     "modelgarden": ("params.yaml", (Path(__file__).parents[1] / "recorded" / "cases" / "tfmg.yaml").read_text(), []),
     "paddledetection": ("ppyoloe.yml", PADDLE, ["-s", "100"]),
+    "rtdetr": (
+        "rtdetrv2.yml",
+        "epoches: 9\noptimizer: {type: AdamW, lr: 1.0e-4}\nlr_scheduler: {type: MultiStepLR, milestones: [8]}\n"
+        "lr_warmup_scheduler: {type: LinearWarmup, warmup_duration: 200}\n",
+        ["-s", "100"],
+    ),
     "detr": ("args.yaml", "lr: 1.0e-4\nlr_backbone: 1.0e-5\nlr_drop: 5\nepochs: 9\n", ["-s", "100"]),
     "torchvision": (
         "args.yaml",

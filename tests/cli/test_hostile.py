@@ -72,6 +72,12 @@ STARTS = {
     "  - !ExpWarmup {power: 3, steps: 100}\nOptimizerBuilder:\n  clip_grad_by_norm: 0.1\n"
     "  optimizer: {type: AdamW, weight_decay: 0.1, param_groups: [{params: [norm], weight_decay: 0.0}]}\n"
     "  regularizer: {type: L2, factor: 0.0005}\n",
+    "rtdetr": "epoches: 9\nuse_ema: true\nema: {type: ModelEMA, decay: 0.9999, warmups: 2000, start: 3}\n"
+    "clip_max_norm: 0.1\n"
+    "optimizer:\n  type: AdamW\n  lr: 0.0001\n  betas: [0.9, 0.999]\n"
+    "  params: [{params: '^(?=.*a)(?!.*b).*$', lr: 0.00001}]\n"
+    "lr_scheduler: {type: MultiStepLR, milestones: [8], gamma: 0.1}\nlr_gamma: 0.5\nflat_epoch: 4\nno_aug_epoch: 2\n"
+    "lr_warmup_scheduler: {type: LinearWarmup, warmup_duration: 200}\nwarmup_iter: 50\nlrsheduler: flatcosine\n",
     "openmmlab": "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)\n"
     "optimizer_config = dict(grad_clip=dict(max_norm=35, norm_type=2))\n"
     "lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])\n"

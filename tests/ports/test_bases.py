@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from jaxsched.ports import detectron2, openmmlab, paddledetection
+from jaxsched.ports import detectron2, openmmlab, paddledetection, rtdetr
 
 PORTS = {
     "detectron2": ("yaml", "_BASE_: {}\n", "SOLVER: {BASE_LR: 0.1}\n", "# {}\n", detectron2.recipe),
@@ -14,6 +14,13 @@ PORTS = {
         "epoch: 2\nLearningRate: {base_lr: 0.1}\n",
         "# {}\n",
         lambda path: paddledetection.recipe(path, steps_per_epoch=10),
+    ),
+    "rtdetr": (
+        "yml",
+        "__include__: ['{}']\n",
+        "epoches: 2\noptimizer: {type: SGD, lr: 0.1}\nlr_scheduler: {type: MultiStepLR, milestones: [1]}\n",
+        "# {}\n",
+        lambda path: rtdetr.recipe(path, steps_per_epoch=10),
     ),
     "openmmlab": (
         "py",
@@ -40,7 +47,7 @@ def port(request, tmp_path):
             text = "".join(base.format(b if "." in b else f"{b}.{ending}") for b in bases) or whole
             if len(bases) > 1:
                 names = [f"{b}.{ending}" for b in bases]
-                text = base.replace("'{}'", "{}").format(names)
+                text = base.replace("['{}']", "{}").replace("'{}'", "{}").format(names)
             (inside / f"{name}.{ending}").write_text(text + filler.format("x" * size), encoding="utf-8")
 
         @staticmethod

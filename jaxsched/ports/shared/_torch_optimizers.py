@@ -48,21 +48,26 @@ def torch_optimizer(where: str, name: Any, a: Settings) -> tuple[str, dict[str, 
         hint = did_you_mean(name, TORCH_OPTIMIZERS) if isinstance(name, str) else ""
         raise ValueError(f"{where} must be one of torch's {', '.join(TORCH_OPTIMIZERS)}, got {short(name)}{hint}")
     ours = TORCH_OPTIMIZERS[name]
-    known = defaults_of(ours).keys() - _OURS
+    defaults = defaults_of(ours)
+    known = defaults.keys() - _OURS
     given = {}
     for argument in list(a.values):
         if argument in known:
-            given[argument] = _value(a, a.at(argument), a.take(argument))
+            given[argument] = _value(a, a.at(argument), a.take(argument), _is_numeric(defaults[argument]))
     for argument in IMPLEMENTATION:
         a.take(argument, None)
     a.finish(known=known)
     return ours, given
 
 
-def _value(a: Settings, where: str, value: Any) -> Any:
+def _value(a: Settings, where: str, value: Any, numeric: bool) -> Any:
     """A number, also one that is written as a string; a tuple of them; anything else as it is."""
     if isinstance(value, list | tuple):
-        return tuple(_value(a, f"{where}[{i}]", item) for i, item in enumerate(value))
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and not value[:1].isdigit()):
+        return tuple(_value(a, f"{where}[{i}]", item, numeric) for i, item in enumerate(value))
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and not numeric):
         return value
     return a.as_number(where, value)
+
+
+def _is_numeric(default: Any) -> bool:
+    return isinstance(default, int | float | tuple) and not isinstance(default, bool)
