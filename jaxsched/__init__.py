@@ -1,7 +1,7 @@
 """PyTorch training recipes as pure JAX: schedules, parameter groups and optimizers that give the same run.
 
-The public names stand once, in ``__init__.pyi``; each is imported when it is first used, so that importing jaxsched
-costs next to nothing, not even jax.
+All public names are listed once, in ``__init__.pyi``; each is imported when it is first used, so that
+``import jaxsched`` takes almost no time and does not import jax.
 """
 
 import importlib as _importlib

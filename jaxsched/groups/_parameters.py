@@ -99,8 +99,8 @@ def _check_collections(tree: Tree) -> None:
     others = [name for name in tree if name in _COLLECTIONS]
     if others:
         raise TypeError(
-            f"the tree holds {', '.join(map(repr, others))} beside 'params': of Linen's variables only "
-            "variables['params'] is trained; pass that"
+            f"the tree holds {', '.join(map(repr, others))} beside 'params': pass variables['params'] alone, "
+            "which is what Linen trains"
         )
 
 

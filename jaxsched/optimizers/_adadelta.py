@@ -58,15 +58,15 @@ def adadelta(
 
     Args:
         lr: Learning rate, >= 0.
-        rho: Weight of the past in both averages, in [0, 1].
-        eps: Inside both roots, >= 0.
-        weight_decay: Added to the gradient, times the parameter, >= 0.
-        maximize: Climb instead.
+        rho: Decay rate of both averages, in [0, 1].
+        eps: Added inside both roots, >= 0.
+        weight_decay: L2 penalty: ``weight_decay * p`` is added to the gradient; >= 0.
+        maximize: Maximize the objective instead of minimizing it.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``square_avg``, ``acc_delta``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``square_avg``, ``acc_delta``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. Equal to ``optax.adadelta(lr)``.

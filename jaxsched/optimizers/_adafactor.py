@@ -162,19 +162,19 @@ def adafactor(
             to the next number of the parameter's dtype.
         d: The largest rms of u, >= 1; None for no limit.
         weight_decay: Decoupled, >= 0.
-        maximize: Climb instead.
+        maximize: Maximize the objective instead of minimizing it.
         scale_parameter: Multiply the step by the rms of the parameter.
         relative_step: Limit lr by ``1 / sqrt(t)``.
         eps_in_square: Add ``eps[0]`` to the squared gradients instead of limiting v.
         beta2_cap: The largest beta, in [0, 1].
-        momentum: Weight of the past in the average of the updates, in [0, 1). The number 0 in all groups keeps none.
+        momentum: Decay rate of the average of the updates, in [0, 1). With the number 0 in all groups there is none.
         min_dim_size_to_factor: Shortest axis that is averaged over, > 0; None for the last two axes of any length.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
         state_dtype: By slot (``row_var``, ``col_var``, ``variance``, ``exp_avg``) the dtype it is kept in, such as
             "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. ``optax.adafactor`` factors the two largest axes from a size of 128 on, adds its

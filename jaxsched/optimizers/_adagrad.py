@@ -60,17 +60,17 @@ def adagrad(
     Args:
         lr: Learning rate, >= 0.
         lr_decay: How fast the learning rate falls, >= 0.
-        weight_decay: Added to the gradient, times the parameter, >= 0.
+        weight_decay: L2 penalty: ``weight_decay * p`` is added to the gradient; >= 0.
         initial_accumulator_value: s before the first update, >= 0: a number, no schedule.
-        eps: Outside the root, >= 0.
-        maximize: Climb instead.
-        eps_root: Added to s inside the root, >= 0. Without it the derivative of an update is NaN where the
-            gradient is 0, which meta-gradients meet.
+        eps: Added to the denominator, outside the root; >= 0.
+        maximize: Maximize the objective instead of minimizing it.
+        eps_root: Added to s inside the root, >= 0. For meta-gradients: without it the derivative of
+            an update is NaN where the gradient is 0.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``sum``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``sum``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. ``optax.adagrad`` starts at 0.1 and has another epsilon inside the root.

@@ -77,20 +77,19 @@ def adam(
 
     Args:
         lr: Learning rate, >= 0.
-        betas: Weights of the past in m and v, each in [0, 1).
-        eps: Outside the root, >= 0.
-        weight_decay: Added to the gradient, times the parameter, >= 0.
+        betas: Decay rates of m and v, each in [0, 1).
+        eps: Added to the denominator, outside the root; >= 0.
+        weight_decay: L2 penalty: ``weight_decay * p`` is added to the gradient; >= 0.
         amsgrad: Divide by the largest second moment so far.
-        maximize: Climb instead.
+        maximize: Maximize the objective instead of minimizing it.
         decoupled_weight_decay: As `adamw`.
-        eps_root: Added to the corrected v in the root, >= 0. Without it the derivative of an update is NaN where the
-            gradient is 0, which meta-gradients meet.
+        eps_root: Added to the corrected v in the root, >= 0. For meta-gradients: without it the derivative of
+            an update is NaN where the gradient is 0.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``exp_avg``, ``exp_avg_sq``, ``max_exp_avg_sq``) the dtype it is kept in,
-            such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``exp_avg``, ``exp_avg_sq``, ``max_exp_avg_sq``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. Without amsgrad equal to ``optax.adam`` (which has no weight decay and no groups).
@@ -139,10 +138,16 @@ def adamw(
 
     Args:
         lr: Learning rate, >= 0.
-        betas: Weights of the past in m and v, each in [0, 1).
-        eps: Outside the root, >= 0.
+        betas: Decay rates of m and v, each in [0, 1).
+        eps: Added to the denominator, outside the root; >= 0.
         weight_decay: Share of the parameter that an update with lr 1 takes away, >= 0.
-        amsgrad, maximize, eps_root, stacked, state_dtype, groups, rules: As in `adam`.
+        amsgrad: Divide by the largest second moment so far.
+        maximize: Maximize the objective instead of minimizing it.
+        eps_root: Added to the corrected v in the root, >= 0.
+        stacked: Whether the first axis of the arrays is a stack of layers.
+        state_dtype: Dtype of slots, by name.
+        groups: The hyperparameters that each group overrides.
+        rules: Pairs of a match and a group name.
 
     Raises:
         ValueError, TypeError: As `adam`.

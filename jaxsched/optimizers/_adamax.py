@@ -62,15 +62,15 @@ def adamax(
 
     Args:
         lr: Learning rate, >= 0.
-        betas: Weights of the past in m and u, each in [0, 1).
+        betas: Decay rates of m and u, each in [0, 1).
         eps: Added to the magnitude of each gradient, >= 0.
-        weight_decay: Added to the gradient, times the parameter, >= 0.
-        maximize: Climb instead.
+        weight_decay: L2 penalty: ``weight_decay * p`` is added to the gradient; >= 0.
+        maximize: Maximize the objective instead of minimizing it.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``exp_avg``, ``exp_inf``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``exp_avg``, ``exp_inf``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. Equal to ``optax.adamax`` (which has no weight decay; that of ``optax.adamaxw`` is

@@ -81,13 +81,13 @@ def asgd(
         lambd: Decay of the parameters.
         alpha: Power of the decay of the learning rate, >= 0.
         t0: The update at which averaging starts.
-        weight_decay: Added to the gradient, times the parameter, >= 0.
-        maximize: Climb instead.
+        weight_decay: L2 penalty: ``weight_decay * p`` is added to the gradient; >= 0.
+        maximize: Maximize the objective instead of minimizing it.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``ax``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``ax``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. optax has no such optimizer.

@@ -34,7 +34,7 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
 
     Raises:
         TypeError: If ``old_state`` is not nested as ``new_state`` is, such as a checkpoint restored as plain dicts.
-        ValueError: If a parameter is in one of the states only, or if a group is new and the old ones differ in what
+        ValueError: If a parameter is in only one of the states, or if a group is new and the old ones differ in what
             it should take over.
 
     Examples:

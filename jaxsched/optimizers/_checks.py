@@ -50,11 +50,11 @@ def check_params(
 
 
 def check_whole(optimizer: str, params: Any, elementwise: bool) -> None:
-    """That an optimizer which may look at whole arrays does not get joined ones."""
+    """Raise if an optimizer that needs whole arrays gets joined ones."""
     if isinstance(params, grouping.JoinedTree) and not elementwise:
         raise ValueError(
-            f"{optimizer}: it looks at whole arrays, which flatten_groups joins; leave it out, and build a recipe "
-            "without flatten=True"
+            f"{optimizer}: it needs whole arrays, which flatten_groups joins; leave flatten_groups out, and build "
+            "a recipe without flatten=True"
         )
 
 
@@ -62,7 +62,7 @@ def check_parameter(optimizer: str, leaf: Any, path: str, *, is_frozen: bool) ->
     """That a leaf of the parameters is an array and, unless it is frozen, a floating one that is to be trained."""
     if not (hasattr(leaf, "dtype") or is_host_number(leaf)):
         raise TypeError(
-            f"{optimizer}: {path!r} is not an array but {short(leaf)}; pass the arrays alone, of an Equinox module "
+            f"{optimizer}: {path!r} is not an array but {short(leaf)}; pass arrays only: for an Equinox module "
             "eqx.filter(model, eqx.is_inexact_array)"
         )
     if not is_frozen and not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):

@@ -50,7 +50,7 @@ def as_transformation(
         definition: What the optimizer's signature says.
         rule: The equation on one array.
         given: The hyperparameters for all groups.
-        groups: What single groups override.
+        groups: The hyperparameters that each group overrides.
         rules: Which parameter belongs to which group; by role where left out.
         check: A check of each group's hyperparameters together.
         fixed: Options of the rule that the signature leaves out.

@@ -41,7 +41,7 @@ def grouped(
     Args:
         factory: Such as ``optax.lion`` or ``optax.adabelief``: from keyword arguments to a transformation.
         groups: What single groups override, by name; None freezes a group, which then has no state.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
         hyperparameters: The arguments of ``factory`` for all groups.
 
     Returns:

@@ -38,7 +38,9 @@ def _within(allowed: Callable[[float], bool], words: str) -> Check:
 
 def _no_schedule(name: str, value: Any) -> Any:
     if isinstance(value, Schedule):
-        raise TypeError(f"{name} must be a number, for it is used once, before the first update; got {short(value)}")
+        raise TypeError(
+            f"{name} must be a number, because it is used once, before the first update; got {short(value)}"
+        )
     return value
 
 
@@ -115,7 +117,7 @@ class Definition:
 
         Args:
             given: For all groups; the defaults are used for what it leaves out.
-            groups: What single groups override.
+            groups: The hyperparameters that each group overrides.
             names: Of the groups that the rules make.
 
         Raises:

@@ -101,21 +101,21 @@ def lamb(
     Args:
         lr: Learning rate, >= 0.
         bias_correction: Divide by ``1 - beta**t``.
-        betas: Weights of the past in m and v, each in [0, 1).
-        eps: Outside the root, >= 0.
+        betas: Decay rates of m and v, each in [0, 1).
+        eps: Added to the denominator, outside the root; >= 0.
         weight_decay: Added to the direction, times the parameter, >= 0.
         grad_averaging: If False, ``m = beta1 * m + g``.
         max_grad_norm: The largest norm of the gradients of all groups together, frozen ones left out, > 0; None: no
             limit. It is the same for all groups.
         trust_clip: Let the ratio of norms be at most 1.
         always_adapt: Use the ratio of norms without weight decay too.
-        eps_root: Added to the corrected v in the root, >= 0. Without it the derivative of an update is NaN where the
-            gradient is 0, which meta-gradients meet.
+        eps_root: Added to the corrected v in the root, >= 0. For meta-gradients: without it the derivative of
+            an update is NaN where the gradient is 0.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``exp_avg``, ``exp_avg_sq``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``exp_avg``, ``exp_avg_sq``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. ``optax.lamb`` clips nothing, and takes the ratio without weight decay too.

@@ -20,7 +20,7 @@ from jaxsched.optimizers._values import is_zero
 def _check(groups: Sequence[Values]) -> None:
     for values in groups:
         if values["nesterov"] and not is_zero(values["dampening"]):
-            raise ValueError(f"lars: nesterov goes without dampening, got dampening={values['dampening']!r}")
+            raise ValueError(f"lars: nesterov needs dampening=0, got dampening={values['dampening']!r}")
         if values["nesterov"] and is_zero(values["momentum"]):
             raise ValueError(f"lars: nesterov needs a momentum, got momentum={values['momentum']!r}")
 
@@ -95,7 +95,7 @@ def lars(
     Args:
         lr: Learning rate, >= 0. The original has no default.
         momentum: Momentum, >= 0. The number 0 in all groups keeps no buffer.
-        weight_decay: Added to the gradient, times the parameter, >= 0.
+        weight_decay: L2 penalty: ``weight_decay * p`` is added to the gradient; >= 0.
         dampening: Of the momentum.
         eta: The trust coefficient, >= 0.
         nesterov: Nesterov's momentum, with ``ratio * lr * (g + weight_decay * p) + momentum * b`` in place of b; needs
@@ -104,9 +104,9 @@ def lars(
         lars_exclude: Take plain steps, with a ratio of 1: for groups of biases and norms.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``momentum``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``momentum``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. ``optax.lars`` leaves ``weight_decay * norm(p)`` out of the denominator and takes its

@@ -87,7 +87,7 @@ def lbfgs(
 
     def init(params: Any) -> OptimizerState:
         if isinstance(params, JoinedTree):
-            raise ValueError("lbfgs: it flattens by itself, and evaluates at the parameters: leave out flatten_groups")
+            raise ValueError("lbfgs: it flattens the parameters itself: leave out flatten_groups")
         flat = _flat(params)
         slots = _Memory(
             gradient=jnp.zeros_like(flat),

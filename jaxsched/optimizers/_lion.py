@@ -59,12 +59,12 @@ def lion(
         lr: Learning rate, >= 0.
         betas: Weights of the past in the step and in m, in [0, 1).
         weight_decay: Decoupled, >= 0.
-        maximize: Climb instead.
+        maximize: Maximize the objective instead of minimizing it.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``exp_avg``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``exp_avg``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. Equal to ``optax.lion(lr)`` with the same decay, whose default is 1e-3.

@@ -80,17 +80,17 @@ def nadam(
 
     Args:
         lr: Learning rate, >= 0.
-        betas: Weights of the past in m and v, each in [0, 1).
-        eps: Outside the root, >= 0.
-        weight_decay: Added to the gradient, times the parameter, >= 0.
+        betas: Decay rates of m and v, each in [0, 1).
+        eps: Added to the denominator, outside the root; >= 0.
+        weight_decay: L2 penalty: ``weight_decay * p`` is added to the gradient; >= 0.
         momentum_decay: How fast the momentum warms up, >= 0.
         decoupled_weight_decay: Multiply p by ``1 - lr * weight_decay`` first, and leave the gradient alone.
-        maximize: Climb instead.
+        maximize: Maximize the objective instead of minimizing it.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``exp_avg``, ``exp_avg_sq``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``exp_avg``, ``exp_avg_sq``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. ``optax.nadam`` has no warm-up of the momentum (an infinite ``momentum_decay``).

@@ -86,22 +86,22 @@ def rmsprop(
 
     Args:
         lr: Learning rate, >= 0.
-        alpha: Weight of the past in v, >= 0.
-        eps: Outside the root, >= 0.
-        weight_decay: Added to the gradient, times the parameter, >= 0.
+        alpha: Decay rate of v, >= 0.
+        eps: Added to the denominator, outside the root; >= 0.
+        weight_decay: L2 penalty: ``weight_decay * p`` is added to the gradient; >= 0.
         momentum: Momentum, >= 0. The number 0 in all groups keeps no buffer.
         centered: Divide by the estimated standard deviation.
-        maximize: Climb instead.
-        eps_root: Added to v inside the root, >= 0. Without it the derivative of an update is NaN where the
-            gradient is 0, which meta-gradients meet.
+        maximize: Maximize the objective instead of minimizing it.
+        eps_root: Added to v inside the root, >= 0. For meta-gradients: without it the derivative of
+            an update is NaN where the gradient is 0.
         initial_scale: Where v starts, >= 0.
         lr_in_momentum: Keep the learning rate in the momentum, as TensorFlow does, so that a step in the learning rate
             takes effect gradually.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``square_avg``, ``grad_avg``, ``momentum``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``square_avg``, ``grad_avg``, ``momentum``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. Equal to ``optax.rmsprop(lr, decay=0.99, eps_in_sqrt=False)`` without momentum, and

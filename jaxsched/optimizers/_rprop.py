@@ -62,12 +62,12 @@ def rprop(
         lr: The first step, >= 0.
         etas: What a step is multiplied by where the sign changes, between 0 and 1, and where it stays, > 1.
         step_sizes: The smallest and the largest step.
-        maximize: Climb instead.
+        maximize: Maximize the objective instead of minimizing it.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``prev``, ``step_size``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``prev``, ``step_size``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. ``optax.rprop`` (0.2.8) applies each step one update late.

@@ -46,8 +46,8 @@ def scale_by(
     Args:
         optimizer: Such as ``js.adamw``: one whose update is the learning rate times a direction that knows neither
             learning rate nor weight decay.
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
         hyperparameters: Those of ``optimizer``, for all groups, without ``lr``, ``weight_decay`` and ``maximize``.
 
     Returns:

@@ -21,15 +21,15 @@ from jaxsched.schedules import Schedule
 
 
 def _check(groups: Sequence[Values]) -> None:
-    """That options do not contradict what the host knows: a traced number passes."""
+    """Raise if options contradict each other, as far as the numbers are not traced."""
     for values in groups:
         form, dampening = values["form"], values["dampening"]
         if values["nesterov"] and _is_known(dampening):
-            raise ValueError(f"sgd: nesterov goes without dampening, got dampening={dampening!r}")
+            raise ValueError(f"sgd: nesterov needs dampening=0, got dampening={dampening!r}")
         if form != "torch" and _is_known(dampening):
-            raise ValueError(f"sgd: only torch's form has a dampening, got dampening={dampening!r} and form={form!r}")
+            raise ValueError(f"sgd: dampening needs form='torch', got dampening={dampening!r} and form={form!r}")
         if form != "average" and values["bias_correction"]:
-            raise ValueError(f"sgd: only the average has a bias_correction, got form={form!r}")
+            raise ValueError(f"sgd: bias_correction needs form='average', got form={form!r}")
     if any(values["nesterov"] for values in groups) and all(is_zero(values["momentum"]) for values in groups):
         raise ValueError(f"sgd: nesterov needs a momentum, got momentum={groups[0]['momentum']!r}")
 
@@ -120,15 +120,15 @@ def sgd(
         dampening: Of torch's form only.
         weight_decay: Added to the gradient before the momentum, times the parameter, >= 0.
         nesterov: Nesterov's momentum; needs a momentum (a group may set its own to 0) and no dampening.
-        maximize: Climb instead.
+        maximize: Maximize the objective instead of minimizing it.
         decoupled_weight_decay: Multiply p by ``1 - lr * weight_decay`` first, and leave the gradient alone.
         form: "torch", "classic" or "average".
         bias_correction: Of the average, for its start at 0.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``momentum``) the dtype it is kept in, such as "bfloat16".
-        groups: What single groups override, by name; None freezes a group.
-        rules: Pairs of a match and a group name; by role (``bias``, ``norm``, ``weight``) where left out.
+        state_dtype: Dtype of slots by name (``momentum``), such as "bfloat16".
+        groups: The hyperparameters that each group overrides, by its name; None freezes a group.
+        rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).
 
     Returns:
         An optax transformation. In torch's form equal to ``optax.sgd(lr, momentum, nesterov)`` where that has the same

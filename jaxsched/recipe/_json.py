@@ -157,7 +157,7 @@ class _At(NamedTuple):
 
 def _parsed(text: str | bytes) -> Any:
     if not isinstance(text, str | bytes):
-        raise TypeError(f"a recipe is read from a text, got {type(text).__name__}; for a file: Path(...).read_text()")
+        raise TypeError(f"a recipe is read from a string, got {type(text).__name__}; for a file: Path(...).read_text()")
     if len(text) > LONGEST:
         raise ValueError(f"the text has {len(text)} characters; a recipe has at most {LONGEST}")
     try:

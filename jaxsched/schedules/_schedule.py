@@ -279,7 +279,7 @@ def check_function(name: str, value: Any) -> Any:
         raise TypeError(f"{name} must be a function, got {short(value)}")
     if isinstance(value, type):
         raise TypeError(
-            f"{name} is the class {value.__name__}; make one, and where it is a scheduler give its schedule"
+            f"{name} is the class {value.__name__}; pass an instance, and for a scheduler what it returns for a base lr"
         )
     if isinstance(value, optax.schedules.StatefulSchedule):
         raise TypeError(

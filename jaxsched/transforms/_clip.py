@@ -72,8 +72,8 @@ def clip_each_norm(max_norm: Positive) -> optax.GradientTransformationExtraArgs:
 def _refuse_joined(params: Any) -> None:
     if isinstance(params, JoinedTree):
         raise ValueError(
-            "clip_each_norm: it looks at single arrays, which flatten_groups joins; leave it out, and build a recipe "
-            "without flatten=True"
+            "clip_each_norm: it needs single arrays, which flatten_groups joins; leave flatten_groups out, and build "
+            "a recipe without flatten=True"
         )
 
 

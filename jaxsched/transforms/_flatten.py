@@ -105,7 +105,7 @@ class FlatGroups(JoinedTree):
         own = self.layout.groups
         if (own and not set(needed) <= set(own)) or not set(own) <= set(known):
             raise ValueError(
-                f"the parameters were flattened into the groups {_quoted(own)}, but the rules here are of "
+                f"the parameters were flattened into the groups {_quoted(own)}, but the rules here make "
                 f"{_quoted(known)}. Give flatten_groups the rules of the optimizer, and each group a parameter."
             )
         return Grouped([self.layout.paths[members[0]] for members in self.layout.members], list(own))
@@ -276,12 +276,12 @@ def unflattened(inner: optax.GradientTransformation, updates: Any, params: Any) 
 
 
 def check_form(held: Any, needed: Any) -> None:
-    """That both are flattened, and alike, or neither is."""
+    """Raise unless both are flattened alike, or neither is."""
     if getattr(held, "layout", None) != getattr(needed, "layout", None):
         has, needs = (x if isinstance(x, FlatGroups) else "an array for each parameter" for x in (held, needed))
         raise ValueError(
-            f"flatten_groups: the state is of other parameters or groups, or not flattened as these are: it has {has}, "
-            f"needed is {needs}. To go on from it: js.carry_over(state, tx.init(params))"
+            f"flatten_groups: the state has other parameters or groups, or is flattened otherwise; it has {has}, "
+            f"expected {needs}. To continue from it: js.carry_over(state, tx.init(params))"
         )
 
 

@@ -60,7 +60,7 @@ def find_log(folder: str | os.PathLike[str]) -> Path:
     listed = ", ".join(_NAMES)
     if Path(folder, "results.txt").is_file():
         listed += "; a results.txt, as of YOLOv5 to 5.0, YOLOR and YOLOv7, has no learning rates"
-    raise ValueError(f"{one_line(str(folder), 200)}: the folder has no log that is known ({listed}); give --log")
+    raise ValueError(f"{one_line(str(folder), 200)}: the folder has no known log ({listed}); give --log")
 
 
 def _is_log(path: Path) -> bool:

@@ -142,9 +142,9 @@ REFUSED = {
     "more bytes than settings have": ("timm", TIMM + f"x: {'x' * 2**20}\n", "more than 1048576 bytes"),
     **{f"sexagesimal, {kind}": (kind, text.replace(RATE[kind], f"{RATE[kind].split(':')[0]}: 1{':1' * 450_000}"),
                                 "must be finite, got inf") for kind, text in YAML.items()},
-    **{f"a name twice, {kind}": (kind, text + text.splitlines()[-1] + "1\n", "is there twice")
+    **{f"a name twice, {kind}": (kind, text + text.splitlines()[-1] + "1\n", "appears twice")
        for kind, text in YAML.items()},
-    "a name twice, keras": ("keras", KERAS.replace("{", '{"class_name": "CosineDecay", ', 1), "is there twice"),
+    "a name twice, keras": ("keras", KERAS.replace("{", '{"class_name": "CosineDecay", ', 1), "appears twice"),
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from jaxsched.optimizers.internal import definition_of
         (lambda: js.optimizers.musgd(outputs="middle"), r"musgd: outputs must be one of 'first', 'last', got 'middle'"),
         (lambda: js.rprop(etas=(1.2, 0.5)), r"rprop: etas\[0\] must be between 0 and 1, got 1.2"),
         (lambda: js.rprop(groups={"bias": dict(etas=(0.5, 0.5))}), r"rprop: groups\['bias'\]: etas\[1\] must be > 1"),
-        (lambda: js.sgd(momentum=0.9, nesterov=True, dampening=0.1), r"sgd: nesterov goes without dampening"),
+        (lambda: js.sgd(momentum=0.9, nesterov=True, dampening=0.1), r"sgd: nesterov needs dampening=0"),
         (lambda: js.sgd(groups={"bias": dict(nesterov=True)}), r"sgd: nesterov needs a momentum"),
         (lambda: js.sgd(lr=float("nan")), r"sgd: lr must be"),
         (lambda: js.sgd(momentum=float("inf")), r"sgd: momentum must be finite"),

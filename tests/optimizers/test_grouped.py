@@ -154,7 +154,7 @@ def test_what_is_no_parameter_is_refused():
     gradients = jax.grad(lambda p: jnp.sum(p["kernel"] ** 2), allow_int=True)(params)
     updates, _ = tx.update(gradients, tx.init(params), params)
     assert not updates["frozen"].any()
-    with pytest.raises(ValueError, match=r"optax.lion: it looks at whole arrays, which flatten_groups joins"):
+    with pytest.raises(ValueError, match=r"optax.lion: it needs whole arrays, which flatten_groups joins"):
         js.flatten_groups(grouped(optax.lion, learning_rate=0.1)).init(PARAMS)
 
 

@@ -92,8 +92,8 @@ def test_when_the_forms_are_one_trajectory(nesterov):
     ("kwargs", "message"),
     [
         (dict(form="heavy"), "form must be one of 'torch', 'classic', 'average', got 'heavy'"),
-        (dict(form="classic", momentum=0.9, dampening=0.1), "only torch's form has a dampening"),
-        (dict(bias_correction=True), "only the average has a bias_correction"),
+        (dict(form="classic", momentum=0.9, dampening=0.1), "dampening needs form='torch'"),
+        (dict(bias_correction=True), "bias_correction needs form='average'"),
     ],
 )
 def test_forms_that_contradict(kwargs, message):

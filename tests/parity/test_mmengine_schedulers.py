@@ -293,7 +293,7 @@ BAD = [
     ([dict(type="ReduceOnPlateauLR"), dict(type="ReduceOnPlateauLR")], ValueError, "more than one ReduceOnPlateau"),
     (dict(type="MultiStepLR"), ValueError, "'milestones' is missing"),
     (dict(type="MultiStepLR", milestones=8), TypeError, "milestones must be a list"),
-    (dict(type="MultiStepLR", milestones=[8.5]), ValueError, "it would never come"),
+    (dict(type="MultiStepLR", milestones=[8.5]), ValueError, "it would never be reached"),
     (dict(type="MultiStepLR", milestone=[8], milestones=[8]), ValueError, "did you mean 'milestones'"),
     (dict(type="LinearLR", start_factor=2), ValueError, r"start_factor must be in \[0, 1\]"),
     (dict(type="LinearLR", start_factor=0), ValueError, "start_factor must be positive"),

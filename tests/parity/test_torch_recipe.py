@@ -132,7 +132,7 @@ def test_a_scheduler_that_was_disturbed_is_run():
     scheduler.step()
     for group in optimizer.param_groups:
         group["lr"] *= 0.5
-    with pytest.raises(ValueError, match="something else has changed that"):
+    with pytest.raises(ValueError, match="something else has changed it"):
         port.recipe(optimizer, scheduler, named_parameters=named)
     recipe = port.recipe(optimizer, scheduler, named_parameters=named, steps=100)
     check(recipe, ahead(optimizer, scheduler, 100), 100)

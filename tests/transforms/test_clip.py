@@ -40,7 +40,7 @@ def test_a_recipe_clips_by_value_then_each_then_all():
 
 def test_joined_arrays_are_refused():
     recipe = js.Recipe("sgd", dict(lr=1.0), clip_each_norm=1.0)
-    with pytest.raises(ValueError, match="clip_each_norm: it looks at single arrays, which flatten_groups joins"):
+    with pytest.raises(ValueError, match="clip_each_norm: it needs single arrays, which flatten_groups joins"):
         recipe.build(flatten=True).init(GRADIENTS)
 
 

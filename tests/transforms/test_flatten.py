@@ -210,7 +210,7 @@ def test_a_run_goes_on_with_other_groups():
     params, state = ran(old, tree())
     with pytest.raises(
         ValueError,
-        match=r"flatten_groups: the state is of other .*: it has FlatGroups\(all.*carry_over",
+        match=r"flatten_groups: the state has other .*; it has FlatGroups\(all.*carry_over",
     ):
         new.update(params, state, params)
     carried = js.carry_over(state, new.init(params))

@@ -244,7 +244,7 @@ def test_the_command_on_what_it_cannot_read(run):
     (run / "results.csv").unlink()
     result = call(run)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "the folder has no log that is known" in result.stderr
+    assert "the folder has no known log" in result.stderr
 
 
 def test_the_picture_has_the_points_of_the_log(run):

@@ -207,6 +207,6 @@ def override(where: str, config: ConfigDict, overrides: Mapping[str, Any] | None
         if not isinstance(owner, ConfigDict) or (last not in owner and not owner.unsure):
             known = owner if isinstance(owner, ConfigDict) else config
             raise ValueError(
-                f"{where}: overrides has {short(dotted)}, which the config has not{did_you_mean(last, known)}"
+                f"{where}: overrides has {short(dotted)}, which the config does not have{did_you_mean(last, known)}"
             )
         owner.assign(last, value)

@@ -264,7 +264,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in pairs:
         if name in result:
-            raise ValueError(f"the name {short(name)} is there twice")
+            raise ValueError(f"the name {short(name)} appears twice")
         result[name] = value
     return result
 

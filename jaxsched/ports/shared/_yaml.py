@@ -37,7 +37,7 @@ class Opaque:
 def parse_yaml(text: str) -> Any:
     """Parse a YAML string. A value with an unknown tag becomes an `Opaque`.
 
-    A key that is there twice is an error if the values differ, except in a section of `OTHER_SECTIONS`: PyYAML
+    A key that appears twice is an error if the values differ, except in a section of `OTHER_SECTIONS`: PyYAML
     silently takes the last one, and files that people train with have such keys.
 
     Raises:
@@ -80,7 +80,7 @@ def _weigh(node: Any, weights: dict[int, tuple[int, int] | None], path: tuple[st
             if isinstance(key.value, str) and key.tag != "tag:yaml.org,2002:merge":
                 first = keys.setdefault((key.tag, key.value), value)
                 if first is not value and at[0] not in OTHER_SECTIONS and not _same(first, value):
-                    raise ValueError(f"line {key.start_mark.line + 1}: the key {one_line(key.value)!r} is there twice")
+                    raise ValueError(f"line {key.start_mark.line + 1}: the key {one_line(key.value)!r} appears twice")
         for part in item if isinstance(item, tuple) else (item,):
             more, deep = _weigh(part, weights, at) if len(path) < DEEPEST else (1, DEEPEST)
             count, height = count + more, max(height, deep)

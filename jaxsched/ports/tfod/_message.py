@@ -16,7 +16,7 @@ class Message(Settings):
         if not isinstance(value, list):
             return value
         if not value or any(item != value[0] for item in value[1:]):
-            raise ValueError(f"{where} is there {len(value)} times; keep one")
+            raise ValueError(f"{where} appears {len(value)} times; keep one")
         return value[0]
 
     def each(self, name: str) -> list[Any]:

@@ -54,16 +54,28 @@ def create_scheduler_v2(
 
     Args:
         sched: Name of the scheduler.
-        num_epochs, warmup_epochs, cooldown_epochs: Lengths in epochs.
+        num_epochs: Epochs of the schedule.
+        warmup_epochs: Epochs of the warm-up.
+        cooldown_epochs: Epochs after the schedule.
         decay_epochs: Epochs of a stair of ``"step"``; of ``"wsd"`` and ``"rsqrt"`` the length of the decay, as a share
             of the run if below 1.
         decay_milestones: Epochs at which ``"multistep"`` decays.
-        patience_epochs, plateau_mode: ``patience_t`` and ``mode`` of `PlateauLRScheduler`.
+        patience_epochs: ``patience_t`` of `PlateauLRScheduler`.
+        plateau_mode: ``mode`` of `PlateauLRScheduler`.
         decay_rate: Factor of a stair or reduction.
-        min_lr, warmup_lr: ``lr_min`` and ``warmup_lr_init`` of `Scheduler`.
-        warmup_prefix, cycle_mul, cycle_decay, cycle_limit, k_decay: As in `Scheduler`.
-        noise, noise_pct, noise_std, noise_seed: ``noise`` must be None; the others do not change the values.
-        decay_fn, stable_timescale: As in `WSDLRScheduler`.
+        min_lr: ``lr_min`` of `Scheduler`.
+        warmup_lr: ``warmup_lr_init`` of `Scheduler`.
+        warmup_prefix: As in `Scheduler`.
+        cycle_mul: As in `Scheduler`.
+        cycle_decay: As in `Scheduler`.
+        cycle_limit: As in `Scheduler`.
+        k_decay: As in `Scheduler`.
+        noise: Must be None.
+        noise_pct: No effect.
+        noise_std: No effect.
+        noise_seed: No effect.
+        decay_fn: As in `WSDLRScheduler`.
+        stable_timescale: As in `WSDLRScheduler`.
         step_on_epochs: Whether the scheduler counts epochs, or updates.
         updates_per_epoch: Updates in an epoch, needed to count updates.
 

@@ -47,8 +47,12 @@ class Scheduler:
         warmup_prefix: Whether the schedule starts at its step 0 after the warm-up. Otherwise its clock runs meanwhile.
         k_decay: Power of ``t / t_initial`` within the curve.
         noise_range_t: Must be None: timm's noise comes from torch's random numbers.
-        t_in_epochs, noise_type, noise_pct, noise_std, noise_seed, initialize: Accepted as in timm; they do not change
-            the values.
+        t_in_epochs: Accepted as in timm, like all that follow; it does not change the values.
+        noise_type: No effect.
+        noise_pct: No effect.
+        noise_std: No effect.
+        noise_seed: No effect.
+        initialize: No effect.
 
     Examples:
         >>> from jaxsched.ports import timm

@@ -84,8 +84,8 @@ def _closed(live: Any, i: int, group: Any) -> Future:
     says, stands = float(exact(lr, 1)[0]), number(group["lr"])
     if not math.isclose(says, stands, rel_tol=1e-9, abs_tol=1e-9 * abs(base)):
         raise _NoClosedForm(
-            f"after {taken} steps it says {says!r}, but the learning rate of group {i} is {stands!r}: something else "
-            "has changed that"
+            f"after {taken} steps it gives {says!r}, but the learning rate of group {i} is {stands!r}: something else "
+            "has changed it"
         )
     return Future(lr, momentum)
 

@@ -130,7 +130,7 @@ def test_files_inherit(tmp_path):
         ({"a.yaml": "[" * 100_000}, "is not valid YAML"),
         ({"a.yaml": "SOLVER: {MAX_ITER: " + "1" * 10_000 + "}"}, "SOLVER: MAX_ITER must be finite"),
         ({"a.yaml": "SOLVER: {MAX_ITER: " + "1" + ":1" * 10_000 + "}"}, "SOLVER: MAX_ITER must be finite"),
-        ({"a.yaml": "SOLVER: {MAX_ITER: 1, MAX_ITER: 2}"}, "line 1: the key 'MAX_ITER' is there twice"),
+        ({"a.yaml": "SOLVER: {MAX_ITER: 1, MAX_ITER: 2}"}, "line 1: the key 'MAX_ITER' appears twice"),
         ({"a.yaml": "SOLVER: &a {MAX_ITER: *a}"}, "the value contains itself"),
         ({"a.yaml": "_BASE_: /etc/passwd"}, "must end in .yaml or .yml"),
         ({"a.yaml": "_BASE_: ../../elsewhere/b.yaml"}, "lies outside"),

@@ -166,7 +166,7 @@ def _by_recursion(schedulers: Sequence[Scheduler], base: float, bases: dict[int,
     length = min(max(one.last for one in schedulers), steps - 1) // tick + 1
     if length > MAX_TABLE:
         raise ValueError(
-            f"param_scheduler: schedulers that lead one number at the same time are tabulated, for {MAX_TABLE} steps "
+            f"param_scheduler: schedulers that change one number at the same time are tabulated, for {MAX_TABLE} steps "
             f"at most, and these go on for {length}: give them windows that do not overlap"
         )
     # At the end of an epoch those that count steps act before those that count epochs.

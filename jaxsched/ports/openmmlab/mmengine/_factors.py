@@ -70,7 +70,7 @@ def linear_factor(settings: Settings, window: Window) -> Scheduler:
             window, [0] if start != 1 else [], ClosedForm(constant(start), lambda t: start, constant_after=True)
         )
     if not start:
-        raise ValueError(f"{settings.where}: start_factor must be positive: nothing leads away from 0")
+        raise ValueError(f"{settings.where}: start_factor must be positive: a factor of 0 never grows")
     form = ClosedForm(linear(start, end, last), lambda t: start + (end - start) * t / last, constant_after=True)
     return _factor(window, range(0 if start != 1 else 1, window.length if start != end else 1), form)
 
@@ -82,7 +82,7 @@ def multi_step_factor(settings: Settings, window: Window) -> Scheduler:
     for milestone in milestones:
         if milestone != int(milestone) or milestone < 0:
             raise ValueError(
-                f"{settings.where}: milestone {milestone!r} is not a whole number >= 0: it would never come"
+                f"{settings.where}: milestone {milestone!r} is not a whole number >= 0: it would never be reached"
             )
     at = sorted(int(m) for m in milestones if m < window.length) if gamma != 1 else []
     counts = Counter(at)

@@ -82,10 +82,10 @@ def curve(
         )
     if any(one.interpolation for one in schedulers):
         raise ValueError(
-            "param_scheduler: ReduceOnPlateau beside a scheduler that leads to a value other than 0 is not read: that "
-            "one goes on from whatever a reduction leaves, so that its rest depends on when the reductions come. Let "
-            "it lead to 0 (eta_min=0), or begin ReduceOnPlateau where it ends; schedulers that multiply (Linear, "
-            "Constant, MultiStep, Step, Exponential) may stand beside it"
+            "param_scheduler: ReduceOnPlateau beside a scheduler that ends at a value other than 0 is not read: that "
+            "scheduler continues from the reduced value, so that its values depend on when the reductions happen. Let "
+            "it end at 0 (eta_min=0), or begin ReduceOnPlateau where it ends; schedulers that multiply (Linear, "
+            "Constant, MultiStep, Step, Exponential) may run at the same time"
         )
     return lambda base: follower.curve(base) * compose(schedulers, 1.0, run.steps)
 
@@ -223,7 +223,7 @@ def _reduce_on_plateau(settings: Settings, run: Run, reports_before: Callable[[i
         raise ValueError(f"{settings.where}: end must be larger than begin, got begin={begin} and end={end}")
     if run.epochs is None:  # no epoch ends before the run does, so all reports come in epoch 0
         if begin:
-            raise ValueError(f"{settings.where}: begin={begin} never comes in a run by iteration")
+            raise ValueError(f"{settings.where}: begin={begin} is never reached in a run by iteration")
         since, until = 0, None
     else:
         before = reports_before or (lambda epoch: max(epoch - 1, 0))
