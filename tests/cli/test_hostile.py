@@ -170,6 +170,84 @@ def test_a_damaged_file_is_a_recipe_or_an_error_that_users_can_read(name):
     assert 0 < read < 300
 
 
+NAME = re.compile(
+    r"""(?<![\w.])(?:config\.|self\.)?(?P<quote>["']?)(?P<name>[A-Za-z_]\w+)(?P=quote)(?=\s*(?:=(?!=)|:))"""
+)
+NUMBER = re.compile(r"(?<![\w.$'\"-])\d+\.?\d*(?:[eE][-+]?\d+)?(?![\w.])")
+UNREAD = {
+    "big_vision": {"arg"},  # of the function
+    "darknet": {"filters", "size"},  # of a layer
+    "keras": {"nesterov"},  # false, which is its default
+    "pycls": {"MODEL", "TYPE"},
+    "rtdetr": {"type", "milestones", "gamma"},  # of an lr_scheduler beside lrsheduler
+    "swin": {"NAME"},  # without LAYER_DECAY
+    "tfod": {"type"},  # it is in a caution alone
+    "timm": {"layer_decay"},  # null
+    "torch": {"scheduler"},  # found by the class in it
+    "yolov6": {"model", "type"},
+}
+"""Names whose values change nothing in these files."""
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_misspelt_name_is_said(name):
+    kind, options = kind_and_options(name)
+    given = _source.Given(options, name)
+    text = STARTS[name]
+    for found in NAME.finditer(text):
+        word = found["name"]
+        if word in UNREAD.get(name, ()):
+            continue
+        misspelt = word + word[-1]
+        file = _source.File(
+            Path(f"file.{ending(name)}"), text[: found.end("name")] + word[-1] + text[found.end("name") :]
+        )
+        try:
+            notes = _source.read_file(file, kind, given).notes
+        except (TypeError, ValueError):
+            continue
+        assert any(misspelt in note for note in notes), (misspelt, notes)
+
+
+UNUSED = {
+    "big_vision": {"if"},  # a number that wd is compared with
+    "darknet": {"batch", "filters", "size"},
+    "deepspeed": {"lr", "betas"},  # of which OneCycle makes its own
+    "paddledetection": {"last_plateau_epochs", "factor"},  # after the run; AdamW has no regularizer
+    "rtdetr": {"milestones", "gamma"},  # of an lr_scheduler beside lrsheduler
+    "timm": {"decay_milestones"},  # of another schedule
+    "ultralytics": {"epochs", "batch", "warmup_epochs"},  # given as options, and a run that is shorter
+    "yolov5": {"box"},
+    "yolov6": {"lrf"},  # there twice
+    "yolox": {"no_aug_epochs"},  # of a run that is shorter, by an option
+}
+"""Settings whose numbers change nothing in these files."""
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_another_number_is_another_recipe(name):
+    """And one in quotes, as YAML reads ``1e-3``, is the same or an error."""
+    kind, options = kind_and_options(name)
+    given = _source.Given(options, name)
+    text = STARTS[name]
+
+    def read(text):
+        recipe = _source.read_file(_source.File(Path(f"file.{ending(name)}"), text), kind, given)
+        return json.loads(recipe.replace(origin={}).to_json())
+
+    whole = read(text)
+    for found in NUMBER.finditer(text):
+        setting = [name["name"] for name in NAME.finditer(text[: found.start()])][-1:] or [""]
+        number, before, after = found[0], text[: found.start()], text[found.end() :]
+        other = str(int(number) + 3) if number.isdigit() else str(float(number) * 1.5 + 0.25)
+        for new, same in (other, False), (f"'{number}'", True):
+            try:
+                changed = read(before + new + after)
+            except (TypeError, ValueError):
+                continue
+            assert setting[0] in UNUSED.get(name, ()) or (changed == whole) is same, (setting, new)
+
+
 def check_answer(result, command):
     """No traceback, and no message that asks for a report."""
     assert isinstance(result.exception, SystemExit | None), (command, result.exc_info)

@@ -55,6 +55,7 @@ def solver_of(cfg: shared.File | str | os.PathLike[str] | Config, root: Any = No
     """
     if isinstance(cfg, Mapping):
         is_whole = bool(cfg.keys() & {"SOLVER", "MODEL", "DATASETS"})
+        _check_spelling("cfg", cfg if is_whole else {})
         where, given = "SOLVER", cfg.get("SOLVER", {}) if is_whole else cfg
         architecture, averaged = _architecture(cfg if is_whole else {}), _averaged(cfg if is_whole else {})
     elif isinstance(cfg, shared.File | str | os.PathLike):
@@ -85,6 +86,7 @@ def _merged_sections(file: shared.File, files: shared.Files) -> dict[str, dict[s
         for base in bases if isinstance(bases, list) else [bases]:
             sections = _merged_sections(files.base(base, file), files)
             merged = {name: _merged(merged[name], sections[name]) for name in merged}
+    _check_spelling(file.name, file.content)
     for name in merged:
         section = file.content.get(name) or {}
         if isinstance(section, dict):
@@ -92,6 +94,17 @@ def _merged_sections(file: shared.File, files: shared.Files) -> dict[str, dict[s
         elif name == "SOLVER":
             raise TypeError(f"{file.name}: SOLVER must hold names and values, got {short(section)}")
     return merged
+
+
+def _check_spelling(where: str, cfg: Config) -> None:
+    sections = shared.YacsSettings(where, cfg)
+    model = sections.take("MODEL", None)
+    sections.take("SOLVER", None)
+    sections.check_spelling()
+    if isinstance(model, Mapping):
+        inner = shared.YacsSettings(f"{where}: MODEL", model)
+        inner.take("META_ARCHITECTURE", None)
+        inner.check_spelling()
 
 
 def _architecture(cfg: Config) -> str:

@@ -90,7 +90,7 @@ def recipe(
         optimizer, notes = "sgd", ["the file holds a schedule only; SGD stands for its optimizer"]
         fields: dict[str, Any] = {"hyperparameters": {"lr": _schedule(where, content)}}
     elif name in OPTIMIZERS:
-        settings = shared.Settings(f"{where}: {name}", content.get("config", {}), OPTIMIZERS[name])
+        settings = shared.Settings(f"{where}: {name}", _values(where, name, content), OPTIMIZERS[name])
         optimizer, fields, notes = _optimizer(name, settings)
         notes += settings.rest(aside=_ASIDE)
     else:
@@ -111,13 +111,21 @@ def recipe(
     )
 
 
+def _values(where: str, name: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What Keras saves beside a ``class_name``."""
+    own = shared.Settings(f"{where}: {name}", content)
+    values = own.take("config", {})
+    own.check_spelling()
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{where}: {name}: config must hold names and values, got {short(values)}")
+    return values
+
+
 def _schedule(where: str, content: Mapping[str, Any]) -> Schedule:
     name = content.get("class_name")
     if name not in SCHEDULES:
         raise ValueError(f"{where}: class_name must be one of {', '.join(SCHEDULES)}, got {short(name)}")
-    make, values = getattr(schedules, str(name)), content.get("config", {})
-    if not isinstance(values, Mapping):
-        raise TypeError(f"{where}: {name}: config must hold names and values, got {short(values)}")
+    make, values = getattr(schedules, str(name)), _values(where, str(name), content)
     required = [p.name for p in inspect.signature(make).parameters.values() if p.default is p.empty]
     shared.check_names(f"{where}: {name}", values, inspect.signature(make).parameters.keys(), required)
     try:

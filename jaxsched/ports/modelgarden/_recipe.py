@@ -50,12 +50,13 @@ def recipe(config: shared.File | str | os.PathLike[str] | Mapping[str, Any], *, 
         [0.0, 0.4000000059604645, 0.800000011920929, 0.800000011920929, 0.07999999821186066, 0.00800000037997961]
     """
     where, content = shared.read(config, "config")
-    trainer, task = (_inner(where, content, name) for name in ("trainer", "task"))
-    losses, data = _inner(task.where, task.values, "losses"), _inner(task.where, task.values, "train_data")
+    sections = Section(where, content)
+    trainer, task = (_inner(sections, name) for name in ("trainer", "task"))
+    losses, data = (_inner(task, name) for name in ("losses", "train_data"))
     a = Section(trainer.at("optimizer_config"), trainer.take("optimizer_config"))
     notes: list[str] = []
     policy, lr = rate(a, notes)
-    if "l2_weight_decay" not in losses.values and task.values:
+    if "l2_weight_decay" not in losses.values and task.given:
         text = f"{losses.at('l2_weight_decay')} is not in the file; it is 0 here, and may be another in the experiment"
         notes.append(caution("left-out", text))
     l2 = losses.number("l2_weight_decay", 0.0, low=0.0)
@@ -63,13 +64,15 @@ def recipe(config: shared.File | str | os.PathLike[str] | Mapping[str, Any], *, 
     if l2 and (fields["clip_norm"] or fields["clip_each_norm"] or fields["clip_value"]):
         text = f"{a.at('optimizer')} clips gradients with that of the L2 term; here the decay is added after clipping"
         notes.append(caution("left-out", text))
-    for path, value in _freezes("task", task.values):
+    for path, value in _freezes("task", content.get("task")):
         text = f"{where}: {one_line(path, 80)}: {short(value)} freezes parameters there and nothing here; give them a "
         notes.append(caution("freeze", text + "group that is None"))
     average = _average(a)
     a.finish()
     length = shared.as_count("steps", steps) if steps is not None else trainer.count("train_steps", 0)
     batch = data.count("global_batch_size", 0)
+    for each in (sections, trainer, task, losses, data):
+        each.check_spelling()
     if not length:
         raise shared.MissingError(where, "it does not say how long the run is (train_steps)", ["steps"])
     return Recipe(
@@ -82,8 +85,8 @@ def recipe(config: shared.File | str | os.PathLike[str] | Mapping[str, Any], *, 
     )
 
 
-def _inner(where: str, values: Mapping[str, Any], name: str) -> Section:
-    return Section(f"{where}: {name}", values.get(name) or {})
+def _inner(outer: Section, name: str) -> Section:
+    return Section(outer.at(name), outer.take(name, None) or {})
 
 
 def _freezes(path: str, value: Any) -> Iterator[tuple[str, Any]]:

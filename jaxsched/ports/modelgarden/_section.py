@@ -37,6 +37,8 @@ class Section(Settings):
             hint = did_you_mean(name, known) if isinstance(name, str) else ""
             raise ValueError(f"{self.at('type')} must be one of {', '.join(known)}, got {short(name)}{hint}")
         inner = self.take(name, {})
+        self.values = {other: value for other, value in self.values.items() if other not in known}
+        self.check_spelling()
         return name, type(self)(self.at(name), {} if inner is None else inner, known[name])
 
     def left(self) -> list[str]:

@@ -138,6 +138,7 @@ def length(config: Config, steps_per_epoch: int, notes: list[str] | None = None)
         run = Run(epochs * steps_per_epoch, steps_per_epoch, epochs)
     else:
         run = Run(settings.count("max_iters", least=1), steps_per_epoch, None)
+    settings.check_spelling()
     if run.steps > MAX_STEP:
         raise ValueError(f"{where}: a run of {run.steps} steps is too long: steps are int32, up to {MAX_STEP}")
     return run

@@ -18,7 +18,7 @@ from jaxsched.ports.openmmlab._context import Curve, Run
 from jaxsched.ports.openmmlab._options import with_options
 from jaxsched.ports.openmmlab._paramwise import Multipliers
 from jaxsched.ports.openmmlab._parts import Config, ConfigParts, set_aside
-from jaxsched.ports.openmmlab._settings import Settings, bare
+from jaxsched.ports.openmmlab._settings import Settings, bare, misspelt_sections
 from jaxsched.ports.openmmlab.config import read_config, require
 from jaxsched.recipe import Accumulation, Recipe, caution
 from jaxsched.schedules import Schedule, constant, piecewise
@@ -158,6 +158,7 @@ def recipe(
     steps_per_epoch = shared.as_count("steps_per_epoch", steps_per_epoch)
     notes: list[str] = []
     config = _parts.with_one_optimizer(config, optimizer, notes)
+    notes += misspelt_sections(config, _parts.is_new(config))
     run = _parts.length(config, steps_per_epoch, notes)
     read_parts = _parts.mmengine if _parts.is_new(config) else _parts.mmcv
     try:

@@ -81,6 +81,23 @@ class Settings(shared.Settings):
         return notes
 
 
+_OLD = ("optimizer_config", "lr_config", "momentum_config", "runner")
+_NEW = ("param_scheduler", "train_cfg", "auto_scale_lr")
+_ALIKE = ("log_config", "test_cfg", "val_cfg")
+"""Sections whose names are like those of others."""
+
+
+def misspelt_sections(config: Mapping[str, Any], new: bool) -> list[str]:
+    """A caution on each name of a config that is like that of a section which is not there."""
+    sections = shared.Settings("the config", {name: None for name in config if name not in _ALIKE})
+    for name in _NEW if new else _OLD:
+        sections.take(name, None)
+    return [
+        caution("misspelt-key", f"{short(name)} is not known, and left out; did you mean {meant!r}?")
+        for name, meant in sections.misspelt().items()
+    ]
+
+
 def bare(name: Any) -> Any:
     """A name without its scope; anything else as it is."""
     return name.rpartition(".")[2] if isinstance(name, str) else name

@@ -49,7 +49,9 @@ def _over(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 def named(where: str, value: Any) -> tuple[str, dict[Any, Any]]:
     """The class and the arguments of ``!Name {...}``, or of a dict with ``name``."""
     if isinstance(value, shared.Opaque):
-        return value.tag.lstrip("!"), value.fields or {}
+        if value.fields is None:
+            raise TypeError(f"{where}: {short(value)} must have its arguments by name, as {{max_epochs: 300}}")
+        return value.tag.lstrip("!"), value.fields
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         return value["name"], {key: item for key, item in value.items() if key != "name"}
     raise TypeError(f"{where} must be a scheduler such as !CosineDecay {{max_epochs: 300}}, got {short(value)}")

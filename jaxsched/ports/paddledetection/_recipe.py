@@ -90,9 +90,12 @@ def recipe(
                 f"{where}: {one_line(path, 80)}: {short(value)} is left out: it gives layers a rate or decay of their "
             )
             notes.append(caution("left-out", text + "own, or freezes them; give them a group"))
+    average = _average(a, notes) if a.flag("use_ema", False) else None
+    for settings in (a, reader):
+        settings.check_spelling()
     return Recipe(
         **fields,
-        ema=_average(a, notes) if a.flag("use_ema", False) else None,
+        ema=average,
         steps=epochs * nb,
         steps_per_epoch=nb,
         batch_size=batch * world,

@@ -73,8 +73,12 @@ def recipe(
         [0.08, 0.795075, 0.4]
     """
     where, given = shared.read(cfg, "cfg")
-    a = shared.YacsSettings(f"{where}: OPTIM", given.get("OPTIM") or {}, DEFAULTS)
-    batch = _section(where, given, "TRAIN").count("BATCH_SIZE", _BATCH_SIZE, least=1)
+    sections = shared.YacsSettings(where, given)
+    optim, train, *norms = (_section(sections, name) for name in ("OPTIM", "TRAIN", "BN", "LN"))
+    sections.check_spelling()
+    a = shared.YacsSettings(optim.where, optim.values, DEFAULTS)
+    batch = train.count("BATCH_SIZE", _BATCH_SIZE, least=1)
+    train.check_spelling()
     nb = shared.epoch_length(where, steps_per_epoch, images, batch, drop_last=True)
     epochs, decay = a.count("MAX_EPOCH", least=1), a.number("WEIGHT_DECAY", low=0.0)
     lr = per_epoch(_schedule(a, epochs), nb)
@@ -82,7 +86,7 @@ def recipe(
     aside = [name for name in _ASIDE if a.take(name, None)]
     bias = a.number("BIAS_CUSTOM_WEIGHT_DECAY", low=0.0) if a.flag("BIAS_USE_CUSTOM_WEIGHT_DECAY") else decay
     a.finish()
-    norm, ln = (_custom(_section(where, given, name), decay) for name in ("BN", "LN"))
+    norm, ln = (_custom(section, decay) for section in norms)
     decays = {"ln": ln} if ln != norm else {}
     decays |= {"norm": norm, "bias": bias, "weight": decay}
     conditions = {
@@ -103,13 +107,15 @@ def recipe(
     )
 
 
-def _section(where: str, given: Mapping[str, Any], name: str) -> shared.YacsSettings:
-    return shared.YacsSettings(f"{where}: {name}", given.get(name) or {})
+def _section(sections: shared.YacsSettings, name: str) -> shared.YacsSettings:
+    return shared.YacsSettings(sections.at(name), sections.take(name, None) or {})
 
 
 def _custom(section: shared.YacsSettings, decay: float) -> float:
     custom: float = section.number("CUSTOM_WEIGHT_DECAY", 0.0, low=0.0)
-    return custom if section.flag("USE_CUSTOM_WEIGHT_DECAY", False) else decay
+    used = section.flag("USE_CUSTOM_WEIGHT_DECAY", False)
+    section.check_spelling()
+    return custom if used else decay
 
 
 def _schedule(a: shared.YacsSettings, epochs: int) -> Schedule:

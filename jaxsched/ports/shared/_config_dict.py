@@ -180,6 +180,11 @@ class ConfigSettings(Settings):
             )
         return value
 
+    def as_number(self, where: str, value: Any) -> float:
+        if isinstance(value, str):
+            raise TypeError(f"{where} must be a number, got the string {short(value)}")
+        return super().as_number(where, value)
+
 
 def unknown_in(value: Any) -> Iterator[Unknown]:
     """What is unknown in a tree of dicts and sequences."""

@@ -24,8 +24,8 @@ class Settings:
     """Settings with a name for errors, such as the path of their file.
 
     Each setting that affects the schedule is taken by a method that checks its type and range. Then call `finish` if
-    every setting affects the schedule (a section such as ``SOLVER`` or ``lr_config``), or `rest` if there are others
-    too (an ``args.yaml``).
+    every setting affects the schedule (a section such as ``SOLVER`` or ``lr_config``), `rest` if there are others too
+    (an ``args.yaml``), or `check_spelling` if most are others (the sections of a file).
 
     Args:
         where: Their name in errors.
@@ -49,6 +49,7 @@ class Settings:
         self.where, self.values = where, dict(values)
         self.defaults = defaults or {}
         self.taken: list[str] = []
+        self.absent: list[str] = []
 
     def at(self, name: str) -> str:
         """The name of a setting in errors."""
@@ -73,6 +74,7 @@ class Settings:
             near = [other for other in self.values if _misspelt(other, [name])]
             hint = f"; is {_shown(near[0])} meant for it?" if near else "; add it"
             raise ValueError(f"{self.where}: {name!r} is missing{hint}")
+        self.absent.append(name)
         return default
 
     def number(
@@ -162,6 +164,20 @@ class Settings:
         """
         if self.values:
             check_names(self.where, list(self.values), [*self.taken, *self.defaults, *known])
+
+    def misspelt(self) -> dict[Any, str]:
+        """The settings that were not taken and whose name is like that of one that was taken by default; with that."""
+        near = {name: _misspelt(name, self.absent) for name in self.values}
+        return {name: meant for name, meant in near.items() if meant}
+
+    def check_spelling(self) -> None:
+        """Check that no setting that was taken by default is there in another spelling.
+
+        Raises:
+            ValueError: If one is, such as a section ``SOLVERS`` where ``SOLVER`` was taken.
+        """
+        for name, meant in self.misspelt().items():
+            raise ValueError(f"{self.at(_shown(name))} is not known; did you mean {meant!r}? Rename or remove it")
 
     def rest(self, aside: Collection[str] = (), mixed: bool = False) -> list[str]:
         """Notes on the settings that were not taken, where some do not affect the schedule.

@@ -24,7 +24,7 @@ class Opaque:
 
     Attributes:
         tag: The tag.
-        fields: The names and values that it holds, as data; None if it holds something else.
+        fields: The names and values that it holds, as data; empty if it holds nothing, None if something else.
     """
 
     tag: str
@@ -115,6 +115,8 @@ def _loader() -> Any:
 
         def opaque(self, node: Any) -> Opaque:
             fields = self.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else None
+            if node.value == "":
+                fields = {}
             return Opaque(node.tag.replace("tag:yaml.org,2002:", "!!"), fields)
 
     for kind in ("int", "float"):

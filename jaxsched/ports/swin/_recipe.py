@@ -9,7 +9,7 @@ from typing import Any
 from jaxsched.checks import short
 from jaxsched.groups import Condition, contains, ndim, role
 from jaxsched.ports import shared
-from jaxsched.ports.swin._config import get, merged
+from jaxsched.ports.swin._config import merged
 from jaxsched.ports.swin._groups import NO_DECAY, groups
 from jaxsched.ports.swin._rates import rate
 from jaxsched.ports.swin._shapes import after_updates, from_epoch_start
@@ -97,8 +97,12 @@ def recipe(
         [1e-06, 0.001, 1e-05]
     """
     where, given = merged(cfg)
-    model = given.get("MODEL") or {}
-    kind = str(get(model, "TYPE") or "swin")
+    sections = shared.YacsSettings(where, given)
+    model, train, data = (sections.take(name, None) or {} for name in ("MODEL", "TRAIN", "DATA"))
+    sections.check_spelling()
+    named = shared.YacsSettings(f"{where}: MODEL", model)
+    kind = str(named.take("TYPE", None) or "swin")
+    named.check_spelling()
     notes: list[str] = []
     defaults, batch_default, unlike = DEFAULTS, {"BATCH_SIZE": _BATCH_SIZE}, ""
     if kind not in NO_DECAY:
@@ -106,11 +110,12 @@ def recipe(
         unlike = f" (of MODEL.TYPE {short(kind)}, whose defaults are not known)"
         text = f"{where}: MODEL.TYPE {short(kind)} is not of Swin-Transformer, whose rules are taken"
         notes.append(caution("other-model", f"{text}; check them against the code that trained it"))
-    a = shared.YacsSettings(f"{where}: TRAIN{unlike}", given.get("TRAIN") or {}, defaults)
+    a = shared.YacsSettings(f"{where}: TRAIN{unlike}", train, defaults)
     dumped = a.values.keys() >= _DUMPED
     if batch_size is None:
-        data = shared.YacsSettings(f"{where}: DATA{unlike}", given.get("DATA") or {}, batch_default)
-        images_of_process = data.count("BATCH_SIZE", least=1)
+        own = shared.YacsSettings(f"{where}: DATA{unlike}", data, batch_default)
+        images_of_process = own.count("BATCH_SIZE", least=1)
+        own.check_spelling()
     else:
         images_of_process = shared.as_count("batch_size", batch_size)
     batch = images_of_process * shared.as_count("world_size", world_size)

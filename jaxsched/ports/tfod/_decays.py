@@ -73,7 +73,9 @@ def _weight(where: str, regularizer: Any) -> float:
     found: float = 0.0
     for name in ("l2_regularizer", "l1_regularizer"):
         if name in a.values:
-            found = Message(a.at(name), a.take(name)).number("weight", 1.0, low=0.0)
+            own = Message(a.at(name), a.take(name))
+            found = own.number("weight", 1.0, low=0.0)
+            own.finish()
             if found and name == "l1_regularizer":
                 raise ValueError(f"{a.at(name)} is not a weight decay; keep it in the loss, and set its weight to 0")
     a.finish()

@@ -42,7 +42,7 @@ def _fields(tokens: Any, end: str, depth: int) -> dict[str, Any]:
         tokens.TryConsume(":")
         found.setdefault(name, []).extend(_values(tokens, depth))
         tokens.TryConsume(",") or tokens.TryConsume(";")
-    return {name: values if len(values) > 1 else values[0] for name, values in found.items() if values}
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
 def _values(tokens: Any, depth: int) -> list[Any]:

@@ -259,6 +259,15 @@ def test_what_is_refused(given, message):
     assert len(str(error.value)) < 400
 
 
+def test_a_tag_has_its_arguments_by_name():
+    """Or none; PaddleDetection takes those of a list by position."""
+    text = "epoch: 3\nLearningRate: {schedulers: [!PiecewiseDecay, !LinearWarmup {steps: 5, start_factor: 0.1}]}\n"
+    assert read(text).steps == 3 * 7
+    for wrong in ("[1]", "12"):
+        with pytest.raises(TypeError, match=r"schedulers\[0\]: <!PiecewiseDecay> must have its arguments by name"):
+            read(text.replace("!PiecewiseDecay", f"!PiecewiseDecay {wrong}"))
+
+
 def test_tags_are_data():
     text = "epoch: 3\nLearningRate: {schedulers: [!!python/object/apply:os.system {args: [ls]}]}\n"
     with pytest.raises(ValueError, match=r"must be one of .*, got 'python/object/apply:os\.system'"):

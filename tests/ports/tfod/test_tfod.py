@@ -106,6 +106,7 @@ def test_a_file_is_read_as_protobuf_reads_it():
         ("a: [1 2]", 'a.config:1: .*Expected ","'),
         ("a {" * 5000, "nested too deeply"),
         ("model {}", "'train_config' is missing; add it"),
+        ("train_config { optimizer: [] }", "optimizer is there 0 times; keep one"),
     ],
 )
 def test_files_that_are_refused(text, message):
@@ -274,6 +275,7 @@ MANUAL = "manual_step_learning_rate"
             {**config(), **model({"l1_regularizer": {}})},
             "not a weight decay",
         ),
+        ({**config(), **model({"l2_regularizer": {"weigth": 0.1}})}, "'weigth' is not known; did you mean 'weight'"),
         ({**config(), **model(3)}, "must hold names and values, got 3"),
     ],
 )
