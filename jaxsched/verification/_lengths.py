@@ -61,7 +61,9 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
             results[length] = tried(length)
     recipe, verdict = results[best]
     if not verdict.ok:
-        return recipe, verdict
+        return recipe, verdict if allowed else verdict.having(
+            f"steps per epoch {best} is assumed; give steps_per_epoch"
+        )
     if not allowed:
         unit, taken = _unit(every, best)
         return recipe, verdict.having(f"{unit} per epoch {best} is assumed, the distance of its rows{taken}")

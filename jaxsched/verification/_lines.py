@@ -86,7 +86,7 @@ _FORMS = (
     # them (DETR, DeiT, MAE) print it with six decimals.
     _Form(
         re.compile(
-            r"\bEpoch: \[(?P<epoch>\d+)\] {1,9}\[ {0,9}(?P<iter>\d+)/(?P<length>\d+)\] {1,9}"
+            r"\bEpoch: \[(?P<epoch>\d+)(?:/\d+)?\] {1,9}\[ {0,9}(?P<iter>\d+)/(?P<length>\d+)\] {1,9}"
             r"eta: [^\n]{0,400}? lr: (?P<lr>[-+.\deE]+)"
         ),
         fixed=6,

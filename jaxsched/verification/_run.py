@@ -31,6 +31,7 @@ _NAMES = (
     "log_rank0.txt",
     "train_log.txt",
     "stdout.log",
+    "log.txt",
     "big_vision_*metrics.txt",
     "vis_data/scalars.json",
     "*/vis_data/scalars.json",

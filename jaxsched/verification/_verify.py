@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from jaxsched.verification._verdict import Difference, Verdict
 
 _MOST_ROWS = 20_000
 """Rows that are compared, at equal distances; a log of each step of a long run has more."""
+_MOST_STEPS = 2**22
+"""Steps in all epochs of a log of means: a curve in float32 takes 16 MB."""
 
 
 def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
@@ -22,7 +25,8 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
 
     Momentum and weight decay are compared too where the log has them. What a log does not say is tried: which column
     is which group, whether epochs count from 0 or 1, and whether a row has the lr of the last step, of the first one,
-    or of the one after. Groups whose lr is in no column are named in the verdict.
+    or of the one after, or the mean of its epoch (``train_lr`` of DETR and RT-DETR). Groups whose lr is in no column
+    are named in the verdict.
 
     Args:
         recipe: The recipe.
@@ -30,8 +34,8 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
             ``*.log.json`` of mmcv, ``metrics.json`` of Detectron2, ``trainer_state.json`` of Hugging Face,
             ``summary.csv`` of timm, ``metrics.csv`` of Lightning, ``train_log.txt`` of YOLOX, ``log_rank0.txt`` of
             Swin-Transformer, ``stdout.log`` of pycls, ``big_vision_metrics.txt``, the output of DeepSpeed, Darknet,
-            PaddleDetection, TensorFlow Object Detection or TensorFlow Model Garden, an event file of TensorBoard, or
-            any CSV with columns of lr and of step or epoch.
+            PaddleDetection, TensorFlow Object Detection or TensorFlow Model Garden, ``log.txt`` of DETR
+            and RT-DETR, an event file of TensorBoard, or any CSV with columns of lr and of step or epoch.
 
     Returns:
         A verdict: print it, or ask whether it is ``ok``.
@@ -54,27 +58,10 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
     if log.step is None and recipe.steps_per_epoch is None:
         raise ValueError(f"{log.name} counts epochs, and the recipe has no steps_per_epoch")
     rows = compared_rows(log)
-    ways = [(text, steps[rows]) for text, steps in _alignments(recipe, log)]
-    every = np.unique(np.concatenate([steps for _, steps in ways]))
-    values = _curves(recipe, every)
-    if not values["lr"]:
-        raise ValueError("no group of the recipe has an lr")
-
-    def matched(log: Log, hyperparameter: str, steps: np.ndarray) -> Match:
-        at = np.searchsorted(every, steps)
-        return match(log, rows, {group: curve[at] for group, curve in values[hyperparameter].items()})
-
-    best = None
-    for text, steps in ways:
-        lr = matched(log, "lr", steps)
-        if best is None or lr.good.sum() > best[0].good.sum():
-            best = lr, text, steps
-        if lr.good.all():
-            break
-    assert best is not None
-    lr, text, steps = best
-    matches = [lr, *(matched(other, name, steps) for name, other in log.others.items())]
-    good = np.all([each.good for each in matches], 0)
+    found = _closest(recipe, log, rows, list(_alignments(recipe, log)))
+    if log.averaged and not found.lr.good.all() and (means := list(_means(recipe, log))):
+        found = max(found, _closest(recipe, log, rows, means), key=lambda each: each.lr.good.sum())
+    lr, good = found.lr, np.all([each.good for each in found.matches], 0)
     seen = {group for groups in lr.groups for group in groups}
     return Verdict(
         log=log.name,
@@ -83,16 +70,72 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         unit="epochs" if log.step is None and log.iteration is None else "rows",
         groups={
             column: " or ".join(groups)
-            for each in matches
+            for each in found.matches
             for column, groups in zip(each.columns, each.groups, strict=True)
         },
-        unseen=tuple(group for group in values["lr"] if group not in seen),
-        found=(*log.said, text),
-        first=None if good.all() else _difference(log, rows, matches, int(np.flatnonzero(~good)[0])),
+        unseen=tuple(group for group in found.by_group if group not in seen),
+        found=(*log.said, found.way.text),
+        first=None if good.all() else _difference(log, rows, found.matches, int(np.flatnonzero(~good)[0])),
         reason=None if lr.good.all() else _reason(lr),
-        steps=tuple(steps.tolist()),
+        steps=tuple(found.way.steps[:, -1].tolist()),
         fits=tuple(map(bool, good)),
     )
+
+
+class _Way(NamedTuple):
+    """What the rows may hold.
+
+    Attributes:
+        text: It in words.
+        steps: The steps of each row; [rows, steps].
+        value: The value of each row from those at its steps.
+    """
+
+    text: str
+    steps: np.ndarray
+    value: Callable[[np.ndarray], np.ndarray]
+
+
+class _Found(NamedTuple):
+    """The way in which most rows fit, and each hyperparameter in it.
+
+    Attributes:
+        way: The way.
+        matches: The learning rates; then momentum and weight decay, where they are logged.
+        by_group: For each group its learning rates.
+    """
+
+    way: _Way
+    matches: list[Match]
+    by_group: Mapping[str, np.ndarray]
+
+    @property
+    def lr(self) -> Match:
+        return self.matches[0]
+
+
+def _closest(recipe: Recipe, log: Log, rows: np.ndarray, ways: Sequence[_Way]) -> _Found:
+    """The first way in which the most rows fit."""
+    ways = [way._replace(steps=way.steps[rows]) for way in ways]
+    every = np.unique(np.concatenate([way.steps.ravel() for way in ways]))
+    values = _curves(recipe, every)
+    if not values["lr"]:
+        raise ValueError("no group of the recipe has an lr")
+
+    def matched(log: Log, hyperparameter: str, way: _Way) -> Match:
+        at = np.searchsorted(every, way.steps)
+        return match(log, rows, {group: way.value(curve[at]) for group, curve in values[hyperparameter].items()})
+
+    best: tuple[Match, _Way] | None = None
+    for way in ways:
+        lr = matched(log, "lr", way)
+        if best is None or lr.good.sum() > best[0].good.sum():
+            best = lr, way
+        if lr.good.all():
+            break
+    assert best is not None
+    lr, way = best
+    return _Found(way, [lr, *(matched(other, name, way) for name, other in log.others.items())], values["lr"])
 
 
 def _curves(recipe: Recipe, steps: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
@@ -132,29 +175,68 @@ def batches_of_an_update(recipe: Recipe) -> int:
     return int(every(0)) if callable(every) else int(every)
 
 
-def _alignments(recipe: Recipe, log: Log) -> Iterator[tuple[str, np.ndarray]]:
-    """The steps that the rows may be of, and in words how."""
+def _alignments(recipe: Recipe, log: Log) -> Iterator[_Way]:
+    """The single steps that the rows may be of."""
     every, nb = batches_of_an_update(recipe), recipe.steps_per_epoch
     if log.step is not None:
         for each in sorted({1, every}):
             unit = "steps" if each == 1 else f"updates of {each} batches"
             for lag, text in ((0, "the step logged"), (-1, "the step before"), (1, "the step after")):
-                yield f"{unit} in the log, lr of {text}", _batches(log.step + lag, each, nb)
+                yield _single(f"{unit} in the log, lr of {text}", _batches(log.step + lag, each, nb))
         return
-    assert log.epoch is not None
     assert nb is not None
-    for base in (0, 1) if log.epoch.min() < 1 else (1, 0):
-        epoch = log.epoch - base
-        if epoch.min() < 0:
-            continue
-        said = f"epochs count from {base}"
+    for said, epoch in _epochs(log):
         if log.iteration is not None:
             for lag in (-1, 0):
-                yield f"{said}, iterations from {-lag}", _steps(epoch * nb + log.iteration + lag)
+                yield _single(f"{said}, iterations from {-lag}", _steps(epoch * nb + log.iteration + lag))
             continue
-        yield f"{said}, lr of an epoch's last step", _steps((epoch + 1) * nb - 1)
-        yield f"{said}, lr of an epoch's first step", _steps(epoch * nb)
-        yield f"{said}, lr of the step after an epoch", _steps((epoch + 1) * nb)
+        yield _single(f"{said}, lr of an epoch's last step", _steps((epoch + 1) * nb - 1))
+        yield _single(f"{said}, lr of an epoch's first step", _steps(epoch * nb))
+        yield _single(f"{said}, lr of the step after an epoch", _steps((epoch + 1) * nb))
+
+
+def _single(text: str, steps: np.ndarray) -> _Way:
+    return _Way(text, steps[:, None], lambda values: values[:, 0])
+
+
+def _means(recipe: Recipe, log: Log) -> Iterator[_Way]:
+    """The means over an epoch that the rows may hold."""
+    nb = recipe.steps_per_epoch
+    if log.epoch is None or log.step is not None or log.iteration is not None or nb is None or nb < 2:
+        return
+    if log.rows * nb > _MOST_STEPS:
+        return
+    for said, epoch in _epochs(log):
+        steps = _steps(epoch[:, None] * nb + np.arange(nb + 1))
+        for text, value in _MEANS.items():
+            yield _Way(f"{said}, {text}", steps, value)
+
+
+def _before_the_scheduler(lr: np.ndarray) -> np.ndarray:
+    """As the mean of the lr after each step, where a scheduler that counts epochs acts after the row is written.
+
+    The lr after the last step counts if a warm-up goes on to it in a line; a fall does not.
+    """
+    before, last, after = lr[:, -3], lr[:, -2], lr[:, -1]
+    end = np.maximum(after, np.minimum(last, 2 * last - before))
+    mean: np.ndarray = (lr[:, 1:-1].sum(-1, dtype=np.float64) + end) / (lr.shape[1] - 1)
+    return mean
+
+
+_MEANS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean of the lr over an epoch": lambda lr: lr[:, :-1].mean(-1, dtype=np.float64),
+    "mean over an epoch of the lr after each step": lambda lr: lr[:, 1:].mean(-1, dtype=np.float64),
+    "mean over an epoch of the lr after each step, a drop at its end left out": _before_the_scheduler,
+}
+"""From the values at the steps of each epoch and at the one after, [rows, steps], to what a row may hold."""
+
+
+def _epochs(log: Log) -> Iterator[tuple[str, np.ndarray]]:
+    """The epochs of the rows, counted from 0, and in words how they are logged."""
+    assert log.epoch is not None
+    for base in (0, 1) if log.epoch.min() < 1 else (1, 0):
+        if log.epoch.min() >= base:
+            yield f"epochs count from {base}", log.epoch - base
 
 
 def _batches(updates: np.ndarray, every: int, nb: int | None) -> np.ndarray:

@@ -81,6 +81,11 @@ LOGS = {
         f"Epoch: [{s // 20}]  [{s % 20:2d}/20]  eta: 0:00:03  lr: {LR[s]:.6f}  loss: 6.9 (6.9)  time: 0.1  data: 0.1"
         for s in range(0, 200, 10)
     ),
+    "dfine.log": "\n".join(
+        f"Epoch: [{s // 20}/10]  [{s % 20:2d}/20]  eta: 0:00:03  lr: {LR[s]:.6f}  loss: 6.9 (6.9)  time: 0.1  data: 0.1"
+        for s in range(0, 200, 10)
+    ),
+    "log.txt": lines([{"train_lr": float(LR[20 * e : 20 * e + 20].mean(dtype=float)), "epoch": e} for e in range(10)]),
     "big_vision_metrics.txt": lines(
         [{"step": s, "global_schedule": float(LR[s - 1] / 0.2), "training_loss": 1.0} for s in range(10, 200, 10)]
         + [{"step": 200, "val/acc": 0.5}]
