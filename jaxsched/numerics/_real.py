@@ -12,17 +12,23 @@ from jaxsched.numerics._types import MAX_STEP
 
 def as_step(step: ArrayLike) -> jax.Array:
     """``step`` as int32, from 0 to 2**31 - 1. Integral floats are accepted; other host floats raise."""
-    if isinstance(step, jax.Array):
-        if jnp.issubdtype(step.dtype, jnp.floating):
-            # A float32 holds 2**31 but not 2**31 - 1, which is where an int32 ends.
-            return jnp.clip(step, 0, 2.0**31 - 128).astype(jnp.int32)
-        if jnp.iinfo(step.dtype).max > MAX_STEP:
-            step = jnp.minimum(step, jnp.asarray(MAX_STEP, step.dtype))
-        return jnp.maximum(step.astype(jnp.int32), 0)
-    host = np.asarray(step)
-    if host.dtype == bool or not np.issubdtype(host.dtype, np.number) or np.any(host != np.floor(host)):
-        raise TypeError(f"a step is a whole number, counted from 0; got {step!r:.60}")
-    return jnp.asarray(np.clip(host, 0, MAX_STEP).astype(np.int32))
+    host = step if isinstance(step, jax.Array) else np.asarray(step)
+    is_float = jnp.issubdtype(host.dtype, jnp.floating)
+    if not (is_float or jnp.issubdtype(host.dtype, jnp.integer)):
+        raise TypeError(f"a step is a whole number, counted from 0; got {_what(step)}")
+    if not isinstance(host, jax.Array):
+        if np.any(host != np.floor(host)):
+            raise TypeError(f"a step is a whole number, counted from 0; got {_what(step)}")
+        return jnp.asarray(np.clip(host, 0, MAX_STEP).astype(np.int32))
+    if is_float:  # a float32 holds 2**31 but not 2**31 - 1, which is where an int32 ends
+        return jnp.clip(host, 0, 2.0**31 - 128).astype(jnp.int32)
+    if jnp.iinfo(host.dtype).max > MAX_STEP:
+        host = jnp.minimum(host, jnp.asarray(MAX_STEP, host.dtype))
+    return jnp.maximum(host.astype(jnp.int32), 0)
+
+
+def _what(step: ArrayLike) -> str:
+    return f"an array of {step.dtype}" if isinstance(step, jax.Array) else f"{step!r:.60}"
 
 
 def real(value: ArrayLike) -> jax.Array:

@@ -43,7 +43,7 @@ def adagrad(
     eps: NonNegative = 1e-10,
     *,
     maximize: bool = False,
-    eps_root: FixedNonNegative = 0.0,
+    eps_root: FixedNonNegative = None,
     stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
@@ -64,7 +64,7 @@ def adagrad(
         initial_accumulator_value: s before the first update, >= 0: a number, no schedule.
         eps: Added to the denominator, outside the root; >= 0.
         maximize: Maximize the objective instead of minimizing it.
-        eps_root: Added to s inside the root, >= 0. For meta-gradients: without it the derivative of
+        eps_root: Added to s inside the root, >= 0 (None: 0). For meta-gradients: without it the derivative of
             an update is NaN where the gradient is 0.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.

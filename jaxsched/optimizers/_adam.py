@@ -56,7 +56,7 @@ def adam(
     *,
     maximize: bool = False,
     decoupled_weight_decay: bool = False,
-    eps_root: FixedNonNegative = 0.0,
+    eps_root: FixedNonNegative = None,
     stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
@@ -83,7 +83,7 @@ def adam(
         amsgrad: Divide by the largest second moment so far.
         maximize: Maximize the objective instead of minimizing it.
         decoupled_weight_decay: As `adamw`.
-        eps_root: Added to the corrected v in the root, >= 0. For meta-gradients: without it the derivative of
+        eps_root: Added to the corrected v in the root, >= 0 (None: 0). For meta-gradients: without it the derivative of
             an update is NaN where the gradient is 0.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
@@ -119,7 +119,7 @@ def adamw(
     amsgrad: bool = False,
     *,
     maximize: bool = False,
-    eps_root: FixedNonNegative = 0.0,
+    eps_root: FixedNonNegative = None,
     stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxsched.checks import short
 from jaxsched.groups import JoinedTree, joined_like, separated
 from jaxsched.metric import internal as plateaus
+from jaxsched.optimizers._checks import only_in
+from jaxsched.optimizers._override import not_set
 from jaxsched.optimizers._state import OptimizerState, states
 
 
@@ -94,18 +95,12 @@ def _carried_slot(name: str, old: Any, new: Any) -> Any:
     now = separated(new)
     structures: list[Any] = [jax.tree.structure(tree, is_leaf=_is_masked) for tree in (now, old)]
     if structures[0] != structures[1]:
-        sides = {"old_state": _paths(old) - _paths(now), "new_state": _paths(now) - _paths(old)}
-        only = " and ".join(f"{short(min(paths))} only in {where}" for where, paths in sides.items() if paths)
+        only = only_in({"old_state": old, "new_state": now})
         raise ValueError(
             f"carry_over: {name} has {only or 'another structure in old_state'}; give both states the same parameters, "
             "by the same names"
         )
     return joined_like(new, jax.tree.map(one, now, old, is_leaf=_is_masked))
-
-
-def _paths(tree: Any) -> set[str]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_masked)
-    return {jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves}
 
 
 def _with_all(new: Any, old: Any) -> Any:
@@ -128,7 +123,7 @@ def _carried_override(row: Any, old: OptimizerState, new: OptimizerState) -> Any
     """By group; not set in a new one."""
     known = sorted(old.groups)
     order = np.asarray([known.index(group) if group in known else -1 for group in sorted(new.groups)], int)
-    return jax.tree.map(lambda x: jnp.where(order >= 0, x[order], jnp.nan), row)
+    return jax.tree.map(lambda x: jnp.where(order >= 0, x[order], not_set(x.dtype)), row)
 
 
 def _carried_plateau(old: Any, new: Any) -> Any:

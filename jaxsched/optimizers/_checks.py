@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxsched import groups as grouping
 from jaxsched.checks import short
@@ -77,10 +78,58 @@ def check_parameter(optimizer: str, leaf: Any, path: str, *, is_frozen: bool) ->
         )
 
 
+def leaves_like(optimizer: str, gradients: Any, what: str, tree: Any) -> list[Any]:
+    """The leaves of a tree, such as the parameters, for each of the gradients.
+
+    Raises:
+        ValueError: If it has another structure.
+    """
+    structure: Any = jax.tree.structure(gradients)
+    try:
+        found: list[Any] = structure.flatten_up_to(tree)
+        alike = all(jax.tree.structure(leaf).num_nodes == 1 for leaf in found)
+    except ValueError:
+        alike = False
+    if not alike:
+        differs = only_in({"the gradients": gradients, what: tree}) or "they differ in the types of their containers"
+        raise ValueError(f"{optimizer}: {what} must be a tree like the gradients; {differs}")
+    return found
+
+
+def check_shapes(optimizer: str, paths: Sequence[str], what: str, found: Sequence[Any], wanted: Sequence[Any]) -> None:
+    """That arrays have the shapes of others: they would be broadcast, and the parameters grow.
+
+    Raises:
+        ValueError: If one has not.
+    """
+    for path, own, like in zip(paths, found, wanted, strict=True):
+        if own is not like and jnp.shape(own) != jnp.shape(like):
+            raise ValueError(
+                f"{optimizer}: {what} {path!r} must have the shape {jnp.shape(like)}, got {jnp.shape(own)}"
+            )
+
+
+def only_in(trees: Mapping[str, Any]) -> str:
+    """What each of two trees has alone, by its first path: ``"'a/b' only in X and 'c' only in Y"``; "" if nothing."""
+    (one, first), (two, second) = ((name, _paths(tree)) for name, tree in trees.items())
+    sides = {one: first - second, two: second - first}
+    return " and ".join(f"{short(min(paths))} only in {where}" for where, paths in sides.items() if paths)
+
+
+def _paths(tree: Any) -> set[str]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: isinstance(node, optax.MaskedNode))
+    return {jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves}
+
+
+def check_kind(transformation: str, state: Any, kind: type) -> None:
+    """That a state is of the type that ``init`` returns."""
+    if not isinstance(state, kind):
+        raise TypeError(f"{transformation}: the state must be what init returned, got {_what_it_is(state)}")
+
+
 def check_state(optimizer: str, state: Any, groups: Values, slots: Mapping[str, Any]) -> None:
     """That a state is of this optimizer: of other groups it would name the wrong ones, and without a slot not go on."""
-    if not isinstance(state, OptimizerState):
-        raise TypeError(f"{optimizer}: the state must be what init returned, got {_what_it_is(state)}")
+    check_kind(optimizer, state, OptimizerState)
     missing = [name for name in slots if name not in state.slots]
     if sorted(state.groups) != sorted(groups) or missing:
         raise ValueError(

@@ -21,7 +21,7 @@ from jaxsched.metric import internal as plateaus
 from jaxsched.numerics import as_step, compute_dtype, takes_shapes
 from jaxsched.optimizers._array import Options, start_slot, update_array
 from jaxsched.optimizers._assignment import assignment_of
-from jaxsched.optimizers._checks import check_overrides, check_params, check_state
+from jaxsched.optimizers._checks import check_overrides, check_params, check_shapes, check_state, leaves_like
 from jaxsched.optimizers._hyperparameters import Definition, Groups, Values
 from jaxsched.optimizers._layout import LAYOUT, by_layer, check_slots, check_weights
 from jaxsched.optimizers._norm import clip_by_norm
@@ -136,11 +136,14 @@ class _Driver:
             raise ValueError(f"{self.name}: update needs the parameters: tx.update(gradients, opt_state, params)")
         check_state(self.name, state, self.active, self.slots)
         gradients, structure = _flatten(updates)
-        leaves = structure.flatten_up_to(params)
-        assigned = self.assignment(params).groups
+        leaves = leaves_like(self.name, updates, "the parameters", params)
+        paths, assigned = self.assignment(params)
+        check_shapes(self.name, paths, "the gradient of", gradients, leaves)
         if jnp.ndim(state.bias_offset):
             state = restarted(state, self.init(params), dict.fromkeys(state.slots, structure.unflatten(assigned)))
-        slots = {name: structure.flatten_up_to(tree) for name, tree in state.slots.items()}
+        slots = {
+            name: leaves_like(self.name, updates, f"state.slots[{name!r}]", tree) for name, tree in state.slots.items()
+        }
         plateau = {name: plateaus.refresh(own, state.plateau.get(name, {})) for name, own in self.driven.items()}
         numbers = self._evaluated(state.count if step is None else as_step(step), leaves, plateau)
         numbers, options = self._overridden(state, numbers)
@@ -154,10 +157,13 @@ class _Driver:
                 results.append(self._updated(group, gradients[i], own, leaves[i], of_group[group], options[group]))
             else:
                 results.append((jnp.zeros_like(leaves[i]), own))
+        after = {name: [own[name] for _, own in results] for name in slots}
+        for name in slots:
+            check_shapes(self.name, paths, f"state.slots[{name!r}] of", slots[name], after[name])
         new_state = state._replace(
             hyperparams=self._report(numbers),
             shared={name: jnp.broadcast_to(per_step[name], (len(self.active),)) for name in self.rule.shared},
-            slots={name: structure.unflatten([own[name] for _, own in results]) for name in slots},
+            slots={name: structure.unflatten(leaves) for name, leaves in after.items()},
             plateau=plateau,
         )
         return structure.unflatten([update for update, _ in results]), new_state

@@ -14,7 +14,7 @@ from jaxsched import groups as grouping
 from jaxsched.metric import internal as plateaus
 from jaxsched.numerics import as_step, is_host_number, takes_shapes
 from jaxsched.optimizers._assignment import assignment_of
-from jaxsched.optimizers._checks import check_parameter, check_state, check_whole
+from jaxsched.optimizers._checks import check_parameter, check_shapes, check_state, check_whole, leaves_like
 from jaxsched.optimizers._hyperparameters import Groups, Values
 from jaxsched.optimizers._optax import definition_of_factory
 from jaxsched.optimizers._override import overridden
@@ -120,11 +120,12 @@ def grouped(
         if jnp.ndim(state.bias_offset):
             state = restarted(state, init(like), {group: group for group in active})
         structure: Any = jax.tree.structure(updates)
-        of = assignment(like).groups
+        paths, of = assignment(like)
+        leaves = leaves_like(definition.name, updates, "the parameters", like)
+        check_shapes(definition.name, paths, "the gradient of", jax.tree.leaves(updates), leaves)
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
         numbers = evaluated(state.count if step is None else as_step(step), plateau)
         numbers = overridden(numbers, state.overrides, len(active)) if state.overrides else numbers
-        leaves = structure.flatten_up_to(like)
         new = [jnp.zeros_like(leaf) for leaf in leaves]
         slots = dict(state.slots)
         for i, group in enumerate(active):

@@ -45,6 +45,7 @@ def _no_schedule(name: str, value: Any) -> Any:
 
 
 def _fixed_number(name: str, value: Any) -> float:
+    value = 0.0 if value is None else value
     if not is_host_number(value) or not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a number >= 0 that is known when the optimizer is made, got {short(value)}")
     return float(value)
@@ -74,8 +75,11 @@ Beta = Annotated[Hyperparameter, _within(lambda value: 0 <= value < 1, "in [0, 1
 Fraction = Annotated[Hyperparameter, _within(lambda value: 0 <= value <= 1, "in [0, 1]")]
 Shrinking = Annotated[Hyperparameter, _within(lambda value: 0 < value < 1, "between 0 and 1")]
 Growing = Annotated[Hyperparameter, _within(lambda value: value > 1, "> 1")]
-FixedNonNegative = Annotated[float, _fixed_number]
-"""A number that is fixed when the optimizer is made: where it is 0, nothing is computed."""
+FixedNonNegative = Annotated[float | None, _fixed_number]
+"""A number that is fixed when the optimizer is made: where it is 0, nothing is computed.
+
+None is 0. As a default it is None, since ``optax.inject_hyperparams`` makes an array of each default that is a number.
+"""
 SmallCount = Annotated[int, functools.partial(_whole, least=0, most=99)]
 """How often a loop is unrolled: an option."""
 PositiveCount = Annotated[int, functools.partial(_whole, least=1)]

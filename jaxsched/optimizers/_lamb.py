@@ -80,7 +80,7 @@ def lamb(
     trust_clip: bool = False,
     always_adapt: bool = False,
     *,
-    eps_root: FixedNonNegative = 0.0,
+    eps_root: FixedNonNegative = None,
     stacked: Stacked = None,
     state_dtype: StateDtype = None,
     groups: Groups | None = None,
@@ -109,7 +109,7 @@ def lamb(
             limit. It is the same for all groups.
         trust_clip: Let the ratio of norms be at most 1.
         always_adapt: Use the ratio of norms without weight decay too.
-        eps_root: Added to the corrected v in the root, >= 0. For meta-gradients: without it the derivative of
+        eps_root: Added to the corrected v in the root, >= 0 (None: 0). For meta-gradients: without it the derivative of
             an update is NaN where the gradient is 0.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxsched.groups import JoinedTree
 from jaxsched.numerics import as_step, compute_dtype, replicate, reshard_like, takes_shapes
+from jaxsched.optimizers._checks import check_kind
 from jaxsched.optimizers._hyperparameters import NonNegative, PositiveCount
 from jaxsched.optimizers._optimizer import checked_arguments
 from jaxsched.optimizers._reset import counted, restarted
@@ -119,6 +120,7 @@ def lbfgs(
                 "lbfgs: update needs tx.update(gradients, state, params, value=..., grad=..., value_fn=...), with the "
                 "function of the parameters and its value and gradient at params"
             )
+        check_kind("lbfgs", state, OptimizerState)
         if jnp.ndim(state.bias_offset):
             state = restarted(state, init(params), dict.fromkeys(state.slots, GROUP))
         start = _flat(params)

@@ -22,7 +22,7 @@ def clip_by_norm(tree: Any, limit: jax.Array, epsilon: float = 0.0) -> Any:
     factor = limit / jnp.maximum(norm(tree) + epsilon, limit)
 
     def scaled(leaf: jax.Array) -> jax.Array:
-        wide = compute_dtype(leaf)
+        leaf, wide = jnp.asarray(leaf), compute_dtype(leaf)
         return (leaf.astype(wide) * factor.astype(wide)).astype(leaf.dtype)
 
     return jax.tree.map(scaled, tree)

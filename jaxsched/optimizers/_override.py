@@ -103,17 +103,22 @@ def _set(name: str, value: Any, report: Any, before: Any, chosen: np.ndarray) ->
     row = unboxed(report)
     if not (value is None or is_host_number(value) or (hasattr(value, "dtype") and jnp.shape(value) == ())):
         raise TypeError(f"override: {name} must be one number or None, got {short(value)}")
-    number = jnp.asarray(jnp.nan if value is None else value, row.dtype)
-    return jnp.where(chosen, number, jnp.full_like(row, jnp.nan) if before is None else unboxed(before))
+    number = jnp.asarray(not_set(row.dtype) if value is None else value, row.dtype)
+    return jnp.where(chosen, number, jnp.full_like(row, not_set(row.dtype)) if before is None else unboxed(before))
+
+
+def not_set(dtype: Any) -> Any:
+    """What stands where the schedule is in force: the largest number, since ``jax_debug_nans`` stops a run at a NaN."""
+    return jnp.finfo(dtype).max
 
 
 def overridden(numbers: Values, overrides: Values, groups: int) -> Values:
-    """The numbers in force, as `evaluate` returns them, with those set by hand in their place; NaN is not set."""
+    """The numbers in force, as `evaluate` returns them, with those set by hand in their place."""
 
     def one(number: Any, row: Any) -> Any:
         if isinstance(row, tuple | list):
             return tuple(map(one, number, row))
-        is_set = ~jnp.isnan(row)
+        is_set = row != not_set(row.dtype)
         if isinstance(number, EmaWeights):
             return EmaWeights(jnp.where(is_set, row, number.old), jnp.where(is_set, 1 - row, number.new))
         return jnp.where(is_set, row.astype(number.dtype), jnp.broadcast_to(number, (groups,)))

@@ -61,8 +61,8 @@ def rmsprop(
     centered: bool = False,
     *,
     maximize: bool = False,
-    eps_root: FixedNonNegative = 0.0,
-    initial_scale: FixedNonNegative = 0.0,
+    eps_root: FixedNonNegative = None,
+    initial_scale: FixedNonNegative = None,
     lr_in_momentum: bool = False,
     stacked: Stacked = None,
     state_dtype: StateDtype = None,
@@ -92,9 +92,9 @@ def rmsprop(
         momentum: Momentum, >= 0. The number 0 in all groups keeps no buffer.
         centered: Divide by the estimated standard deviation.
         maximize: Maximize the objective instead of minimizing it.
-        eps_root: Added to v inside the root, >= 0. For meta-gradients: without it the derivative of
+        eps_root: Added to v inside the root, >= 0 (None: 0). For meta-gradients: without it the derivative of
             an update is NaN where the gradient is 0.
-        initial_scale: Where v starts, >= 0.
+        initial_scale: Where v starts, >= 0 (None: 0).
         lr_in_momentum: Keep the learning rate in the momentum, as TensorFlow does, so that a step in the learning rate
             takes effect gradually.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple

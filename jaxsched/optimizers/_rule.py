@@ -66,9 +66,9 @@ class UpdateRule(NamedTuple):
     update: Callable[[jax.Array, Slots, jax.Array, Hypers], tuple[jax.Array, Slots]]
     slots: Callable[[Values], Mapping[str, SlotInit]]
     per_step: Callable[[Hypers], Mapping[str, jax.Array]] | None = None
-    shared: Mapping[str, float] = types.MappingProxyType({})
+    shared: Mapping[str, float] = {}
     averages: tuple[str, ...] = ()
-    weights: Mapping[str, tuple[str, int | None]] = types.MappingProxyType({})
+    weights: Mapping[str, tuple[str, int | None]] = {}
     weight_decay: str = "coupled"
     max_norm: str | None = None
     elementwise: bool = True

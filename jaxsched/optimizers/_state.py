@@ -27,7 +27,8 @@ class OptimizerState(NamedTuple):
         plateau: By group and name, the state of those hyperparameters that follow a metric.
         bias_offset: Added to ``count`` for bias corrections only; int32 [], or [groups] once `reset` was used. Positive
             where the state was taken over from another run, negative where the slots are younger than the count.
-        overrides: By name, what `override` set; float32 [groups], NaN where the schedule is in force.
+        overrides: By name, what `override` set; float32 [groups], the largest number where the schedule
+            is in force.
     """
 
     count: jax.Array  # type: ignore[assignment]

@@ -1,5 +1,6 @@
 """What transforms, recipes, reports and ports use of the optimizers."""
 
+from jaxsched.optimizers._checks import check_kind as check_kind
 from jaxsched.optimizers._hyperparameters import Argument as Argument
 from jaxsched.optimizers._hyperparameters import AtLeastOne as AtLeastOne
 from jaxsched.optimizers._hyperparameters import Definition as Definition

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxsched.checks import WholeLength
 from jaxsched.groups import unboxed
 from jaxsched.numerics import as_step, compute_dtype, reshard_like, takes_shapes
-from jaxsched.optimizers.internal import AtLeastOne, OneDtype, checked_arguments, states
+from jaxsched.optimizers.internal import AtLeastOne, OneDtype, check_kind, checked_arguments, states
 from jaxsched.schedules import value_at
 from jaxsched.transforms._flatten import check_form, flattened, unflattened
 
@@ -103,6 +103,7 @@ def accumulate(
     def update(
         updates: Any, state: Any, params: Any = None, *, step: ArrayLike | None = None, **extra: Any
     ) -> tuple[Any, AccumulateState]:
+        check_kind("accumulate", state, AccumulateState)
         at = state.count if step is None else as_step(step)
         keep = state.gathered > 0
         if steps_per_epoch is not None:

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxsched.groups import JoinedTree
 from jaxsched.numerics import as_step, takes_shapes
-from jaxsched.optimizers.internal import Positive, checked_arguments, clip_by_norm
+from jaxsched.optimizers.internal import Positive, check_kind, checked_arguments, clip_by_norm
 from jaxsched.schedules import Value, value_at
 
 EPSILON = 1e-6
@@ -37,7 +37,7 @@ def clip_norm(max_norm: Positive) -> optax.GradientTransformationExtraArgs:
         >>> round(float(jnp.linalg.norm(clipped["w"])), 4)
         1.0
     """
-    return _clip(max_norm, lambda gradients, limit: clip_by_norm(gradients, limit, EPSILON))
+    return _clip("clip_norm", max_norm, lambda gradients, limit: clip_by_norm(gradients, limit, EPSILON))
 
 
 @checked_arguments
@@ -66,7 +66,7 @@ def clip_each_norm(max_norm: Positive) -> optax.GradientTransformationExtraArgs:
     def apart(gradients: Any, limit: jax.Array) -> Any:
         return jax.tree.map(lambda gradient: clip_by_norm(gradient, limit, EPSILON), gradients)
 
-    return _clip(max_norm, apart, _refuse_joined)
+    return _clip("clip_each_norm", max_norm, apart, _refuse_joined)
 
 
 def _refuse_joined(params: Any) -> None:
@@ -78,7 +78,10 @@ def _refuse_joined(params: Any) -> None:
 
 
 def _clip(
-    max_norm: Value, clipped: Callable[[Any, jax.Array], Any], check: Callable[[Any], None] = lambda params: None
+    name: str,
+    max_norm: Value,
+    clipped: Callable[[Any, jax.Array], Any],
+    check: Callable[[Any], None] = lambda params: None,
 ) -> optax.GradientTransformationExtraArgs:
     def init(params: Any) -> optax.ScaleByScheduleState:
         check(params)
@@ -93,6 +96,7 @@ def _clip(
         **extra: Any,
     ) -> tuple[Any, optax.ScaleByScheduleState]:
         del params, extra
+        check_kind(name, state, optax.ScaleByScheduleState)
         limit = value_at(max_norm, state.count if step is None else as_step(step))
         return clipped(updates, limit), optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
 

@@ -11,7 +11,7 @@ import optax
 from jaxsched.groups import separated, unboxed
 from jaxsched.numerics import EmaWeights, compute_dtype, one_minus, takes_shapes
 from jaxsched.optimizers import OptimizerState
-from jaxsched.optimizers.internal import Fraction, checked_arguments, states
+from jaxsched.optimizers.internal import Fraction, check_kind, checked_arguments, states
 from jaxsched.schedules import value_at
 from jaxsched.transforms._accumulate import did_update
 
@@ -67,6 +67,7 @@ def ema(decay: Fraction) -> optax.GradientTransformationExtraArgs:
         del extra
         if params is None:
             raise ValueError("ema: update needs the parameters: tx.update(gradients, opt_state, params)")
+        check_kind("ema", state, EmaState)
         shares = shares_at(state.count)
         average = _average(state.average, optax.apply_updates(params, updates), shares)
         return updates, EmaState(jnp.asarray(optax.safe_increment(state.count)), shares, average)

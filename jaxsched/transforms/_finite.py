@@ -10,7 +10,7 @@ import optax
 
 from jaxsched.groups import unboxed
 from jaxsched.numerics import reshard_like, takes_shapes
-from jaxsched.optimizers.internal import checked_arguments, states
+from jaxsched.optimizers.internal import check_kind, checked_arguments, states
 
 
 class SkipState(NamedTuple):
@@ -60,6 +60,7 @@ def skip_nonfinite(
         return SkipState(jnp.zeros((), jnp.int32), wrapped.init(params))
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, SkipState]:
+        check_kind("skip_nonfinite", state, SkipState)
         like = updates if params is None else params
 
         def apply(state: Any) -> Any:

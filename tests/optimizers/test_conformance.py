@@ -197,6 +197,14 @@ def test_inject_hyperparams_around_it(name):
 
 
 @every
+def test_only_a_count_must_be_named_where_optax_injects(name):
+    """It makes an array of each default that is a number, and an option must be known when the optimizer is made."""
+    arguments = definition_of(getattr(js.optimizers, name)).arguments
+    numbers = [own for own, a in arguments.items() if a.is_option and type(a.default) in (int, float)]
+    assert numbers == (["ns_steps"] if name == "muon" else [])
+
+
+@every
 def test_vmap_sweeps_a_recipe_in_one_trace(name):
     """With each argument spelled out, as configs do; what is static follows from the signature."""
     traces = 0

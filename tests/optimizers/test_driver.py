@@ -1,5 +1,7 @@
 """The driver: groups, schedules, the count, what can be read, and where the state may live."""
 
+import copy
+
 import chex
 import equinox as eqx
 import flax.linen as nn
@@ -302,3 +304,16 @@ def test_what_is_no_state_is_refused():
     for wrong in (PARAMS, optax.sgd(0.1).init(PARAMS)):
         with pytest.raises(TypeError, match="the state must be what init returned"):
             step(js.sgd(lr=0.1), wrong)
+
+
+def test_a_transformation_can_be_copied():
+    """As a dataclass or config that holds one is."""
+    tx = copy.deepcopy(js.sgd(lr=js.linear(1.0, 0.0, 10), momentum=0.9, groups={"bias": dict(lr=0.1)}))
+    chex.assert_trees_all_equal(step(tx)[0]["conv"]["bias"], jnp.full(2, -0.1))
+
+
+@pytest.mark.parametrize("tx", [js.lamb(), js.clip_norm(1.0), js.transforms.clip_each_norm(1.0)])
+def test_numbers_of_python_are_parameters(tx):
+    params = {"scale": 2.0}
+    updates, _ = tx.update(params, tx.init(params), params)
+    assert np.isfinite(updates["scale"])

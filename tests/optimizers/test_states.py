@@ -2,6 +2,7 @@
 
 import chex
 import equinox as eqx
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,6 +116,15 @@ def test_an_override_holds_until_it_is_taken_back():
     assert float(js.hyperparams(state)["norm"]["lr"]) == pytest.approx(0.8)
 
 
+def test_an_override_under_debug_nans():
+    tx = js.sgd(lr=0.5)
+    with jax.debug_nans(True), jax.debug_infs(True):
+        state = jax.jit(lambda state: js.optimizers.override(state, "norm", lr=0.25))(tx.init(PARAMS))
+        updates, state = jax.jit(tx.update)(GRADIENTS, state, PARAMS)
+    np.testing.assert_allclose(updates["bn"]["scale"], -0.25 * GRADIENTS["bn"]["scale"])
+    np.testing.assert_allclose(updates["conv"]["kernel"], -0.5 * GRADIENTS["conv"]["kernel"])
+
+
 def test_an_override_of_what_was_the_number_0():
     state = js.optimizers.override(js.adamw(weight_decay=0.0).init(PARAMS), weight_decay=0.1)
     expected = follow(js.adamw(weight_decay=0.1), [GRADIENTS] * 2)[0]
@@ -132,7 +142,9 @@ def test_an_override_of_betas_goes_on_in_a_changed_optimizer():
     assert (float(read[0]), float(read[1])) == (0.5, np.float32(0.999))
     carried = js.carry_over(state, tx.init(PARAMS))
     chex.assert_trees_all_equal(carried.overrides, state.overrides)
-    assert np.isnan(js.carry_over(state, changed.init(PARAMS)).overrides["betas"][0]).all()
+    carried = js.carry_over(state, changed.init(PARAMS))
+    _, carried = changed.update(GRADIENTS, carried, PARAMS)
+    assert float(js.hyperparams(carried)["all"]["betas"][0]) == np.float32(0.9)  # of a new group, which has none
 
 
 @pytest.mark.parametrize(
@@ -234,6 +246,18 @@ def test_a_variable_of_a_users_own_kind_is_trained():
             lambda: js.adam().update(GRADIENTS, js.adam().init(PARAMS)._asdict(), PARAMS),
             r"adam: the state must be what init returned, got dict: restore a checkpoint",
         ),
+        *(
+            (
+                lambda tx=tx: tx.update(GRADIENTS, tx.init(PARAMS)._asdict(), PARAMS),
+                f"{name}: the state must .* got dict",
+            )
+            for name, tx in {
+                "accumulate": js.accumulate(js.sgd(), 2),
+                "ema": js.ema(0.5),
+                "skip_nonfinite": js.skip_nonfinite(js.sgd()),
+                "clip_norm": js.clip_norm(1.0),
+            }.items()
+        ),
         (
             lambda: js.carry_over(js.adam().init(PARAMS)._asdict(), js.adam().init(PARAMS)),
             r"carry_over: old_state, a dict, is not nested as new_state is; restore",
@@ -255,6 +279,39 @@ def test_a_variable_of_a_users_own_kind_is_trained():
 def test_errors_that_say_what_to_do(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+@pytest.mark.parametrize("tx", [js.adam(), js.optimizers.grouped(optax.adam, learning_rate=0.1)], ids=["ours", "optax"])
+@pytest.mark.parametrize(
+    ("gradients", "message"),
+    [
+        (
+            {"params": {"w": jnp.ones(3)}},
+            "tree like the gradients; 'params/w' only in the gradients and 'w' only in",
+        ),
+        ({"w": None}, "tree like the gradients; 'w' only in the parameters"),
+        (flax.core.freeze({"w": jnp.ones(3)}), "tree like the gradients; they differ in the types of their containers"),
+        ({"w": {"w": jnp.ones(3)}}, "tree like the gradients; 'w/w' only in the gradients and 'w' only in"),
+        ({"w": jnp.ones((4, 3))}, r"the gradient of 'w' must have the shape \(3,\), got \(4, 3\)"),
+        ({"w": jnp.ones(1)}, r"the gradient of 'w' must have the shape \(3,\), got \(1,\)"),
+    ],
+)
+def test_gradients_unlike_the_parameters_are_refused(tx, gradients, message):
+    params = {"w": jnp.ones(3)}
+    with pytest.raises(ValueError, match=f"adam: .*{message}"):
+        tx.update(gradients, tx.init(params), params)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"w": jnp.ones((4, 3))}, r"state.slots\['exp_avg'\] of 'w' must have the shape \(4, 3\), got \(3,\)"),
+        ({"v": jnp.ones(3)}, "'v' only in the gradients and 'w' only in state.slots"),
+    ],
+)
+def test_a_state_of_other_parameters_is_refused(params, message):
+    with pytest.raises(ValueError, match=f"adam: .*{message}"):
+        js.adam().update(params, js.adam().init({"w": jnp.ones(3)}), params)
 
 
 # Around an optimizer

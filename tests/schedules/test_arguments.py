@@ -167,3 +167,11 @@ def test_a_type_checker_sees_wrong_arguments(tmp_path):
     found = {line.split(":")[1] for line in done.stdout.splitlines() if ": error:" in line}
     wrong = {str(i) for i, line in enumerate(PROGRAM.splitlines(), start=1) if "# wrong" in line}
     assert found == wrong, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "step", [0.5, True, "3", None, 1j, float("nan"), np.ones(2) / 2, jnp.asarray(True), jnp.asarray(1j)]
+)
+def test_what_is_no_step(step):
+    with pytest.raises(TypeError, match="a step is a whole number, counted from 0; got"):
+        js.constant(0.1)(step)
