@@ -23,8 +23,11 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
     slots and the overrides are those of ``old_state``; a slot that it does not have (of a momentum that is new) is that
     of ``new_state``. Where the two have no slot in common, as with another optimizer, schedules go on and bias
     corrections start again. What is kept by group is matched by name; a new group takes it over if all old groups
-    agree. A parameter that was frozen starts anew; so does one that was renamed if the optimizer is `grouped`, whose
-    state does not hold the difference.
+    agree.
+
+    A parameter that was frozen has no slots: they start. Give it a group that is new by name, whose bias corrections
+    start with them. In a group that goes on they count the updates of the others, and Adam's first steps of it are up
+    to 3 times too large.
 
     Args:
         old_state: The state so far, such as one restored from a checkpoint with its structure.
@@ -58,12 +61,13 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
     def one(new: Any, old: Any) -> Any:
         if not isinstance(new, OptimizerState):
             return joined_like(new, old)
-        by_group = new.slots.keys() == new.groups.keys()  # of `grouped`
+        by_group = new.slots.keys() == new.groups.keys()  # of `grouped`, where each group has a count of its own
+        thawed = frozenset() if by_group else _thawed(old, new)
         return new._replace(
             count=old.count,
-            bias_offset=_carried_offset(old, new) if new.slots.keys() & old.slots.keys() else -old.count,
+            bias_offset=_carried_offset(old, new, thawed),
             overrides={name: _carried_override(row, old, new) for name, row in old.overrides.items()},
-            shared={name: _carried_row(name, row, old, new) for name, row in new.shared.items()},
+            shared={name: _carried_row(name, row, old, new, thawed) for name, row in new.shared.items()},
             slots={
                 name: _carried_slot(name, _with_all(tree, old.slots[name]) if by_group else old.slots[name], tree)
                 if name in old.slots
@@ -130,22 +134,42 @@ def _carried_plateau(old: Any, new: Any) -> Any:
     return old if plateaus.alike(old, new) else new
 
 
-def _carried_offset(old: OptimizerState, new: OptimizerState) -> jax.Array:
-    return _by_name("bias_offset", old.bias_offset, old, new) if jnp.ndim(old.bias_offset) else old.bias_offset
+def _thawed(old: OptimizerState, new: OptimizerState) -> frozenset[str]:
+    """The groups of ``new`` that hold what was frozen: they are new by name, and none is an old one renamed."""
+    both = sorted(new.slots.keys() & old.slots.keys())
+    trees = [[separated(state.slots[name]) for name in both] for state in (old, new)]
+    befores, nows = (map(_is_masked, jax.tree.leaves(tree, is_leaf=_is_masked)) for tree in trees)
+    was_and_is_frozen = set(zip(befores, nows, strict=False))
+    vanished = set(old.groups) - set(new.groups)
+    is_renamed = vanished and (False, False) in was_and_is_frozen and (False, True) not in was_and_is_frozen
+    return frozenset(set(new.groups) - set(old.groups) if (True, False) in was_and_is_frozen and not is_renamed else ())
 
 
-def _carried_row(name: str, row: jax.Array, old: OptimizerState, new: OptimizerState) -> jax.Array:
-    return _by_name(name, old.shared[name], old, new) if name in old.shared else row
+def _carried_offset(old: OptimizerState, new: OptimizerState, thawed: frozenset[str]) -> jax.Array:
+    if not new.slots.keys() & old.slots.keys():
+        return -old.count
+    if not jnp.ndim(old.bias_offset) and not thawed:
+        return old.bias_offset
+    row = jnp.broadcast_to(old.bias_offset, (len(old.groups),))
+    return _by_name("bias_offset", row, -old.count, old, new, thawed)
 
 
-def _by_name(name: str, row: jax.Array, old: OptimizerState, new: OptimizerState) -> jax.Array:
-    """What ``old`` has for each group, in the order of the groups of ``new``."""
+def _carried_row(name: str, row: jax.Array, old: OptimizerState, new: OptimizerState, thawed: frozenset[str]) -> Any:
+    return _by_name(name, old.shared[name], row[:1], old, new, thawed) if name in old.shared else row
+
+
+def _by_name(
+    name: str, row: jax.Array, start: jax.Array, old: OptimizerState, new: OptimizerState, thawed: frozenset[str]
+) -> jax.Array:
+    """What ``old`` has for each group, in the order of the groups of ``new``; for those that thawed ``start``."""
     known = sorted(old.groups)
-    unknown = [group for group in sorted(new.groups) if group not in known]
+    unknown = [group for group in sorted(new.groups) if group not in known and group not in thawed]
     if unknown and len(set(np.asarray(row).tolist())) > 1:
         raise ValueError(
             f"carry_over: the groups {', '.join(map(repr, unknown))} are new, and the old ones "
             f"({', '.join(map(repr, known))}) differ in {name}; keep the names of the groups"
         )
-    order = [known.index(group) if group in known else 0 for group in sorted(new.groups)]
-    return row[np.asarray(order)]
+    order = [
+        len(known) if group in thawed else known.index(group) if group in known else 0 for group in sorted(new.groups)
+    ]
+    return jnp.append(row, start.astype(row.dtype))[np.asarray(order, int)]
