@@ -143,7 +143,7 @@ def adamw(
         weight_decay: Share of the parameter that an update with lr 1 takes away, >= 0.
         amsgrad: Divide by the largest second moment so far.
         maximize: Maximize the objective instead of minimizing it.
-        eps_root: Added to the corrected v in the root, >= 0.
+        eps_root: Added to the corrected v in the root, >= 0 (None: 0).
         stacked: Whether the first axis of the arrays is a stack of layers.
         state_dtype: Dtype of slots, by name.
         groups: The hyperparameters that each group overrides.
