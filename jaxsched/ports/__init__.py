@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxsched.ports import openmmlab as openmmlab
     from jaxsched.ports import paddledetection as paddledetection
     from jaxsched.ports import pycls as pycls
+    from jaxsched.ports import rfdetr as rfdetr
     from jaxsched.ports import rtdetr as rtdetr
     from jaxsched.ports import scenic as scenic
     from jaxsched.ports import shared

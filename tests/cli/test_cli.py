@@ -131,6 +131,11 @@ def get_config():
 FILES = {
     "modelgarden": ("params.yaml", (Path(__file__).parents[1] / "recorded" / "cases" / "tfmg.yaml").read_text(), []),
     "paddledetection": ("ppyoloe.yml", PADDLE, ["-s", "100"]),
+    "rfdetr": (
+        "train.yaml",
+        "epochs: 9\nbatch_size: 4\ngrad_accum_steps: 4\nlr_encoder: 1.5e-4\nwarmup_epochs: 1\nlr_drop: 8\n",
+        ["--images", "1600", "--model", "base"],
+    ),
     "rtdetr": (
         "rtdetrv2.yml",
         "epoches: 9\noptimizer: {type: AdamW, lr: 1.0e-4}\nlr_scheduler: {type: MultiStepLR, milestones: [8]}\n"

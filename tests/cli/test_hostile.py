@@ -72,6 +72,9 @@ STARTS = {
     "  - !ExpWarmup {power: 3, steps: 100}\nOptimizerBuilder:\n  clip_grad_by_norm: 0.1\n"
     "  optimizer: {type: AdamW, weight_decay: 0.1, param_groups: [{params: [norm], weight_decay: 0.0}]}\n"
     "  regularizer: {type: L2, factor: 0.0005}\n",
+    "rfdetr": "epochs: 9\nbatch_size: 4\ngrad_accum_steps: 4\nlr: 0.0001\nlr_encoder: 0.00015\nwarmup_epochs: 1\n"
+    "lr_scheduler: cosine\nlr_min_factor: 0.1\nlr_vit_layer_decay: 0.8\nlr_component_decay: 0.7\nema_tau: 100\n"
+    "out_feature_indexes: [11]\nclip_max_norm: 0.1\n",
     "rtdetr": "epoches: 9\nuse_ema: true\nema: {type: ModelEMA, decay: 0.9999, warmups: 2000, start: 3}\n"
     "clip_max_norm: 0.1\n"
     "optimizer:\n  type: AdamW\n  lr: 0.0001\n  betas: [0.9, 0.999]\n"
