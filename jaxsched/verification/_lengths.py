@@ -18,7 +18,14 @@ from jaxsched.verification._verify import batches_of_an_update, verify
 _ASSUMED = (1000, 997)
 """Lengths that are tried where the log counts nothing within an epoch: if both fit, the rates depend on neither."""
 _MOST, _MOST_GAPS = 300, 8
-"""Most lengths that are tried, and of those that the distances of rows suggest."""
+"""Most lengths that are tried at first, and of those that the distances of rows suggest."""
+_SPLIT, _ALL = 10, 150
+"""Lengths that are tried between the neighbours of the best one, again and again; all, if there are fewer than these.
+
+The nearest of all is not always near the right one: the lr of a step later comes near it too.
+"""
+_DOUBLINGS = 12
+"""How often the least length is doubled where the log ends within the first epoch."""
 
 
 def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple[Recipe, Verdict]:
@@ -43,7 +50,8 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
         return recipe, verify(recipe, log).having(f"steps per epoch {log.steps_per_epoch}, as the log prints")
     allowed = lengths_of(log)
     low, high = allowed or _ASSUMED
-    tries = _between(low, high) if allowed else _gaps(log)
+    open_ended = allowed is not None and _is_within_an_epoch(log)
+    tries = [low * 2**k for k in range(1, _DOUBLINGS)] if open_ended else _between(low, high) if allowed else _gaps(log)
     every = batches_of_an_update(read(**given, steps_per_epoch=low))  # a log of updates counts these
 
     def tried(length: int) -> tuple[Recipe, Verdict]:
@@ -55,9 +63,12 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
         recipe, verdict = results[low]
         return recipe, verdict.having(_said(low, high, every, allowed is None))
     results |= {length: tried(length) for length in tries}
-    best = max(results, key=lambda length: results[length][1].reproduced)
+    best = _best(results)
+    while allowed and not results[best][1].ok and (nearer := _nearer(sorted(results), best)):
+        results |= {length: tried(length) for length in nearer}
+        best = _best(results)
     for length in {best - 1, best + 1} - results.keys() if allowed else ():
-        if low <= length <= high:
+        if low <= length and (open_ended or length <= high):
             results[length] = tried(length)
     recipe, verdict = results[best]
     if not verdict.ok:
@@ -69,6 +80,24 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
         return recipe, verdict.having(f"{unit} per epoch {best} is assumed, the distance of its rows{taken}")
     fitting = [length for length in sorted(results) if results[length][1].ok]
     return recipe, verdict.having(_fitting(fitting, every))
+
+
+def _best(results: dict[int, tuple[Recipe, Verdict]]) -> int:
+    """The length that reproduces most rows; of several, the first that comes nearest."""
+    best, *others = results
+    for length in others:
+        if results[length][1].better(results[best][1]):
+            best = length
+    return best
+
+
+def _nearer(lengths: list[int], best: int) -> list[int]:
+    """Lengths that were not tried, between the best one and its neighbours; none if there are none."""
+    at = lengths.index(best)
+    first, last = lengths[max(at - 1, 0)], lengths[min(at + 1, len(lengths) - 1)]
+    count = last - first + 1
+    between: list[int] = np.linspace(first, last, count if count <= _ALL else _SPLIT).astype(int).tolist()
+    return [length for length in between if length not in lengths]
 
 
 def _between(low: int, high: int) -> list[int]:
@@ -105,6 +134,12 @@ def _fitting(lengths: list[int], every: int) -> str:
 def _unit(every: int, length: int) -> tuple[str, str]:
     """What the log counts, and the batches that are taken: several numbers of batches make as many updates."""
     return ("steps", "") if every == 1 else ("updates", f"; {length * every} batches are assumed")
+
+
+def _is_within_an_epoch(log: Log) -> bool:
+    """Whether a log ends before an epoch does, so that its clocks say nothing of the longest that it may be."""
+    epoch = log.epoch
+    return epoch is not None and epoch.min() == epoch.max() and bool((epoch == np.rint(epoch)).all())
 
 
 def lengths_of(log: Log) -> tuple[int, int] | None:

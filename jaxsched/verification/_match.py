@@ -42,6 +42,12 @@ class Match:
         middle: np.ndarray = (self.low + self.high) / 2
         return middle
 
+    @property
+    def off(self) -> float:
+        """The mean relative difference, at most 1 each."""
+        difference = np.abs(self.values - self.logged) / np.maximum(np.abs(self.logged), 1e-12)
+        return float(np.where(self.fits, 0.0, np.minimum(difference, 1.0)).mean())
+
     def worst(self, row: int) -> tuple[float, int]:
         """The largest relative difference in a row, and its column."""
         difference = np.abs(self.values[:, row] - self.logged[:, row])

@@ -33,6 +33,7 @@ _NAMES = (
     "stdout.log",
     "log.txt",
     "big_vision_*metrics.txt",
+    "scalars.json",
     "vis_data/scalars.json",
     "*/vis_data/scalars.json",
     "*.log.json",

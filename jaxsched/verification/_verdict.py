@@ -52,6 +52,7 @@ class Verdict:
         reason: The likeliest reason for it.
         steps: The step of each row in the recipe's clock.
         fits: Whether each row is reproduced.
+        off: The mean relative difference of the learning rates, at most 1 a row.
     """
 
     log: str
@@ -65,11 +66,17 @@ class Verdict:
     reason: str | None = None
     steps: tuple[int, ...] = dataclasses.field(default=(), repr=False)
     fits: tuple[bool, ...] = dataclasses.field(default=(), repr=False)
+    off: float = dataclasses.field(default=0.0, repr=False)
 
     @property
     def ok(self) -> bool:
         """Whether all of it is reproduced."""
         return self.reproduced == self.rows
+
+    def better(self, other: Verdict) -> bool:
+        """Whether it reproduces more rows than the other; or as many, with a reason for the rest; or comes nearer."""
+        mine, its = ((each.reproduced, each.reason is not None, -each.off) for each in (self, other))
+        return mine > its
 
     def having(self, *found: str) -> Verdict:
         """The verdict, with what else was solved for."""
@@ -92,5 +99,5 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """The verdict as plain data."""
         content = dataclasses.asdict(self)
-        del content["steps"], content["fits"]
+        del content["steps"], content["fits"], content["off"]
         return {"ok": self.ok, **content}

@@ -14,6 +14,8 @@ from jaxsched.verification._log import Log, read_log
 from jaxsched.verification._match import Match, match
 from jaxsched.verification._verdict import Difference, Verdict
 
+_SOME_ROWS, _MOST_SKIPPED = 200, 64
+"""Rows, and updates that were left out, that are looked at for those of a run in float16."""
 _MOST_ROWS = 20_000
 """Rows that are compared, at equal distances; a log of each step of a long run has more."""
 _MOST_STEPS = 2**22
@@ -76,9 +78,10 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         unseen=tuple(group for group in found.by_group if group not in seen),
         found=(*log.said, found.way.text),
         first=None if good.all() else _difference(log, rows, found.matches, int(np.flatnonzero(~good)[0])),
-        reason=None if lr.good.all() else _reason(lr),
+        reason=None if lr.good.all() else _reason(lr) or _skipped(recipe, log, rows, found.way.steps[:, -1]),
         steps=tuple(found.way.steps[:, -1].tolist()),
         fits=tuple(map(bool, good)),
+        off=lr.off,
     )
 
 
@@ -115,7 +118,7 @@ class _Found(NamedTuple):
 
 
 def _closest(recipe: Recipe, log: Log, rows: np.ndarray, ways: Sequence[_Way]) -> _Found:
-    """The first way in which the most rows fit."""
+    """The first way in which the most rows fit; where as many do, the one that comes nearest."""
     ways = [way._replace(steps=way.steps[rows]) for way in ways]
     every = np.unique(np.concatenate([way.steps.ravel() for way in ways]))
     values = _curves(recipe, every)
@@ -129,7 +132,7 @@ def _closest(recipe: Recipe, log: Log, rows: np.ndarray, ways: Sequence[_Way]) -
     best: tuple[Match, _Way] | None = None
     for way in ways:
         lr = matched(log, "lr", way)
-        if best is None or lr.good.sum() > best[0].good.sum():
+        if best is None or (lr.good.sum(), -lr.off) > (best[0].good.sum(), -best[0].off):
             best = lr, way
         if lr.good.all():
             break
@@ -256,6 +259,29 @@ def _clock(log: Log, row: int) -> str:
         return f"step {log.step[row]:.0f}"
     assert log.epoch is not None
     return f"epoch {log.epoch[row]:.6g}"
+
+
+def _skipped(recipe: Recipe, log: Log, rows: np.ndarray, steps: np.ndarray) -> str | None:
+    """Updates that a run in float16 left out, where each row is the recipe's of a few updates before, never fewer.
+
+    The Trainer, DeepSpeed and Lightning do not step the scheduler when gradients overflow.
+    """
+    if log.step is None:
+        return None
+    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _SOME_ROWS)).astype(int))
+    lags = np.arange(_MOST_SKIPPED)[:, None] * batches_of_an_update(recipe)
+    shifted = np.maximum(steps[some] - lags, 0)  # [lags, rows]
+    every, at = np.unique(shifted, return_inverse=True)
+    curves = _curves(recipe, every)["lr"]
+    tall = {group: curve[at.reshape(-1)] for group, curve in curves.items()}
+    good = match(log, np.tile(rows[some], len(lags)), tall).good.reshape(shifted.shape)
+    lag = 0
+    for row in good.T:
+        fitting = np.flatnonzero(row[lag:])
+        if not len(fitting):
+            return None
+        lag += int(fitting[0])
+    return f"about {lag} updates were left out, and steps of the schedule with them: gradients in float16 overflowed"
 
 
 def _reason(lr: Match) -> str | None:

@@ -1,6 +1,7 @@
 """Run folders as OpenMMLab and the Trainer of Hugging Face leave them: nothing is given but the folder."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -241,3 +242,31 @@ def test_a_folder_of_lightning(epochs, says, tmp_path):
     assert result.exit_code == 0, result.output
     assert "8 of 8 rows reproduced" in result.stdout
     assert says in result.stdout
+
+
+def test_a_log_that_ends_in_the_first_epoch(tmp_path):
+    """Its clocks say that an epoch has 100 iterations at least; the warm-up, which counts epochs, says how many."""
+    text = CONFIG.replace("warmup_iters=30", "warmup_iters=2, warmup_by_epoch=True")
+    (tmp_path / "a.py").write_text(text)
+    lr = js.curves(js.ports.openmmlab.read(tmp_path / "a.py", steps_per_epoch=2504))["weight"]["lr"]
+    rows = [{"epoch": 1, "iter": k, "step": k, "lr": float(lr[k - 1])} for k in range(20, 101, 20)]
+    (tmp_path / "scalars.json").write_text(lines(rows))  # as in vis_data, which is given itself
+    result = call(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "5 of 5 rows reproduced" in result.stdout
+    assert "steps per epoch 2504 (2503 and 2505 do not fit)" in result.stdout
+
+
+def test_updates_that_a_run_in_float16_left_out(tmp_path):
+    """The Trainer does not step the scheduler when the scaler skips an update."""
+    recipe = js.ports.huggingface.recipe(ARGS, steps_per_epoch=100)
+    lr = js.curves(recipe)["decay"]["lr"][::4]
+    history = [
+        {"step": k, "epoch": k / 25, "learning_rate": float(lr[k - (3 if k < 30 else 5)])} for k in range(5, 75, 5)
+    ]
+    (tmp_path / "training_args.json").write_text(json.dumps(ARGS))
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    result = call(tmp_path)
+    assert result.exit_code == 1, result.output
+    assert "0 of 14 rows reproduced" in result.stdout
+    assert re.search("likely: about [45] updates were left out", result.stdout), result.stdout

@@ -269,7 +269,8 @@ def _scale(config: Config, batch_size: int | None, otherwise_used: bool) -> tupl
         base = shared.as_count("auto_scale_lr: base_batch_size", base)
     if batch_size is None:
         if enabled is True:
-            raise ValueError("auto_scale_lr is enabled: pass batch_size=, the images in a batch over all devices")
+            why = "it is enabled, and scales by the images in a batch over all devices"
+            raise shared.MissingError("auto_scale_lr", why, ["batch_size"])
         return 1.0, base if isinstance(base, int) else None, None
     batch_size = shared.as_count("batch_size", batch_size)
     if base is None and otherwise_used:

@@ -104,7 +104,7 @@ def test_learning_rates_are_scaled_only_when_a_batch_size_is_given():
     assert lr(recipe, 1000)[0] == pytest.approx(0.08)
     assert recipe.batch_size == 64
     assert "auto_scale_lr: learning rates x 64 / 16 = 4" in recipe.notes
-    with pytest.raises(ValueError, match="auto_scale_lr is enabled: pass batch_size="):
+    with pytest.raises(ValueError, match=r"auto_scale_lr: it is enabled, .*; give batch_size="):
         openmmlab.recipe(changed(NEW, "auto_scale_lr.enable", True), steps_per_epoch=10)
     with pytest.raises(ValueError, match=r"no auto_scale_lr\.base_batch_size"):
         openmmlab.recipe(OLD, steps_per_epoch=10, batch_size=64)
