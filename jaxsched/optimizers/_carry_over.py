@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxsched.checks import short
 from jaxsched.groups import JoinedTree, joined_like, separated
 from jaxsched.metric import internal as plateaus
 from jaxsched.optimizers._checks import only_in
@@ -27,7 +29,7 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
 
     A parameter that was frozen has no slots: they start. Give it a group that is new by name, whose bias corrections
     start with them. In a group that goes on they count the updates of the others, and Adam's first steps of it are up
-    to 3 times too large.
+    to 3 times too large. The same holds for `grouped`, where each group has the count of its optax optimizer.
 
     Args:
         old_state: The state so far, such as one restored from a checkpoint with its structure.
@@ -68,10 +70,10 @@ def carry_over(old_state: Any, new_state: Any) -> Any:
             bias_offset=_carried_offset(old, new, thawed),
             overrides={name: _carried_override(row, old, new) for name, row in old.overrides.items()},
             shared={name: _carried_row(name, row, old, new, thawed) for name, row in new.shared.items()},
-            slots={
-                name: _carried_slot(name, _with_all(tree, old.slots[name]) if by_group else old.slots[name], tree)
-                if name in old.slots
-                else tree
+            slots=_carried_parts(old.slots, new.slots)
+            if by_group
+            else {
+                name: _carried_slot(name, old.slots[name], tree) if name in old.slots else tree
                 for name, tree in new.slots.items()
             },
             plateau={
@@ -107,16 +109,43 @@ def _carried_slot(name: str, old: Any, new: Any) -> Any:
     return joined_like(new, jax.tree.map(one, now, old, is_leaf=_is_masked))
 
 
-def _with_all(new: Any, old: Any) -> Any:
-    """``old`` with masked nodes for the entries of dicts that only ``new`` has: parameters of another group."""
+def _carried_parts(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The states of the groups of `grouped`: each array is taken from whatever group it was in.
 
-    def one(now: Any, before: Any) -> Any:
-        before = {} if type(now) is dict and _is_masked(before) else before
-        if type(now) is not dict or type(before) is not dict:
-            return before
-        return {name: one(value, before.get(name, optax.MaskedNode())) for name, value in now.items()}
+    A group that is new by name starts as a whole if it holds what no group had, such as a parameter that was frozen.
+    """
+    befores = {group: _by_path(tree) for group, tree in old.items()}
+    kept = {path for tree in new.values() for path in _by_path(tree)}
+    found = {}
+    for group, tree in new.items():
+        own, nows, taken = befores.get(group, {}), _by_path(tree), {}
+        for path in nows:
+            several = [own[path]] if path in own else [leaves[path] for leaves in befores.values() if path in leaves]
+            if several and not all(np.array_equal(one, several[0]) for one in several[1:]):
+                raise ValueError(
+                    f"carry_over: the group {group!r} is new, and the old ones differ in {path}; keep the names of the "
+                    "groups"
+                )
+            taken.update({path: several[0]} if several else {})
+        starting = [path for path in nows if path not in taken]
+        for path in starting if own else ():
+            renamed = [was for was in own if was not in kept and jnp.shape(own[was]) == jnp.shape(nows[path])]
+            if renamed:
+                raise ValueError(
+                    f"carry_over: the group {group!r} has {short(renamed[0])} only in old_state and {short(path)} only "
+                    "in new_state; give both states the same parameters, by the same names, or what was frozen a group "
+                    "that is new by name"
+                )
+        if own or not starting:
+            leaves = [taken[path].astype(now.dtype) if path in taken else now for path, now in nows.items()]
+            tree = jax.tree.unflatten(jax.tree.structure(tree), leaves)
+        found[group] = tree
+    return found
 
-    return jax.tree.map(one, new, old, is_leaf=lambda node: type(node) is dict)
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _is_masked(node: Any) -> bool:

@@ -96,18 +96,39 @@ def test_a_group_keeps_only_what_is_its_own():
 
 
 def test_a_run_goes_on_with_other_groups():
-    tx, other = (
-        grouped(optax.adam, learning_rate=0.1, rules=[(first, "x"), ("**", "y")]) for first in ("conv/**", "**/bias")
+    tx, other, one = (
+        grouped(optax.adam, learning_rate=0.1, rules=rules)
+        for rules in ([("conv/**", "x"), ("**", "y")], [("**/bias", "x"), ("**", "y")], [("**", "all")])
     )
     params = {**PARAMS, "head": {"kernel": jnp.ones(2)}}
     _, state = tx.update(params, tx.init(params), params)
-    carried = js.carry_over(state, other.init(params))
-    chex.assert_trees_all_equal_structs(carried, other.init(params))
-    first = {group: own[0].mu for group, own in carried.slots.items()}
-    before = {group: own[0].mu for group, own in state.slots.items()}
-    chex.assert_trees_all_equal(first["x"]["conv"]["bias"], before["x"]["conv"]["bias"])
-    chex.assert_trees_all_equal(first["y"]["head"], before["y"]["head"])
-    assert not first["y"]["conv"]["kernel"].any()  # it was of the other group, and starts
+    expected, after = tx.update(params, state, params)
+    for changed in (other, one):
+        carried = js.carry_over(state, changed.init(params))
+        chex.assert_trees_all_equal_structs(carried, changed.init(params))
+        updates, _ = changed.update(params, carried, params)
+        chex.assert_trees_all_close(updates, expected, rtol=1e-6)
+    moved = js.carry_over(after, other.init(params))
+    moved = moved._replace(slots={**moved.slots, "x": state.slots["x"]})
+    with pytest.raises(ValueError, match=r"carry_over: the group 'all' is new, and the old ones differ in 0/count"):
+        js.carry_over(moved, one.init(params))
+
+
+def test_a_group_that_thaws_starts_and_the_others_go_on():
+    rules = [("**/bias", "head"), ("**", "body")]
+    tx, other = (grouped(optax.adam, learning_rate=0.1, rules=rules, groups=own) for own in ({"body": None}, {}))
+    _, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
+    carried = js.carry_over(state, other.init(PARAMS))
+    chex.assert_trees_all_equal(carried.slots["body"], other.init(PARAMS).slots["body"])
+    chex.assert_trees_all_equal(carried.slots["head"], state.slots["head"])
+
+
+def test_a_renamed_parameter_is_not_carried_over():
+    tx = grouped(optax.adam, learning_rate=0.1, rules=[("**", "all")])
+    old, new = ({"layer": {name: jnp.ones(2)}} for name in ("kernel", "weight"))
+    message = "'all' has '0/mu/layer/kernel' only in old_state and '0/mu/layer/weight' only in new_state"
+    with pytest.raises(ValueError, match=message):
+        js.carry_over(tx.init(old), tx.init(new))
 
 
 def test_it_is_read_set_and_accumulated_as_ours():
