@@ -89,6 +89,8 @@ def leaves_like(optimizer: str, gradients: Any, what: str, tree: Any) -> list[An
         found: list[Any] = structure.flatten_up_to(tree)
         alike = all(jax.tree.structure(leaf).num_nodes == 1 for leaf in found)
     except ValueError:
+        if isinstance(tree, grouping.JoinedTree):  # the error says what to do with one
+            raise
         alike = False
     if not alike:
         differs = only_in({"the gradients": gradients, what: tree}) or "they differ in the types of their containers"

@@ -35,6 +35,11 @@ def test_the_report_after_patience_is_spent_reduces():
     assert reported([5, 4, 3, 3, 2, 2], factor=0.5, patience=0) == [1, 1, 1, 0.5, 0.5, 0.25]
 
 
+def test_with_a_relative_threshold_of_1_no_report_is_better():
+    """In torch the best is infinite at first, and infinity * (1 - 1) is NaN."""
+    assert reported([5, 4, 3], factor=0.5, patience=0, threshold=1.0) == [0.5, 0.25, 0.125]
+
+
 def test_bad_reports_in_a_cooldown_are_not_counted():
     assert reported([5] * 8, factor=0.5, patience=0, cooldown=2) == [1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
 

@@ -8,6 +8,16 @@ import pytest
 
 import jaxsched as js
 
+
+def test_a_relative_step_is_at_most_one_over_the_root_of_the_count():
+    tx, params, size = js.adafactor(lr=0.6), jnp.full(3, 2.0), []
+    state = tx.init(params)
+    for _ in range(4):
+        update, state = tx.update(jnp.ones(3), state, params)
+        size.append(float(-update[0]))
+    np.testing.assert_allclose(size, [1.2, 1.2, 2 / 3**0.5, 1.0], rtol=1e-6)  # 2, the rms of the parameters, times it
+
+
 PARAMS = {"conv": (2, 3, 5, 4), "bias": (5,), "narrow": (9, 2), "square": (4, 4)}
 
 

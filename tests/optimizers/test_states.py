@@ -408,6 +408,19 @@ def test_optax_injects_hyperparameters():
     optax.inject_hyperparams(js.muon, static_args=("ns_steps",))(lr=0.1).init(PARAMS)
 
 
+def test_lamb_takes_no_ratio_of_norms_where_a_scheduled_weight_decay_is_0():
+    scheduled, without = (js.lamb(lr=0.1, weight_decay=decay) for decay in (js.constant(0.0), 0.0))
+    chex.assert_trees_all_equal(follow(scheduled, [GRADIENTS])[0], follow(without, [GRADIENTS])[0])
+
+
+def test_the_ratio_of_lars():
+    params, gradient = {"kernel": jnp.array([[3.0, 4.0]])}, {"kernel": jnp.array([[0.6, 0.8]])}
+    tx = js.lars(lr=0.5, weight_decay=0.1, eta=2.0, eps=0.5)
+    updates, _ = tx.update(gradient, tx.init(params), params)
+    ratio = 2.0 * 5 / (1 + 0.1 * 5 + 0.5)
+    np.testing.assert_allclose(updates["kernel"], [[-ratio * 0.5 * 0.9, -ratio * 0.5 * 1.2]], rtol=1e-6)
+
+
 def test_the_gradient_of_lamb_at_a_norm_of_zero_is_finite():
     def after(lr):
         tx = js.lamb(lr=lr)

@@ -49,6 +49,18 @@ def test_accumulation_is_a_step_with_the_gathered_gradient(mean):
         chex.assert_trees_all_equal(seen[start][0], jax.tree.map(jnp.zeros_like, PARAMS))
 
 
+def test_multiples_of_a_fraction_are_those_of_the_next_whole_number():
+    seen, _ = follow(js.accumulate(js.sgd(lr=0.1), 1.5, at_multiples=True), 5)
+    assert [applied for _, applied, _ in seen] == [True, False, True, False, True]
+
+
+def test_an_accumulation_that_is_given_steps_has_waited_for_those_left_out():
+    tx = js.accumulate(js.sgd(lr=0.1), 3)
+    _, state = tx.update(gradients(0), tx.init(PARAMS), PARAMS, step=0)
+    _, state = tx.update(gradients(0), state, PARAMS, step=2)
+    assert js.did_update(state)
+
+
 def test_accumulation_whose_length_is_a_schedule_as_yolov5s_warmup():
     every = js.linear(1.0, 4.0, 6)  # 1, 1.5, 2, 2.5, 3, 3.5, 4, 4 ...
     seen, _ = follow(js.accumulate(js.sgd(lr=0.1), every), 14)
@@ -185,11 +197,9 @@ def test_ema_takes_one_minus_its_decay_to_the_last_digit_and_copies_at_0():
         _, state = tx.update({"w": jnp.ones(())}, tx.init(params), params)
         assert js.ema_params(state)["w"] == taken
         assert js.ema_update(state, jnp.zeros(()), jnp.ones(())) == taken
-    large = {"w": jnp.float32(1e8)}
     copied = js.ema(0.0)
-    state = copied.init(large)._replace(average={"w": jnp.float32(3.0)})
-    _, state = copied.update({"w": jnp.float32(-1e8)}, state, large)
-    assert js.ema_params(state)["w"] == 0.0
+    _, state = copied.update({"w": jnp.ones(())}, copied.init({"w": jnp.float32(1e8)}), params)
+    assert js.ema_params(state)["w"] == 1.0  # 1e8 + (1 - 1e8) is 0 in float32
 
 
 def test_ema_leaves_whole_numbers_as_they_are():
@@ -218,8 +228,10 @@ def test_ema_decays_of_timm_and_mmengine():
         n = np.maximum(steps - kwargs.get("after", 0) - 1, 0)
         timm = np.where(n == 0, 0.0, np.clip(1 - (1 + n / gamma) ** -power, kwargs.get("start", 0.0), end))
         np.testing.assert_allclose(js.transforms.power_ramp(**kwargs)(jnp.asarray(steps)), timm, rtol=1e-6)
-    annealing = 1 - np.maximum(0.0002, 100 / (100 + steps))
-    np.testing.assert_allclose(js.transforms.ratio_ramp(0.9998, 100)(jnp.asarray(steps)), annealing, rtol=1e-6)
+    for shift in (0, 7):
+        annealing = 1 - np.maximum(0.0002, 100 / (100 + steps + shift))
+        found = js.transforms.ratio_ramp(0.9998, 100, shift=shift)(jnp.asarray(steps))
+        np.testing.assert_allclose(found, annealing, rtol=1e-6)
     exponential = 1 - ((1 - 0.0002) * np.exp(-(1 + steps) / 2000) + 0.0002)
     np.testing.assert_allclose(js.schedules.exponential_ramp(0.9998, 2000)(jnp.asarray(steps)), exponential, rtol=1e-6)
 
