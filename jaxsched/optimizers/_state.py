@@ -69,7 +69,10 @@ def hyperparams(opt_state: Any) -> dict[str, dict[str, Any]]:
     """
     found = states(opt_state, OptimizerState)
     if not found:
-        raise ValueError(f"hyperparams: there is no optimizer state of jaxsched in {type(opt_state).__name__}")
+        raise ValueError(
+            f"hyperparams: there is no optimizer state of jaxsched in {type(opt_state).__name__}; "
+            "js.optimizers.grouped gives one to an optimizer of optax"
+        )
     return merged("hyperparams", [_read(state) for state in found])
 
 
