@@ -38,3 +38,17 @@ def test_no_program_replaces_the_process_that_it_runs_in():
                 assert not (
                     node.attr.startswith(("exec", "spawn", "posix_spawn")) and ast.unparse(node.value) == "os"
                 ), path
+
+
+def test_the_extras_that_errors_name_exist():
+    """``extra("yaml", "yaml")`` says to install ``jaxsched[yaml]``: it exists, and the page on installing lists it."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    start = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+    named = set()
+    for path in sorted((ROOT / "jaxsched").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "extra":
+                named.add(ast.literal_eval(node.args[1]))
+    assert named
+    assert named <= set(extras)
+    assert [name for name in named if f"| `{name}` |" not in start] == []

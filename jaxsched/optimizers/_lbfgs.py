@@ -1,4 +1,4 @@
-"""L-BFGS: a quasi-Newton method for full batches, several iterations to an update."""
+"""L-BFGS: a quasi-Newton method for full batches, several iterations per update."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def lbfgs(
 
     Args:
         lr: Learning rate, >= 0.
-        max_iter: Iterations to an update, at most.
-        max_eval: Evaluations to an update, at most; None: 1.25 times ``max_iter``.
+        max_iter: Iterations per update, at most.
+        max_eval: Evaluations per update, at most; None: 1.25 times ``max_iter``.
         tolerance_grad: The largest entry of the gradient at which an update ends.
         tolerance_change: The change of the value or of a parameter at which an update ends.
         history_size: Pairs that are kept.

@@ -39,7 +39,7 @@ class Accumulation:
     """How many batches make an update; see `accumulate`.
 
     Attributes:
-        every: Batches to an update: a number or a schedule.
+        every: Batches per update: a number or a schedule.
         mean: Whether the gradients are averaged rather than summed.
         drop_at_epoch_end: Whether gradients that are left at the end of an epoch are dropped.
         at_multiples: Whether updates happen at multiples of ``every``, or ``every`` batches after the last update.

@@ -67,9 +67,9 @@ class Explanation:
         steps_per_epoch: Steps in an epoch, or None.
         epochs: Length of the run in epochs, or None.
         batch_size: Images in a batch, or None.
-        batches_to_an_update: The fewest and the most batches to an update.
-        images_to_an_update: The fewest and the most images to an update, or None.
-        nominal_batch_size: Images to an update that the learning rates are meant for, or None.
+        batches_to_an_update: The fewest and the most batches per update.
+        images_to_an_update: The fewest and the most images per update, or None.
+        nominal_batch_size: Images per update that the learning rates are meant for, or None.
         accumulate: Accumulation in words; empty where there is none.
         clip: Clipping in words; empty where there is none.
         ema: The average of the parameters in words; empty where there is none.
@@ -243,7 +243,7 @@ def _accumulation(recipe: Recipe, least: int, most: int) -> str:
     if recipe.accumulate is None:
         return ""
     text = f"{least} to {most} batches" if least != most else plural(most, "batch")
-    text += " to an update, averaged" if recipe.accumulate.mean else " to an update, summed"
+    text += " per update, averaged" if recipe.accumulate.mean else " per update, summed"
     if recipe.batch_size:
         text += f": {most * recipe.batch_size} images"
     return text + ("; what is left at the end of an epoch is dropped" if recipe.accumulate.drop_at_epoch_end else "")

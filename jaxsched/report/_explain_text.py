@@ -62,7 +62,7 @@ def headline(e: Any) -> str:
 def facts(e: Any) -> Iterator[tuple[str, str]]:
     """What concerns all groups: batch, accumulation, clipping, average."""
     batch = f"{e.batch_size} images" if e.batch_size else ""
-    meant = f"{e.nominal_batch_size} images to an update" if e.nominal_batch_size else ""
+    meant = f"{e.nominal_batch_size} images per update" if e.nominal_batch_size else ""
     said = {"batch": batch, "meant for": meant, "accumulate": e.accumulate, "clip": e.clip, "average": e.ema}
     yield from ((name, text) for name, text in said.items() if text)
 

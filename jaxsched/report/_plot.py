@@ -27,7 +27,7 @@ TITLES = {
     "lr": "learning rate",
     "momentum": "momentum",
     "weight_decay": "weight decay",
-    "accumulate": "batches to an update",
+    "accumulate": "batches per update",
     "ema": "1 - decay of the EMA",
 }
 
@@ -283,7 +283,7 @@ def _title(seen: Sample) -> str:
         texts.append(f"batch {recipe.batch_size}")
     if recipe.accumulate is not None:
         least, most = int(seen.every.min()), int(seen.every.max())
-        texts.append(f"{least}..{most} batches to an update" if least != most else f"{most} batches to an update")
+        texts.append(f"{least}..{most} batches per update" if least != most else f"{most} batches per update")
     if recipe.clip_norm is not None and not callable(recipe.clip_norm):
         texts.append(f"clipped at norm {short(recipe.clip_norm)}")
     if recipe.clip_each_norm is not None and not callable(recipe.clip_each_norm):

@@ -29,7 +29,7 @@ class Sample:
         groups: For each group its hyperparameters as defined; None where frozen.
         shown: For each group that is not frozen its ``lr``, ``momentum``, ``weight_decay`` as defined.
         values: For each group these at ``steps``, as `curves` gives them.
-        every: Batches to an update at ``steps``.
+        every: Batches per update at ``steps``.
         moments: For each group and each of these names its moments.
     """
 

@@ -337,7 +337,7 @@ def stack(schedules: Sequence[Schedule]) -> Schedule:
         schedules: At least one. They may differ in their numbers, not in functions, strings, bools or nesting.
 
     Returns:
-        A schedule whose numbers are arrays ``[len(schedules)]``. It is not called itself: `jax.vmap` takes it apart.
+        A schedule whose numbers are arrays ``[len(schedules)]``, of which ``jax.vmap`` takes one at a time.
 
     Raises:
         ValueError: If there is none, or they are not of one kind.
@@ -427,7 +427,7 @@ def quotient(step: jax.Array, over: Value, under: Value) -> jax.Array:
 
 @schedule(moments=no_moments)
 def add(step: jax.Array, *schedules: Value) -> jax.Array:
-    """The sum of schedules and numbers, which ``a + b`` makes.
+    """The sum of schedules and numbers, which ``a + b`` makes: ``a(step) + b(step)``.
 
     Examples:
         >>> import jaxsched as js

@@ -57,7 +57,7 @@ def accumulate(
 
     Args:
         inner: What to apply when an update is due.
-        every: Batches to an update, >= 1: a number, or a schedule of the step.
+        every: Batches per update, >= 1: a number, or a schedule of the step.
         mean: Divide by the number of gathered batches. YOLOv5 and Ultralytics sum (their loss is multiplied by the
             batch size); mmengine and ``optax.MultiSteps`` average.
         steps_per_epoch: If given, what is gathered and not used by the end of an epoch is dropped, as YOLOv5 does;

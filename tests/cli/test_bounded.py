@@ -138,7 +138,7 @@ REFUSED = {
     "restarts": ("huggingface", HUGGINGFACE.replace("cosine", "cosine_with_restarts")
                  + "lr_scheduler_kwargs: {num_cycles: 10000000}\n", r"num_cycles must be in \(0, 1000\]"),
     "steps of detectron2": ("detectron2", DETECTRON2.replace("[60000, 80000]", str(MANY)), "must be at most 1000"),
-    "batches to an update": ("ultralytics", ULTRALYTICS.replace("nbs: 64", "nbs: 2000000000"), "must be at most 4096"),
+    "batches per update": ("ultralytics", ULTRALYTICS.replace("nbs: 64", "nbs: 2000000000"), "must be at most 4096"),
     "more bytes than settings have": ("timm", TIMM + f"x: {'x' * 2**20}\n", "more than 1048576 bytes"),
     **{f"sexagesimal, {kind}": (kind, text.replace(RATE[kind], f"{RATE[kind].split(':')[0]}: 1{':1' * 450_000}"),
                                 "must be finite, got inf") for kind, text in YAML.items()},

@@ -111,7 +111,7 @@ ARGS = dict(
 
 @pytest.mark.parametrize("decimals", [2, 17])
 def test_a_folder_of_the_trainer(decimals, tmp_path):
-    """Of 4 batches to an update, 25 updates to an epoch; older releases round the epoch to 2 decimals."""
+    """Of 4 batches per update, 25 updates to an epoch; older releases round the epoch to 2 decimals."""
     recipe = js.ports.huggingface.recipe(ARGS, steps_per_epoch=100)
     lr = np.append(js.curves(recipe)["decay"]["lr"][::4], 0.0)
     history = [{"step": k, "epoch": round(k / 25, decimals), "learning_rate": float(lr[k])} for k in range(5, 76, 5)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 SIZES = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
-"""The sizes of a batch, of all processes, of one, and in batches to an update; two of them are enough."""
+"""The sizes of a batch, of all processes, of one, and in batches per update; two of them are enough."""
 _FILLED = {
     "lr": "learning_rate",
     "betas": "adam_beta1 and adam_beta2",

@@ -124,7 +124,7 @@ def recipe(
 
 
 def _batches(a: _Config, world_size: int | None) -> tuple[int, int]:
-    """Examples in a batch of all devices together, and batches to an update; two of three settings are enough."""
+    """Examples in a batch of all devices together, and batches per update; two of three settings are enough."""
     for name in ("train_batch_size", "train_micro_batch_size_per_gpu"):
         if a.values.get(name) == "auto" and any(a.values.get(other) not in (None, "auto") for other in SIZES):
             del a.values[name]
@@ -134,7 +134,7 @@ def _batches(a: _Config, world_size: int | None) -> tuple[int, int]:
     if total is not None and micro is not None and every is not None and world_size is None:
         world_size = max(total // (micro * every), 1)
     if total is not None and micro is not None and every is None and world_size is None:
-        raise shared.MissingError(a.where, "its batches to an update depend on the processes", ["world_size"])
+        raise shared.MissingError(a.where, "its batches per update depend on the processes", ["world_size"])
     processes = 1 if world_size is None else shared.as_count("world_size", world_size)
     if every is None:
         every = 1 if total is None or micro is None else max(total // micro // processes, 1)

@@ -30,7 +30,7 @@ class ConfigParts(NamedTuple):
     """The parts of a recipe, from either generation of configs.
 
     Attributes:
-        every: Batches to an update.
+        every: Batches per update.
         drops: Whether what is gathered at the end of the run is dropped.
         group_lr: The lr of groups that have a curve of their own.
         scales_decay: Whether the weight decay depends on the images in a batch.

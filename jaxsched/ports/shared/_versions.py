@@ -18,7 +18,7 @@ def open_version(where: str, chosen: str, others: Mapping[str, str]) -> list[str
     Examples:
         >>> (note,) = open_version("hyp.yaml", "7.0", {"6.2": "", "6.1": "lr differs at 1,049 of 5,000 steps"})
         >>> note.split("; ")[1:]
-        ['as 6.1 lr differs at 1,049 of 5,000 steps', 'say version=...']
+        ['with 6.1 lr differs at 1,049 of 5,000 steps']
     """
     alike: dict[str, list[str]] = {}
     for name, text in others.items():
@@ -26,8 +26,8 @@ def open_version(where: str, chosen: str, others: Mapping[str, str]) -> list[str
             alike.setdefault(text, []).append(name)
     if not alike:
         return []
-    listed = "; ".join(f"as {_span(names)} {text}" for text, names in alike.items())
-    return [caution("version-open", f"{where} does not say its version, read as {chosen}; {listed}; say version=...")]
+    listed = "; ".join(f"with {_span(names)} {text}" for text, names in alike.items())
+    return [caution("version-open", f"{where} does not say its version and is read as {chosen}; {listed}")]
 
 
 def _span(names: list[str]) -> str:

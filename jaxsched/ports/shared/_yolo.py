@@ -29,7 +29,7 @@ class Loop:
         epochs: Epochs of the run, ``E``.
         steps_per_epoch: Batches in an epoch.
         batch_size: Images in a batch.
-        nominal_batch: Images to an update.
+        nominal_batch: Images per update.
         curve: ``lf(e)``, from 1 to ``floor``: a line or half a cosine over ``E``; ``"short line"`` is over ``E - 1``;
             ``"flat cosine"`` stays at 1 for half the epochs; ``"flat"`` is 1.
         floor: The end of the curve.
@@ -61,7 +61,7 @@ class Loop:
 
     @property
     def gathered(self) -> int:
-        """Batches to an update, by which decay is scaled too."""
+        """Batches per update, by which decay is scaled too."""
         return max(round(self.nominal_batch / self.batch_size), 1)
 
     def scaled_decay(self, decay: float) -> float:

@@ -161,7 +161,7 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "counts-updates",
                 "warning",
-                f"{name}: {moment.what} at step {end}, training after {seen.length} batches, {every} to an update: "
+                f"{name}: {moment.what} at step {end}, training after {seen.length} batches, {every} per update: "
                 f"which reads like a count of updates ({seen.length // every})",
                 "Schedules count batches, accumulation or not: make it as long as the run.",
                 (group,),

@@ -35,7 +35,7 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
         yield Finding(
             "accumulation-drops",
             "error",
-            f"{most} batches to an update, but only {recipe.steps} batches: there is no update",
+            f"{most} batches per update, but only {recipe.steps} batches: there is no update",
             "Accumulate fewer batches, or train for longer.",
         )
         return
@@ -51,7 +51,7 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
                 "warning" if share > MANY else "remark",
                 f"batches accumulated at the end of an epoch are dropped: of {per_epoch} batches in an epoch "
                 f"{lost.mean():.3g} on average ({share:.2%})",
-                f"Choose a number of batches to an update ({most}) that divides the epoch.",
+                f"Choose a number of batches per update ({most}) that divides the epoch.",
             )
     else:
         ends = np.arange(per_epoch or steps, steps, per_epoch or steps) - 1
@@ -60,7 +60,7 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "accumulation-uneven",
                 "remark",
-                f"{most} batches to an update do not divide the epoch of {per_epoch}: {plural(mixed, 'update')} of "
+                f"{most} batches per update do not divide the epoch of {per_epoch}: {plural(mixed, 'update')} of "
                 f"{len(due)} {'holds' if mixed == 1 else 'hold'} batches of two epochs",
                 "If this matters, choose a number that divides it.",
             )

@@ -119,8 +119,8 @@ def test_releases():
     config = {key: value for key, value in CONFIG.items() if key != "gradient_clipping"}
     recipe = deepspeed.recipe(config)
     (note,) = recipe.notes
-    assert "as 0.17.1 to 0.19.2 gradients are not clipped; say version=" in note
-    assert "as 0.15.2 gradients are not clipped, update 0 has the optimizer's lr" in note
+    assert "with 0.17.1 to 0.19.2 gradients are not clipped" in note
+    assert "with 0.15.2 gradients are not clipped, update 0 has the optimizer's lr" in note
     assert "version-open" in [finding.code for finding in js.lint(recipe)]
     assert recipe.clip_norm == 1.0
     assert deepspeed.recipe(config, version="0.19.2").clip_norm is None

@@ -26,7 +26,7 @@ SCHEDULES = {
     "restarts": huggingface.get_scheduler("cosine_with_restarts", 3, 50, {"num_cycles": 3})(0.1),
     "fractions of iterations": detectron2.CompositeParamScheduler(D2, SHARES, ["rescaled"] * 4).over(64),
     "by update": _by_update.by_update(js.linear(1.0, 0.0, 50), 3, 10),
-    "batches to an update": _by_update.batches_to_an_update(3, 10),
+    "batches per update": _by_update.batches_to_an_update(3, 10),
 }
 
 

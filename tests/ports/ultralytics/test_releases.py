@@ -150,8 +150,8 @@ def test_an_open_release_that_matters_is_said():
     recipe = ultralytics.recipe(dict(optimizer="SGD", epochs=30, batch=8), steps_per_epoch=5)
     ((code, text),) = cautions(recipe.notes)
     assert code == "version-open"
-    assert "as 8.0.0 to 8.0.119 lr differs at 144 of 150 steps, 37 updates instead of" in text
-    assert "as 8.4.0 lr differs at 100 of 150 steps, 37 updates" in text
+    assert "with 8.0.0 to 8.0.119 lr differs at 144 of 150 steps, 37 updates instead of" in text
+    assert "with 8.4.0 lr differs at 100 of 150 steps, 37 updates" in text
 
 
 @pytest.mark.parametrize("version", ["7.0", "8", "latest", "8.3.x"])
@@ -197,5 +197,5 @@ def test_recorded_cases():
         ultralytics.recipe(CASES / "ul_t.yaml", steps_per_epoch=100)
     end = ultralytics.recipe(CASES / "ul_end2end.yaml", steps_per_epoch=100)
     ((_, text),) = cautions(end.notes)  # end2end is of 8.4.8 to 8.4.141, and 8.4.103 changed the end of warm-up
-    assert "as 8.4.8 momentum differs after warm-up" in text
+    assert "with 8.4.8 momentum differs after warm-up" in text
     np.testing.assert_allclose(js.curves(end, [2500])["weight"]["lr"], 0.01 * (1 - 0.99 * 25 / 50), rtol=1e-6)

@@ -142,7 +142,7 @@ def test_an_open_version_that_matters_is_said():
     code, text = next(pair for pair in cautions(recipe.notes) if pair[0] == "version-open")
     assert code == "version-open"
     assert "read as 7.0" in text
-    assert "as 6.1 lr differs at 1,049 of 5,000 steps" in text
+    assert "with 6.1 lr differs at 1,049 of 5,000 steps" in text
     assert "updates instead of" in text
     assert "version-open" in {finding.code for finding in js.lint(recipe)}
 
@@ -150,7 +150,7 @@ def test_an_open_version_that_matters_is_said():
 def test_small_data_with_cos_lr_leaves_fewer_open():
     recipe = yolov5.recipe(HYP, epochs=100, steps_per_epoch=400, batch_size=16, cos_lr=True)
     text = dict(cautions(recipe.notes))["version-open"]
-    assert "as 6.1 nothing is clipped" in text  # warm-up is longer than either floor
+    assert "with 6.1 nothing is clipped" in text  # warm-up is longer than either floor
     told = cautions(yolov5.recipe(HYP, epochs=9, steps_per_epoch=9, batch_size=8, version="v6.1").notes)
     assert told[0][0] == "warmup-floor"
     assert "takes 1000 iterations, which are 111 epochs: warmup_epochs 3 asks for 27" in told[0][1]

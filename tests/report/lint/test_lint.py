@@ -70,7 +70,7 @@ CASES = {
         run(js.cosine(0.1, 12_000)),
     ),
     "counts-updates": (
-        run(js.cosine(0.1, 3000), accumulate=js.Accumulation(4)), "warning", "12000 batches, 4 to an update",
+        run(js.cosine(0.1, 3000), accumulate=js.Accumulation(4)), "warning", "12000 batches, 4 per update",
         run(js.cosine(0.1, 12_000), accumulate=js.Accumulation(4)),
     ),
     "restart-cut": (
@@ -119,7 +119,7 @@ CASES = {
         run(accumulate=js.Accumulation(8, drop_at_epoch_end=True)),
     ),
     "accumulation-uneven": (
-        run(accumulate=js.Accumulation(7)), "remark", "7 batches to an update do not divide the epoch of 1000",
+        run(accumulate=js.Accumulation(7)), "remark", "7 batches per update do not divide the epoch of 1000",
         run(accumulate=js.Accumulation(8)),
     ),
     "batch-size": (

@@ -22,7 +22,7 @@ _OTHERS = frozenset(_OTHERS_TEXT.split())
 """Arguments of the Trainer that are of devices, evaluation and logging."""
 _CHANGERS = {
     "StochasticWeightAveraging": "it replaces the scheduler at swa_epoch_start",
-    "GradientAccumulationScheduler": "it changes the batches to an update",
+    "GradientAccumulationScheduler": "it changes the batches per update",
     "LearningRateFinder": "it replaces the lr",
     "BackboneFinetuning": "it adds groups and changes their lr",
     "WeightAveraging": "it averages the parameters; see Recipe(ema=...)",
@@ -36,7 +36,7 @@ class Trainer:
     """What a recipe takes of the Trainer.
 
     Attributes:
-        every: Batches to an update.
+        every: Batches per update.
         clip_norm: As in a recipe.
         clip_value: As in a recipe.
         max_epochs: None where there is no such limit.

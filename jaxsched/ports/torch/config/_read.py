@@ -202,7 +202,7 @@ def _clock(where: str, node: Node, references: References, interval: Any, every:
         raise shared.MissingError(where, f"{node.path} is stepped by epochs", ["steps_per_epoch"])
     if by == "step" and frequency > 1 and (every > 1 or nb is None or nb % frequency):
         raise ValueError(
-            f"{a.at('frequency')} must be 1, or divide steps_per_epoch with one batch to an update, got {frequency}: "
+            f"{a.at('frequency')} must be 1, or divide steps_per_epoch with one batch per update, got {frequency}: "
             "Lightning counts it anew in each epoch"
         )
     return Clock(by, frequency, every, nb)

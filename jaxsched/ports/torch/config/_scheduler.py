@@ -86,7 +86,7 @@ class Clock:
     Attributes:
         interval: ``"epoch"`` or ``"step"``, which is an update.
         frequency: Once in so many epochs or batches.
-        every: Batches to an update; the last batch of an epoch is an update too.
+        every: Batches per update; the last batch of an epoch is an update too.
         steps_per_epoch: Batches in an epoch, where that matters.
     """
 
