@@ -17,7 +17,7 @@ class _Form:
 
     Attributes:
         pattern: Its groups are ``lr`` and ``step``, or ``lr``, ``epoch``, ``iter`` and ``length`` (of an epoch); and
-            ``momentum`` and ``weight_decay`` where they are printed.
+            ``momentum`` and ``weight_decay`` where they are printed, and ``skipped``, steps that do not count.
         first: The number of the first epoch.
         ahead: The step of the lr, less ``iter``.
         fixed: Whether values are printed with a fixed number of decimals; a number if only where all have so many.
@@ -42,7 +42,7 @@ class _Form:
         clock = {name: int(text[:18]) for name, text in found.items() if name not in _HYPERPARAMETERS}
         if "step" not in clock:
             clock["step"] = (clock["epoch"] - self.first) * clock["length"] + clock["iter"] + self.ahead
-        row = {"step": str(clock["step"])}
+        row = {"step": str(clock["step"] - clock.get("skipped", 0))}
         for name in filter(found.__contains__, _HYPERPARAMETERS):
             values = _FIRST_OF_EACH.findall(found[name])
             row |= {name: values[0]} if len(values) == 1 else {f"{name}/{i}": value for i, value in enumerate(values)}
@@ -104,10 +104,11 @@ _FORMS = (
             r"'learning_rate': (?P<lr>[-+.\deE]+)"
         )
     ),
-    # DeepSpeed prints the lr of each group after the step-th update, and its momentum or betas.
+    # DeepSpeed prints the lr of each group after the step-th update, and its momentum or betas; updates that float16
+    # skipped count, and do not step the schedule.
     _Form(
         re.compile(
-            r"\bstep=(?P<step>\d+), skipped=\d+, lr=\[(?P<lr>[-+.\deE, ]*)\]"
+            r"\bstep=(?P<step>\d+), skipped=(?P<skipped>\d+), lr=\[(?P<lr>[-+.\deE, ]*)\]"
             r"(?:, mom=\[(?P<momentum>[-+.\deE, ()]*)\])?"
         )
     ),
@@ -135,7 +136,7 @@ def from_lines(text: str) -> tuple[list[dict[str, str]], dict[str, int], int | N
         ([{'step': '20', 'lr': '0.064000'}], {'lr': 6}, 1929)
         >>> from_lines("Step 100 per-step time 0.2s\\n{'Loss/total_loss': 1.5,\\n 'learning_rate': 0.0319994}")
         ([{'step': '100', 'lr': '0.0319994'}], {}, None)
-        >>> from_lines("[INFO] step=20, skipped=0, lr=[0.0001, 0.001], mom=[(0.9, 0.999), (0.9, 0.999)]")
+        >>> from_lines("[INFO] step=22, skipped=2, lr=[0.0001, 0.001], mom=[(0.9, 0.999), (0.9, 0.999)]")
         ([{'step': '20', 'lr/0': '0.0001', 'lr/1': '0.001', 'momentum/0': '0.9', 'momentum/1': '0.9'}], {}, None)
         >>> from_lines(" 12: 512.1, 600.2 avg loss, 0.000013 rate, 1.5 seconds, 768 images, 3.1 hours left")
         ([{'step': '12', 'lr': '0.000013'}], {'lr': 6}, None)

@@ -19,3 +19,8 @@ def test_six_decimals_are_rounded_and_full_numbers_are_not():
     assert from_lines(line.format(0, "0.000100") + line.format(10, "0.000004"))[1] == {"lr": 6}
     assert from_lines(line.format(0, "0.000100") + line.format(10, "0.0001"))[1] == {}
     assert from_lines(line.format(0, "0.1"))[1] == {}
+
+
+def test_updates_that_deepspeed_skipped_do_not_step_the_schedule():
+    rows, _, _ = from_lines("step=10, skipped=0, lr=[0.1], mom=[0.9]\nstep=20, skipped=3, lr=[0.2], mom=[0.9]")
+    assert [row["step"] for row in rows] == ["10", "17"]

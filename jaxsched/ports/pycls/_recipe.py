@@ -74,16 +74,19 @@ def recipe(
     """
     where, given = shared.read(cfg, "cfg")
     sections = shared.YacsSettings(where, given)
-    optim, train, *norms = (_section(sections, name) for name in ("OPTIM", "TRAIN", "BN", "LN"))
+    model, optim, train, *norms = (_section(sections, name) for name in ("MODEL", "OPTIM", "TRAIN", "BN", "LN"))
     sections.check_spelling()
-    a = shared.YacsSettings(optim.where, optim.values, DEFAULTS)
+    pymetric = "HEADS" in model.values
+    a = shared.YacsSettings(optim.where, optim.values, {**DEFAULTS, **({"WARMUP_EPOCHS": 5} if pymetric else {})})
     batch = train.count("BATCH_SIZE", _BATCH_SIZE, least=1)
     train.check_spelling()
     nb = shared.epoch_length(where, steps_per_epoch, images, batch, drop_last=True)
     epochs, decay = a.count("MAX_EPOCH", least=1), a.number("WEIGHT_DECAY", low=0.0)
     lr = per_epoch(_schedule(a, epochs), nb)
     optimizer, options = _optimizer(a)
-    aside = [name for name in _ASIDE if a.take(name, None)]
+    notes = ["MODEL.HEADS is pymetric's, whose WARMUP_EPOCHS is 5 where a config says nothing"] if pymetric else []
+    if aside := [name for name in _ASIDE if a.take(name, None)]:
+        notes.append(f"not part of a recipe: {', '.join(aside)}")
     bias = a.number("BIAS_CUSTOM_WEIGHT_DECAY", low=0.0) if a.flag("BIAS_USE_CUSTOM_WEIGHT_DECAY") else decay
     a.finish()
     norm, ln = (_custom(section, decay) for section in norms)
@@ -102,7 +105,7 @@ def recipe(
         steps=epochs * nb,
         steps_per_epoch=nb,
         batch_size=batch,
-        notes=(f"not part of a recipe: {', '.join(aside)}",) if aside else (),
+        notes=tuple(notes),
         origin={"lr": f"{where}: OPTIM.BASE_LR, LR_POLICY, WARMUP_EPOCHS", "weight_decay": f"{where}: WEIGHT_DECAY"},
     )
 

@@ -75,3 +75,12 @@ def test_decays_of_norms_and_biases():
 def test_what_is_refused(optim, message):
     with pytest.raises(ValueError, match=message):
         pycls.recipe(dict(OPTIM=optim), steps_per_epoch=10)
+
+
+def test_a_config_of_pymetric_warms_up_by_default():
+    cfg = dict(OPTIM=dict(BASE_LR=0.1, MAX_EPOCH=20), MODEL=dict(HEADS=dict(NAME="LinearHead")))
+    own = pycls.recipe(cfg, steps_per_epoch=3)
+    assert own.notes == ("MODEL.HEADS is pymetric's, whose WARMUP_EPOCHS is 5 where a config says nothing",)
+    optim = {**cfg["OPTIM"], "WARMUP_EPOCHS": 5}
+    assert own.hyperparameters["lr"] == pycls.recipe(dict(OPTIM=optim), steps_per_epoch=3).hyperparameters["lr"]
+    assert own.hyperparameters["lr"] != pycls.recipe(dict(OPTIM=cfg["OPTIM"]), steps_per_epoch=3).hyperparameters["lr"]
