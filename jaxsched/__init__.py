@@ -1,7 +1,13 @@
 """PyTorch training recipes as pure JAX: schedules, parameter groups and optimizers that give the same run.
 
-All public names are listed once, in ``__init__.pyi``; each is imported when it is first used, so that
-``import jaxsched`` takes almost no time and does not import jax.
+    import jaxsched as js
+
+    lr = js.warmup(js.cosine(peak=0.1, steps=10_000), steps=500)
+    tx = js.sgd(lr=lr, momentum=0.9, weight_decay=1e-4, groups={"bias": dict(weight_decay=0.0)})
+
+The names that are used most are here. All others are in `schedules`, `groups`, `optimizers`, `transforms`, `metric`,
+`recipe`, `report`, `verification` and `ports`. The names are listed once, in ``__init__.pyi``; each is imported when it
+is first used, so that ``import jaxsched`` takes almost no time and does not import jax.
 """
 
 import importlib as _importlib

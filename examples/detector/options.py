@@ -33,7 +33,7 @@ class Options:
     """
 
     data: Path | None = None
-    """A data.yaml of YOLO's, or a folder in YOLO's or COCO's layout; none: the embedded scenes, written to
+    """A data.yaml in YOLO's format, or a folder in YOLO's or COCO's layout; none: the embedded scenes, written to
     ./data/scenes."""
     strict: bool = False
     """Stop at the first image or label that cannot be used, instead of skipping its image with a note."""

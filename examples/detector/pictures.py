@@ -171,6 +171,7 @@ def losses(log: Path, path: Path) -> None:
     axes[3].set(title="mean average precision", xlabel="step", ylim=(0, 1))
     axes[3].legend(loc="lower right")
     for axis in axes:
+        axis.set_xlim(axes[0].get_xlim())  # a single evaluation would choose fractions of a step
         axis.grid(alpha=0.3)
     save(figure, path)
 

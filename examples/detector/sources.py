@@ -1,4 +1,4 @@
-"""What ``--data`` may be: a data.yaml of YOLO's, or a folder in YOLO's or COCO's layout.
+"""What ``--data`` may be: a data.yaml in YOLO's format, or a folder in YOLO's or COCO's layout.
 
 YOLO                                      COCO
     data.yaml            (see yolo_paths)     annotations/instances_train.json

@@ -23,7 +23,7 @@ from jaxsched import __version__
 from jaxsched.checks import did_you_mean, one_line
 from jaxsched.cli._curve import curve
 from jaxsched.cli._options import options_for_given
-from jaxsched.cli._source import Given, find, naming_options, read
+from jaxsched.cli._source import Given, find, kinds, naming_options, read
 from jaxsched.report import Explanation
 from jaxsched.report.internal import Sample, explain_sample, plural, sample, values_at
 from jaxsched.report.lint import Findings, lint_sample
@@ -50,10 +50,9 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="See, check, draw, compare and convert training recipes: a hyp.yaml of YOLOv5, an args.yaml of Ultralytics or "
-    "timm, TrainingArguments of Hugging Face, a config of MMDetection, Detectron2, YOLOX, Darknet, DeepSpeed, "
-    "TensorFlow Object Detection or Model Garden, PaddleDetection, Lightning or Hydra, a schedule or compiled model of "
-    "Keras, or a recipe's JSON. A file is recognised by its content, and is never executed.",
+    help="See, check, draw, compare and convert training recipes. They are read from the files of "
+    + ", ".join(kind.name for kind in kinds() if kind.read and kind.name != "recipe")
+    + ", or from a recipe's JSON. A file is recognised by its content, and is never executed.",
     epilog=EXAMPLE,
 )
 
