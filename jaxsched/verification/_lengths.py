@@ -13,10 +13,12 @@ from jaxsched.ports.shared import MissingError, told
 from jaxsched.recipe import Recipe
 from jaxsched.verification._log import Log
 from jaxsched.verification._verdict import Verdict
-from jaxsched.verification._verify import batches_of_an_update, verify
+from jaxsched.verification._verify import batches_of_an_update, beside_first_mean, verify
 
 _ASSUMED = (1000, 997)
 """Lengths that are tried where the log counts nothing within an epoch: if both fit, the rates depend on neither."""
+_LONGEST = 2**17
+"""The longest epoch that is looked for by its mean lr: COCO has 118,287 images."""
 _MOST, _MOST_GAPS = 300, 8
 """Most lengths that are tried at first, and of those that the distances of rows suggest."""
 _SPLIT, _ALL = 10, 150
@@ -51,7 +53,6 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
     allowed = lengths_of(log)
     low, high = allowed or _ASSUMED
     open_ended = allowed is not None and _is_within_an_epoch(log)
-    tries = [low * 2**k for k in range(1, _DOUBLINGS)] if open_ended else _between(low, high) if allowed else _gaps(log)
     every = batches_of_an_update(read(**given, steps_per_epoch=low))  # a log of updates counts these
 
     def tried(length: int) -> tuple[Recipe, Verdict]:
@@ -62,6 +63,11 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
     if all(verdict.ok for _, verdict in results.values()):
         recipe, verdict = results[low]
         return recipe, verdict.having(_said(low, high, every, allowed is None))
+    tries, why = _between(low, high) if allowed else _gaps(log), "is assumed, the distance of its rows"
+    if open_ended:
+        tries = [low * 2**k for k in range(1, _DOUBLINGS)]
+    if log.averaged and log.epoch is not None and log.epoch[0] < 2 and every == 1:
+        tries, why = [_of_first_mean(read, log, given)], "is found by the mean of its first epoch"
     results |= {length: tried(length) for length in tries}
     best = _best(results)
     while allowed and not results[best][1].ok and (nearer := _nearer(sorted(results), best)):
@@ -77,7 +83,7 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
         )
     if not allowed:
         unit, taken = _unit(every, best)
-        return recipe, verdict.having(f"{unit} per epoch {best} is assumed, the distance of its rows{taken}")
+        return recipe, verdict.having(f"{unit} per epoch {best} {why}{taken}")
     fitting = [length for length in sorted(results) if results[length][1].ok]
     return recipe, verdict.having(_fitting(fitting, every))
 
@@ -112,6 +118,18 @@ def _gaps(log: Log) -> list[int]:
         return []
     gaps: list[int] = np.unique(np.diff(np.unique(log.step))).astype(int).tolist()
     return gaps[:_MOST_GAPS]
+
+
+def _of_first_mean(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> int:
+    """The length of an epoch whose mean lr the first row has, by bisection: in a warm-up the mean grows with it."""
+    low, high = 2, _LONGEST
+    while low < high:
+        middle = (low + high) // 2
+        above = beside_first_mean(read(**given, steps_per_epoch=middle), log)
+        if not above:
+            return middle
+        low, high = (low, middle) if above > 0 else (middle + 1, high)
+    return low
 
 
 def _said(low: int, high: int, every: int, assumed: bool) -> str:

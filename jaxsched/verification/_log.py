@@ -59,7 +59,7 @@ class Log:
         steps_per_epoch: The steps of an epoch, where the log prints them.
         relative: Whether the columns are the learning rates up to a factor that is not logged.
         in_float32: Whether the trainer computed the learning rates in float32.
-        averaged: Whether a row may hold the mean over its epoch, as the ``train_lr`` of DETR's scripts does.
+        averaged: Whether a row, of an epoch, may hold the mean over it, as the ``train_lr`` of DETR's scripts does.
         others: The same rows with the columns of ``"momentum"`` or ``"weight_decay"``, where they are logged.
     """
 
@@ -222,7 +222,7 @@ def _log(name: str, rows: Sequence[Mapping[str, Any]], decimals: Mapping[str, in
         epoch_decimals=max(len(str(row["epoch"]).partition(".")[2]) for row in kept) if "epoch" in clock else 0,
         pace=(np.array(pace).T[0], np.array(pace).T[1]) if pace else None,
         relative=relative,
-        averaged=names == ["train_lr"],
+        averaged=names == ["train_lr"] and set(clock) == {"epoch"},
     )
     others = {}
     for hyperparameter, pattern in _OTHERS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -205,9 +206,7 @@ def _single(text: str, steps: np.ndarray) -> _Way:
 def _means(recipe: Recipe, log: Log) -> Iterator[_Way]:
     """The means over an epoch that the rows may hold."""
     nb = recipe.steps_per_epoch
-    if log.epoch is None or log.step is not None or log.iteration is not None or nb is None or nb < 2:
-        return
-    if log.rows * nb > _MOST_STEPS:
+    if nb is None or nb < 2 or log.rows * nb > _MOST_STEPS:
         return
     for said, epoch in _epochs(log):
         steps = _steps(epoch[:, None] * nb + np.arange(nb + 1))
@@ -226,12 +225,23 @@ def _before_the_scheduler(lr: np.ndarray) -> np.ndarray:
     return mean
 
 
+_AFTER = "mean over an epoch of the lr after each step"
 _MEANS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "mean of the lr over an epoch": lambda lr: lr[:, :-1].mean(-1, dtype=np.float64),
-    "mean over an epoch of the lr after each step": lambda lr: lr[:, 1:].mean(-1, dtype=np.float64),
-    "mean over an epoch of the lr after each step, a drop at its end left out": _before_the_scheduler,
+    _AFTER: lambda lr: lr[:, 1:].mean(-1, dtype=np.float64),
+    f"{_AFTER}, a drop at its end left out": _before_the_scheduler,
 }
 """From the values at the steps of each epoch and at the one after, [rows, steps], to what a row may hold."""
+
+
+def beside_first_mean(recipe: Recipe, log: Log) -> float:
+    """What the mean lr after each step of the first epoch is above the first row of a log; 0 if it rounds to that."""
+    first = dataclasses.replace(
+        log, columns={name: texts[:1] for name, texts in log.columns.items()}, epoch=np.zeros(1), others={}
+    )
+    ways = [way for way in _means(recipe, first) if way.value is _MEANS[_AFTER]]
+    lr = _closest(recipe, first, np.arange(1), ways).lr
+    return 0.0 if lr.good.all() else float(lr.values[0, 0] - lr.logged[0, 0])
 
 
 def _epochs(log: Log) -> Iterator[tuple[str, np.ndarray]]:

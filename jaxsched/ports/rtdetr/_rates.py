@@ -99,13 +99,13 @@ def _flat_cosine(a: Settings, warm: int, nb: int, epochs: int, notes: list[str])
         notes.append(caution("warmup-of-0", text))
 
     def made(lr: float) -> Schedule:
+        rising: Schedule = shared.power_rise(lr, rise, 2) if rise else constant(lr)
         if flat >= total:
-            falling: Schedule = constant(lr)
-        elif flat >= end:
-            falling = piecewise([lr, gamma * lr], at=[flat + 1])
+            whole = rising
+        elif flat < end:
+            whole = piecewise([rising, flat_then_cosine(lr, end, flat, gamma * lr)], at=[max(flat, rise + 1)])
         else:
-            falling = flat_then_cosine(lr, end, flat, gamma * lr)
-        whole = piecewise([shared.power_rise(lr, rise, 2), falling], at=[rise + 1]) if rise else falling
+            whole = piecewise([rising, gamma * lr], at=[max(flat, rise) + 1])
         return piecewise([lr / max(warm, 1), delayed(whole, by=1)], at=[1])
 
     return made

@@ -23,6 +23,7 @@ _ASIDE_TEXT = """
 """
 _ASIDE = frozenset(_ASIDE_TEXT.split())
 """Settings of the model, the data and the log, and two that no release reads beside ``ema``."""
+_RATES = ("optimizer", "lr_scheduler", "lr_warmup_scheduler", "lrsheduler")
 _STAGES = {"base_size", "base_size_repeat", "ema_restart_decay"}
 """Settings of the collate function that D-FINE and DEIM have and RT-DETR has not."""
 
@@ -111,7 +112,7 @@ def recipe(
         batch_size=batch,
         notes=tuple(notes),
         origin={
-            "lr": f"{where}: optimizer, lr_scheduler, lr_warmup_scheduler, lrsheduler",
+            "lr": f"{where}: {', '.join(name for name in _RATES if name in content)}",
             "weight_decay": f"{where}: optimizer",
             "clip_norm": f"{where}: clip_max_norm",
             "ema": f"{where}: ema",

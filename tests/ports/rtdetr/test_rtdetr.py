@@ -11,6 +11,8 @@ import pytest
 import jaxsched as js
 from jaxsched.ports import rtdetr
 from jaxsched.ports.rtdetr._groups import condition
+from jaxsched.ports.shared import File
+from jaxsched.verification import verify_run
 
 BACKBONE, NORMS = "^(?=.*backbone)(?!.*norm|bn).*$", "^(?=.*(?:encoder|decoder))(?=.*(?:norm|bn)).*$"
 MODEL_TEXT = """
@@ -134,9 +136,10 @@ def write_log(path, logged, nb):
 
 
 @pytest.mark.parametrize(("warm", "at"), [(0, [2, 4]), (1, [1, 1]), (4, [2]), (9, [2, 3]), (500, [1])])
-def test_the_scheduler_waits_for_the_warmup_and_a_log_of_means_is_reproduced(warm, at, tmp_path):
+def test_the_scheduler_waits_for_the_warmup_and_a_log_of_means_is_reproduced(warm, at, tmp_path, monkeypatch):
     scheduler = {"type": "MultiStepLR", "milestones": at, "gamma": 0.5}
-    made = rtdetr.recipe(config(lr_scheduler=scheduler, lr_warmup_scheduler=warmup(warm)), steps_per_epoch=4)
+    given = config(lr_scheduler=scheduler, lr_warmup_scheduler=warmup(warm))
+    made = rtdetr.recipe(given, steps_per_epoch=4)
     curves = js.curves(made)
     assert made.steps == 24
     for group, lr in (("rest", 1e-4), ("group_1", 1e-4), ("group_0", 2e-5)):
@@ -148,6 +151,10 @@ def test_the_scheduler_waits_for_the_warmup_and_a_log_of_means_is_reproduced(war
     assert verdict.ok, verdict
     assert verdict.groups == {"train_lr": "group_0"}
     if warm == 9:
+        monkeypatch.setattr("jaxsched.verification._lengths._LONGEST", 8)
+        found = verify_run(rtdetr.KINDS[0], File(Path("run.yml"), json.dumps(given)), tmp_path / "log.txt", {})[1]
+        assert found.ok
+        assert "steps per epoch 4 is found by the mean of its first epoch" in found.found
         write_log(tmp_path / "log.txt", [*logged[:-1], logged[-1] * 1.0001], 4)
         assert js.verify(made, tmp_path / "log.txt").reproduced == 5
 
@@ -342,7 +349,6 @@ def test_bad_values_are_named(changes, message):
 
 def test_it_is_recognised_and_read_from_a_command_line(tmp_path):
     from jaxsched.cli._source import Given, read, recognise
-    from jaxsched.ports.shared import File
 
     path = Path(tmp_path, "rtdetrv2.yml")
     path.write_text(
