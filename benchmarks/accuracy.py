@@ -1,4 +1,4 @@
-"""How far each schedule is from its true value, in float32 under jit, beside optax's of the same meaning.
+"""The error of each schedule in float32 under jit, and that of optax's schedule for the same curve.
 
     python benchmarks/accuracy.py                # the tables, in Markdown
     python benchmarks/accuracy.py cosine linear  # only rows whose name contains one of these

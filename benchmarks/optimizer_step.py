@@ -1,16 +1,16 @@
-"""The optimizer step beside its peers, in one process: tracing, compiling, running, and what the state weighs.
+"""The optimizer step compared with other libraries in one process: time to trace, compile and run, size of the state.
 
-For a tree like YOLOv5s (180 arrays, 7.8 million numbers, three groups) and one of a layer-wise recipe (200 groups),
-ours with scheduled groups against
+For a tree like YOLOv5s (180 arrays, 7.8 million numbers, three groups) and one with a group for each layer (200
+groups), ``ours``, with scheduled groups, is compared with
 
-    flat       ours within js.flatten_groups, a vector for each group
-    bare       the barest hand-written jitted update with the same schedules
-    partition  optax.partition of optax.inject_hyperparams, a group each
+    flat       ours in js.flatten_groups: one vector for each group
+    bare       a minimal hand-written jitted update with the same schedules
+    partition  optax.partition, with optax.inject_hyperparams for each group
     optax.sgd  without groups or weight decay
-    grouped    js.optimizers.grouped(optax.adamw), beside a partition of three optax.adamw and js.adamw
-    torch      its foreach implementation, eager, where torch is installed (and fused, where a GPU is)
+    grouped    js.optimizers.grouped(optax.adamw), with a partition of three optax.adamw and js.adamw
+    torch      its foreach implementation, eager, if torch is installed (and the fused one on a GPU)
 
-On a GPU also the share of its memory bandwidth, for 100 million numbers.
+On a GPU it also prints the share of the memory bandwidth that is used, for 100 million numbers.
 
     python benchmarks/optimizer_step.py [--rounds 7] [--bandwidth GB/s] [--only grouped]
 """
@@ -171,7 +171,7 @@ def lowered(tx, params):
 
 
 def measure(transformations, params, rounds, base="bare"):
-    """Each round takes all in turn, so that what disturbs one disturbs all; medians of the rounds.
+    """Each round measures all in turn, so that other load affects all alike; medians of the rounds.
 
     Steps are compared with those of ``base``.
     """

@@ -1,4 +1,4 @@
-"""What a schedule costs: beside optax's under jit, and beside stepping torch's scheduler as often.
+"""The cost of a schedule, compared with optax's under jit and with stepping torch's scheduler as often.
 
     python benchmarks/schedules.py
 

@@ -1,4 +1,4 @@
-"""The detector example's network, loss and training step written in torch, to be measured beside it.
+"""The detector example's network, loss and training step written in torch, for comparing their speed.
 
 Written from the same description (YOLOv5 v6), for speed comparisons only: parity is tested against YOLOv5's own
 numbers.

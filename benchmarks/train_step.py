@@ -1,10 +1,10 @@
-"""What a training step of the detector costs, and of what it consists; with --torch, beside the same in torch.
+"""The cost of a training step of the detector and of its parts; with --torch, compared with the same step in torch.
 
     python benchmarks/train_step.py --torch                                   # n at 128 px, batch 16
     python benchmarks/train_step.py --size s --image-size 640 --batch-size 64 --bf16 --torch   # on a GPU
 
 Times are medians in milliseconds over whole cycles of gradient accumulation, after compilation, with the batch in
-memory. The two are measured in turns, so that whatever else the machine does falls on both. What updates cost is shown
+memory. The two are measured in turns, so that other load affects both. What updates cost is shown
 twice: called alone, with the hand-over of all its arrays, and as what it adds to the gradients. On a CPU
 under Linux, start it with GLIBC_TUNABLES=glibc.malloc.hugetlb=1 to measure both with memory in pages of 2 MB.
 """
