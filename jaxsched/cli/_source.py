@@ -181,14 +181,14 @@ def recognise(file: File) -> Kind:
         raise ValueError(f"{file.name} may be {' or '.join(kind.title for kind in fitting)}; say which with --as")
     if _is_log(file):
         raise ValueError(f"{file.name} is the log of a run; give the file of settings, and to verify this as --log")
-    file.content  # noqa: B018  (if it is neither YAML nor JSON, that is the error)
+    is_program = file.path.suffix == ".py"
+    if not is_program:
+        file.content  # noqa: B018  (if it is neither YAML nor JSON, that is the error)
     names = [kind.name for kind in kinds() if kind.read]
     alike = [kind for kind in kinds() if kind.read and file.path.name in kind.in_folders]
     guess = f", such as --as {alike[0].name} for {alike[0].title}" if len(alike) == 1 else ""
-    keys = one_line(", ".join(sorted(file.names)), 120)
-    raise ValueError(
-        f"{file.name} is of no known kind, by its settings ({keys}); say which with --as{guess}: {', '.join(names)}"
-    )
+    seen = "what it assigns" if is_program else f"its settings ({one_line(', '.join(sorted(file.names)), 120)})"
+    raise ValueError(f"{file.name} is of no known kind, by {seen}; say which with --as{guess}: {', '.join(names)}")
 
 
 def _is_log(file: File) -> bool:

@@ -50,6 +50,7 @@ class Verdict:
         found: What was solved for, or passed over.
         first: The first row that differs.
         reason: The likeliest reason for it.
+        explained: Whether it is the reason for all rows that differ.
         steps: The step of each row in the recipe's clock.
         fits: Whether each row is reproduced.
         off: The mean relative difference of the learning rates, at most 1 a row.
@@ -64,6 +65,7 @@ class Verdict:
     found: tuple[str, ...] = ()
     first: Difference | None = None
     reason: str | None = None
+    explained: bool = False
     steps: tuple[int, ...] = dataclasses.field(default=(), repr=False)
     fits: tuple[bool, ...] = dataclasses.field(default=(), repr=False)
     off: float = dataclasses.field(default=0.0, repr=False)
@@ -74,9 +76,12 @@ class Verdict:
         return self.reproduced == self.rows
 
     def better(self, other: Verdict) -> bool:
-        """Whether it reproduces more rows than the other; or as many, with a reason for the rest; or comes nearer."""
-        mine, its = ((each.reproduced, each.reason is not None, -each.off) for each in (self, other))
-        return mine > its
+        """Whether it reproduces more rows than the other; or as many, and says why not the rest; or comes nearer."""
+
+        def rank(one: Verdict) -> tuple[Any, ...]:
+            return one.reproduced, one.explained, one.reason is not None, -one.off
+
+        return rank(self) > rank(other)
 
     def having(self, *found: str) -> Verdict:
         """The verdict, with what else was solved for."""

@@ -66,6 +66,7 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         found = max(found, _closest(recipe, log, rows, means), key=lambda each: each.lr.good.sum())
     lr, good = found.lr, np.all([each.good for each in found.matches], 0)
     seen = {group for groups in lr.groups for group in groups}
+    skipped = None if lr.good.all() else _skipped(recipe, log, rows, found.way.steps[:, -1])
     return Verdict(
         log=log.name,
         rows=len(rows),
@@ -79,7 +80,8 @@ def verify(recipe: Recipe, log: Log | str | os.PathLike[str]) -> Verdict:
         unseen=tuple(group for group in found.by_group if group not in seen),
         found=(*log.said, found.way.text),
         first=None if good.all() else _difference(log, rows, found.matches, int(np.flatnonzero(~good)[0])),
-        reason=None if lr.good.all() else _reason(lr) or _skipped(recipe, log, rows, found.way.steps[:, -1]),
+        reason=None if lr.good.all() else skipped or _reason(lr),
+        explained=skipped is not None,
         steps=tuple(found.way.steps[:, -1].tolist()),
         fits=tuple(map(bool, good)),
         off=lr.off,
@@ -276,7 +278,7 @@ def _skipped(recipe: Recipe, log: Log, rows: np.ndarray, steps: np.ndarray) -> s
 
     The Trainer, DeepSpeed and Lightning do not step the scheduler when gradients overflow.
     """
-    if log.step is None:
+    if log.step is None or len(rows) < 3:
         return None
     some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _SOME_ROWS)).astype(int))
     lags = np.arange(_MOST_SKIPPED)[:, None] * batches_of_an_update(recipe)
@@ -285,13 +287,16 @@ def _skipped(recipe: Recipe, log: Log, rows: np.ndarray, steps: np.ndarray) -> s
     curves = _curves(recipe, every)["lr"]
     tall = {group: curve[at.reshape(-1)] for group, curve in curves.items()}
     good = match(log, np.tile(rows[some], len(lags)), tall).good.reshape(shifted.shape)
-    lag = 0
+    lag, first = 0, int(np.argmax(good[:, 0]))
     for row in good.T:
         fitting = np.flatnonzero(row[lag:])
         if not len(fitting):
             return None
         lag += int(fitting[0])
-    return f"about {lag} updates were left out, and steps of the schedule with them: gradients in float16 overflowed"
+    if first == lag >= np.median(np.diff(log.step[rows])):  # all rows are those before
+        return None
+    left = f"about {lag} updates were" if lag > 1 else "an update was"
+    return f"{left} left out, and the schedule did not step: gradients in float16 overflowed"
 
 
 def _reason(lr: Match) -> str | None:

@@ -282,6 +282,7 @@ def test_pictures(file, tmp_path):
             "other.yaml is of no known kind, by its settings (name); say which with --as: recipe, big_vision",
         ),
         (["lint", "other.json"], "other.json is of no known kind"),
+        (["show", "other.py"], "other.py is of no known kind, by what it assigns; say which with --as: recipe"),
         (
             ["lint", "-s", "10", "--", "--lr", "0.1"],
             "say whose command line this is: --as detr or huggingface or timm or torchvision",
@@ -303,6 +304,7 @@ def test_what_goes_wrong_is_one_line_and_exit_status_2(arguments, message, file,
     Path("bad.yaml").write_text("lr0: [1")
     Path("other.yaml").write_text("name: thing")
     Path("other.json").write_text('{"lr": 1}')
+    Path("other.py").write_text("import os\n\n\ndef f(x: int):\n    return x\n")
     Path("empty").mkdir()
     for name in ("exp", "exp9", "exp10"):
         Path("runs", "train", name).mkdir(parents=True)
