@@ -9,9 +9,9 @@ from jaxsched.report._sample import Sample
 from jaxsched.report.lint._finding import Finding, Severity
 
 _CODES: dict[str, tuple[Severity, str]] = {
-    "misspelt-key": ("warning", "Correct its name if it is meant for the other; else remove it."),
+    "misspelt-key": ("warning", "Correct the name if it is misspelt; otherwise remove it."),
     "freeze": ("warning", "Give the frozen parameters a group of their own that is None."),
-    "warmup-floor": ("remark", "Know that it is so; later releases of Ultralytics have no least warm-up."),
+    "warmup-floor": ("remark", "That release does so; later releases of Ultralytics have no minimum warm-up."),
     "ignored-lr": ("warning", "Name the optimizer, so that lr0 counts, or leave lr0 out."),
     "lr-of-batch": ("warning", "Scale BASE_LR with the batch, or gather gradients."),
     "version-open": ("warning", "Say which release trained: version=..., or --version."),

@@ -70,7 +70,7 @@ def lonely_rule(seen: Sample, table: ParameterTable) -> Iterator[Finding]:
             yield Finding(
                 "lonely-rule",
                 "warning",
-                f"the rule {pattern!r} matches {taken or 'no'} parameter, {pattern + '*'!r} would match {meant}",
+                f"the rule {pattern!r} matches {taken or 'no'} parameter, but {pattern + '*'!r} would match {meant}",
                 "* stays within a name; ** goes through any number of names.",
                 (rule.group,),
             )

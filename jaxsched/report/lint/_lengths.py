@@ -127,7 +127,7 @@ def units(seen: Sample) -> Iterator[Finding]:
                 "epochs-as-steps",
                 "warning",
                 f"{name}: {part.name} has {_written(moment)} steps, of {seen.length} in "
-                f"{epochs(seen.length, per_epoch)} epochs: which reads like epochs",
+                f"{epochs(seen.length, per_epoch)} epochs: that looks like epochs",
                 f"Count steps (x {per_epoch}), or put it in per_epoch(..., {per_epoch}).",
                 (group,),
             )
@@ -162,7 +162,7 @@ def length_mismatch(seen: Sample) -> Iterator[Finding]:
                 "counts-updates",
                 "warning",
                 f"{name}: {moment.what} at step {end}, training after {seen.length} batches, {every} per update: "
-                f"which reads like a count of updates ({seen.length // every})",
+                f"that looks like a count of updates ({seen.length // every})",
                 "Schedules count batches, accumulation or not: make it as long as the run.",
                 (group,),
             )
@@ -255,8 +255,8 @@ def plateau_floor(seen: Sample) -> Iterator[Finding]:
                 yield Finding(
                     "plateau-floor",
                     "remark",
-                    f"lr: the floor of {part.name}, {short(floor)}, is that of its own value, {short(base)} at first; "
-                    f"the lr, of which other schedules are a part, may fall below it (the last is {short(last)})",
+                    f"lr: the floor of {part.name}, {short(floor)}, limits its own value, {short(base)} at first; the "
+                    f"lr, of which other schedules are factors, may fall below it (it ends at {short(last)})",
                     "If the floor is meant for the lr, bound it: js.schedules.maximum(schedule, floor).",
                     (group,),
                 )
@@ -275,8 +275,8 @@ def plateau_patience(seen: Sample) -> Iterator[Finding]:
                     yield Finding(
                         "plateau-patience",
                         "warning",
-                        f"{name}: {part.name} tolerates {short(patience)} bad reports, and with one each epoch there "
-                        f"are only {short(run)}: it never acts",
+                        f"{name}: {part.name} tolerates {short(patience)} bad reports, but one report each epoch "
+                        f"makes only {short(run)}: it never acts",
                         "Lower the patience, or report more often.",
                         (group,),
                     )

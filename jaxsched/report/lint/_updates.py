@@ -49,8 +49,8 @@ def accumulation(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "accumulation-drops",
                 "warning" if share > MANY else "remark",
-                f"batches accumulated at the end of an epoch are dropped: of {per_epoch} batches in an epoch "
-                f"{lost.mean():.3g} on average ({share:.2%})",
+                f"batches accumulated at the end of an epoch are dropped: {lost.mean():.3g} of the {per_epoch} "
+                f"batches of an epoch on average ({share:.2%})",
                 f"Choose a number of batches per update ({most}) that divides the epoch.",
             )
     else:

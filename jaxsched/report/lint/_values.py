@@ -70,7 +70,7 @@ def zero_lr(seen: Sample) -> Iterator[Finding]:
             yield Finding(
                 "zero-lr",
                 "warning",
-                f"lr is exactly 0 at step {int(seen.steps[moves[0] + between[0]])} and others before the end",
+                f"lr is exactly 0 at step {int(seen.steps[moves[0] + between[0]])} and at other steps before the end",
                 "Give the schedule a floor.",
                 (group,),
             )

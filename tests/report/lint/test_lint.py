@@ -82,7 +82,7 @@ CASES = {
         run(js.cosine(1e-2, 12_000, floor=1e-3)),
     ),
     "plateau-floor": (
-        run(js.cosine(1.0, 12_000, floor=0.1) * js.plateau(0.1, floor=0.05)), "remark", "the last is 0.01",
+        run(js.cosine(1.0, 12_000, floor=0.1) * js.plateau(0.1, floor=0.05)), "remark", "it ends at 0.01",
         run(js.warmup(js.plateau(0.1, floor=0.05), 500)),
     ),
     "plateau-patience": (
@@ -115,7 +115,7 @@ CASES = {
     ),
     "nothing-trains": (run(groups={"all": None}), "error", "frozen", run()),
     "accumulation-drops": (
-        run(accumulate=js.Accumulation(7, drop_at_epoch_end=True)), "remark", "of 1000 batches",
+        run(accumulate=js.Accumulation(7, drop_at_epoch_end=True)), "remark", "of the 1000 batches",
         run(accumulate=js.Accumulation(8, drop_at_epoch_end=True)),
     ),
     "accumulation-uneven": (
@@ -255,7 +255,7 @@ def test_yolov5_is_clean_or_told_something_true(batch_size, cos_lr):
     assert (remark.code, remark.severity) == ("accumulation-drops", "remark")
     due = np.flatnonzero(js.report.update_steps(recipe))
     lost = sum(1849 * (e + 1) - 1 - due[np.searchsorted(due, 1849 * (e + 1)) - 1] for e in range(300))
-    assert f"{lost / 300:.3g} on average ({lost / recipe.steps:.2%})" in remark.message
+    assert f"{lost / 300:.3g} of the 1849 batches of an epoch on average ({lost / recipe.steps:.2%})" in remark.message
 
 
 TIMM = dict(
