@@ -66,7 +66,7 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
     tries, why = _between(low, high) if allowed else _gaps(log), "is assumed, the distance of its rows"
     if open_ended:
         tries = [low * 2**k for k in range(1, _DOUBLINGS)]
-    if log.averaged and log.epoch is not None and log.epoch[0] < 2 and every == 1:
+    if log.averaged and log.epoch is not None and log.epoch.min() < 2 and every == 1:
         tries, why = [_of_first_mean(read, log, given)], "is found by the mean of its first epoch"
     results |= {length: tried(length) for length in tries}
     best = _best(results)

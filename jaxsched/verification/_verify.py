@@ -237,10 +237,11 @@ _MEANS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def beside_first_mean(recipe: Recipe, log: Log) -> float:
-    """What the mean lr after each step of the first epoch is above the first row of a log; 0 if it rounds to that."""
-    first = dataclasses.replace(
-        log, columns={name: texts[:1] for name, texts in log.columns.items()}, epoch=np.zeros(1), others={}
-    )
+    """What the mean lr after each step of the first epoch is above that of a log; 0 if it rounds to that."""
+    assert log.epoch is not None
+    row = int(log.epoch.argmin())  # rows that were logged again after a stop are at the end
+    columns = {name: (texts[row],) for name, texts in log.columns.items()}
+    first = dataclasses.replace(log, columns=columns, epoch=np.zeros(1), others={})
     ways = [way for way in _means(recipe, first) if way.value is _MEANS[_AFTER]]
     lr = _closest(recipe, first, np.arange(1), ways).lr
     return 0.0 if lr.good.all() else float(lr.values[0, 0] - lr.logged[0, 0])
