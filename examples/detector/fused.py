@@ -3,7 +3,8 @@
 `norm_silu` is batch norm and SiLU with one hand-written gradient. Differentiated operation by operation, the two keep
 three arrays of the size of the activations and pass over them a dozen times; here only the input is kept, the forward
 pass reads it three times and the backward pass four. `convolve` writes 1x1 convolutions as matrix products and the
-6x6 stem as a 3x3 convolution over blocks of 2x2 pixels; `large_convolution` has a gradient of its own on a CPU.
+6x6 stem as a 3x3 convolution over blocks of 2x2 pixels; products and large convolutions have gradients of their own on
+a CPU.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ import jax.numpy as jnp
 
 AXES = (0, 1, 2)  # of [batch, height, width, channels]
 LARGE = 2**19  # values: 2 MB in float32, about what the cache of one core holds
+BLOCK = 1024  # pixels of which a kernel gradient is summed at a time
+
+Sides = tuple[tuple[int, int], ...]  # padding: (above, below), (left, right)
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     """NHWC convolution with an HWIO kernel."""
     size, _, inputs, outputs = kernel.shape
     if (size, stride, padding) == (1, 1, 0):
-        return (x.reshape(-1, inputs) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
+        return product(x.reshape(-1, inputs), kernel[0, 0]).reshape(*x.shape[:-1], outputs)
     if (size, stride, padding) == (6, 2, 2):
         n, h, w, _ = x.shape
         rows = x.reshape(n, h // 2, 2, w // 2, 2 * inputs)
@@ -34,67 +38,114 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.
     return convolution(x, kernel, stride, padding)
 
 
-def convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+def convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: int | Sides) -> jax.Array:
+    sides = ((padding, padding),) * 2 if isinstance(padding, int) else padding
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), sides, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@jax.custom_vjp
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """``x @ kernel``, with the gradient of the kernel by `transposed_product` on a CPU."""
+    return x @ kernel
+
+
+def product_backward(kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = kept
+    of_kernel = jax.lax.platform_dependent(x, gradient, cpu=transposed_product, default=lambda x, g: x.T @ g)
+    return gradient @ kernel.T, of_kernel
+
+
+product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), product_backward)
+
+
+def transposed_product(a: jax.Array, b: jax.Array) -> jax.Array:
+    """``a.T @ b`` of two long arrays: the narrower one is the transposed one, which takes half the time."""
+    if a.shape[1] <= b.shape[1]:
+        return a.T @ b
+    return jax.lax.optimization_barrier(b.T @ a).T  # without the barrier XLA turns it round again
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def large_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """`convolution`, with the gradient of the kernel by `kernel_gradient` on a CPU.
+    """`convolution`, on a CPU by parts that the cache holds: one image at a time at stride 2, and its gradients.
 
-    By itself XLA computes it as a convolution whose window is the whole image, which takes 1.6 to 3 times the processor
-    time at stride 2, and 1.1 to 1.6 times at stride 1.
+    XLA's own copy the whole input, into memory that is new in each step.
     """
-    return convolution(x, kernel, stride, padding)
+    if stride == 1:
+        return convolution(x, kernel, stride, padding)
+    return jax.lax.platform_dependent(
+        x, kernel,
+        cpu=lambda x, kernel: jax.lax.map(lambda x: convolution(x[None], kernel, stride, padding)[0], x),
+        default=lambda x, kernel: convolution(x, kernel, stride, padding),
+    )  # fmt: skip
 
 
-def convolve_forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> tuple[jax.Array, Any]:
-    return convolution(x, kernel, stride, padding), (x, kernel)
+def large_backward(stride: int, padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def by_xla(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+        of_x = jax.linear_transpose(lambda x: convolution(x, kernel, stride, padding), x)
+        of_kernel = jax.linear_transpose(lambda kernel: convolution(x, kernel, stride, padding), kernel)
+        return *of_x(gradient), *of_kernel(gradient)
 
+    def by_image(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def add(total: jax.Array, image: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            return total + kernel_gradient(*image, kernel.shape[0], stride, padding), None
 
-def convolve_backward(stride: int, padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
-    (of_x,) = jax.linear_transpose(lambda x: convolution(x, kernel, stride, padding), x)(gradient)
-    of_kernel = jax.lax.platform_dependent(
-        x,
-        gradient,
-        cpu=lambda x, g: kernel_gradient(x, g, kernel.shape[0], stride, padding).astype(kernel.dtype),
-        default=lambda x, g: jax.linear_transpose(lambda k: convolution(x, k, stride, padding), kernel)(g)[0],
-    )
-    return of_x, of_kernel
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        total = jnp.zeros((kernel.shape[-1], kernel.size // kernel.shape[-1]), dtype)
+        of_kernel = jax.lax.scan(add, total, (x, gradient))[0].T.reshape(kernel.shape)
+        return input_gradient(x, kernel, gradient, stride, padding), of_kernel.astype(kernel.dtype)
 
-
-large_convolution.defvjp(convolve_forward, convolve_backward)
+    return jax.lax.platform_dependent(*kept, gradient, cpu=by_image, default=by_xla)
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int, padding: int) -> jax.Array:
-    """Gradient of the kernel of a ``size x size`` convolution of `x`, given that of its result.
+    """Gradient of a square kernel from one image, ``[outputs, size * size * inputs]``, given that of the result.
 
-    Each entry of the kernel has met a shifted copy of `x`; its gradient is the matrix product of that copy with
-    `gradient`. One product serves a row of the kernel. The scan takes as many images at a time as the cache holds.
+    Each entry of the kernel has met a shifted copy of `x`; its gradient is the matrix product of `gradient` with that
+    copy. XLA computes it as a convolution whose window is the whole image, which takes 1.6 to 4 times as long.
     """
-    n, rows, columns, outputs = gradient.shape
-    inputs = x.shape[-1]
+    rows, columns, outputs = gradient.shape
+    block = next(r for r in range(rows, 0, -1) if rows % r == 0 and (r * columns <= BLOCK or r == 1))
+    x = jnp.pad(x, ((padding, padding), (padding, padding), (0, 0)))
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        of_x = jax.lax.dynamic_slice_in_dim(x, i * block * stride, stride * (block - 1) + size)
+        of_y = jax.lax.dynamic_slice_in_dim(gradient, i * block, block)
+        copies = [
+            of_x[r : r + stride * (block - 1) + 1 : stride, c : c + stride * (columns - 1) + 1 : stride]
+            for r in range(size)
+            for c in range(size)
+        ]
+        copies = jnp.concatenate(copies, -1).reshape(block * columns, -1)
+        return total + jnp.matmul(of_y.reshape(-1, outputs).T, copies, preferred_element_type=total.dtype)
+
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    parts = next(k for k in range(1, n + 1) if n % k == 0 and (k == n or n // k * rows * columns * inputs <= LARGE))
+    return jax.lax.fori_loop(0, rows // block, add, jnp.zeros((outputs, size * size * x.shape[-1]), dtype))
 
-    def add(total: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        x, gradient = part
-        x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-        gradient = gradient.reshape(-1, outputs)
-        products = []
-        for i in range(size):
-            shifted = x[:, i : i + stride * (rows - 1) + 1 : stride]
-            copies = [shifted[:, :, j : j + stride * (columns - 1) + 1 : stride] for j in range(size)]
-            copies = jnp.concatenate(copies, -1).reshape(-1, size * inputs)
-            products.append(jnp.matmul(copies.T, gradient, preferred_element_type=dtype))
-        return total + jnp.concatenate(products), None
 
-    split = [a.reshape(parts, n // parts, *a.shape[1:]) for a in (x, gradient)]
-    total = jax.lax.scan(add, jnp.zeros((size * size * inputs, outputs), dtype), tuple(split))[0]
-    return total.reshape(size, size, inputs, outputs)
+def input_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, padding: int) -> jax.Array:
+    """Gradient of `x`, given that of the result.
+
+    At stride 2, a block of 2x2 pixels comes from 2x2 of the result: one convolution gives the even rows and one the
+    odd ones, each with two pixels in its channels. XLA's own takes two to three times as long.
+    """
+    height, width = x.shape[1:3]
+    if (kernel.shape[0], stride, padding) != (3, 2, 1) or height % 2 or width % 2:
+        return jax.linear_transpose(lambda x: convolution(x, kernel, stride, padding), x)(gradient)[0]
+    left, here, right = kernel.transpose(1, 0, 3, 2)
+    taps = jnp.stack([jnp.concatenate(pair, -1) for pair in ((here, right), (jnp.zeros_like(left), left))], 1)
+
+    def of_image(gradient: jax.Array) -> jax.Array:
+        even = convolution(gradient[None], taps[1:2], 1, ((0, 0), (0, 1)))
+        odd = convolution(gradient[None], taps[2::-2], 1, ((0, 1), (0, 1)))
+        return jnp.stack([even[0], odd[0]], 1).reshape(x.shape[1:])
+
+    return jax.lax.map(of_image, gradient)
+
+
+large_convolution.defvjp(
+    lambda x, kernel, stride, padding: (large_convolution(x, kernel, stride, padding), (x, kernel)), large_backward
+)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))

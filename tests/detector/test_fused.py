@@ -1,5 +1,7 @@
 """The fused forms against the plain ones: values, moments and gradients; pooling likewise."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,19 +70,30 @@ def test_each_kind_of_convolution_is_the_convolution(size, stride, padding):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))  # sums of a few hundred
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 5), (5, 3)])
+def test_a_kernel_gradient_of_a_product_is_the_product_of_the_transpose(inputs, outputs):
+    random = np.random.default_rng(4)
+    x, gradient = random.normal(size=(40, inputs)), random.normal(size=(40, outputs))
+    got = jax.jit(fused.transposed_product)(jnp.asarray(x), jnp.asarray(gradient))
+    np.testing.assert_allclose(got, x.T @ gradient, rtol=1e-5, atol=1e-5)  # sums of 40
+    half = fused.transposed_product(jnp.asarray(x, jnp.bfloat16), jnp.asarray(gradient, jnp.bfloat16))
+    assert (half.dtype, half.shape) == (jnp.bfloat16, (inputs, outputs))
+
+
 @pytest.mark.parametrize(("size", "stride", "inputs", "dtype"), [
     (3, 2, 4, "float32"), (3, 1, 32, "float32"), (5, 2, 4, "float32"), (3, 2, 4, "bfloat16"),
 ])  # fmt: skip
 def test_a_large_convolution_has_the_gradients_of_the_convolution(size, stride, inputs, dtype, monkeypatch):
-    """The scan takes 2 of 6 images at a time: 3 are too large, and 4 do not divide 6."""
+    """An image has 8 or 4 rows, of which a block takes half: 3 of 4 are too many for it, and 3 of 8 leave a rest."""
     random = np.random.default_rng(3)
-    x = jnp.asarray(random.normal(size=(6, 8, 6, inputs)), dtype)
+    x = jnp.asarray(random.normal(size=(3, 8, 6, inputs)), dtype)
     kernel = jnp.asarray(random.normal(size=(size, size, inputs, 5)), dtype)
-    monkeypatch.setattr(fused, "LARGE", x[:2].size // stride**2)
+    monkeypatch.setattr(fused, "LARGE", 0)
     want, pull_plain = jax.vjp(lambda x, k: convolution(x, k, stride, size // 2), x, kernel)
+    monkeypatch.setattr(fused, "BLOCK", 3 * want.shape[2])
     cotangent = jnp.asarray(random.normal(size=want.shape), dtype)
     got, pull = jax.vjp(lambda x, k: fused.convolve(x, k, stride, size // 2), x, kernel)
-    assert "length=3" in str(jax.make_jaxpr(pull)(cotangent))
+    assert {"length=3", f"length={4 // stride}"} <= set(re.findall(r"length=\d+", str(jax.make_jaxpr(pull)(cotangent))))
     rtol = 1e-5 if dtype == "float32" else 2**-7  # sums of a few hundred; one rounding to bfloat16 on either side
     for a, b in zip((got, *pull(cotangent)), (want, *pull_plain(cotangent)), strict=True):
         assert a.dtype == b.dtype
