@@ -73,7 +73,7 @@ def _packed(**options: Any) -> str:
 
 def _quick(config: ConfigDict, quick: Any) -> None:
     if quick:
-        config.update(batch_size=8, shuffle_buffer_size=10, cache_raw=False)
+        config |= {"batch_size": 8, "shuffle_buffer_size": 10, "cache_raw": False}
 
 
 def _formatted(*arguments: Any) -> Any:

@@ -2,10 +2,15 @@
 
 from jaxsched.ports.shared._by_update import batches_to_an_update as batches_to_an_update
 from jaxsched.ports.shared._by_update import by_update as by_update
+from jaxsched.ports.shared._calls import Imported as Imported
+from jaxsched.ports.shared._config_dict import DICT_METHODS as DICT_METHODS
+from jaxsched.ports.shared._config_dict import AttributeDict as AttributeDict
 from jaxsched.ports.shared._config_dict import ConfigDict as ConfigDict
-from jaxsched.ports.shared._config_dict import ConfigSettings as ConfigSettings
 from jaxsched.ports.shared._config_dict import as_config as as_config
+from jaxsched.ports.shared._config_dict import deepcopy as deepcopy
 from jaxsched.ports.shared._config_dict import resolved as resolved
+from jaxsched.ports.shared._config_dict import update as update
+from jaxsched.ports.shared._config_file import ConfigSettings as ConfigSettings
 from jaxsched.ports.shared._config_file import is_json as is_json
 from jaxsched.ports.shared._config_file import read_config as read_config
 from jaxsched.ports.shared._cycles import MOST_CYCLES as MOST_CYCLES
@@ -25,6 +30,7 @@ from jaxsched.ports.shared._files import file_or_dict as file_or_dict
 from jaxsched.ports.shared._files import in_time as in_time
 from jaxsched.ports.shared._files import opened as opened
 from jaxsched.ports.shared._files import read as read
+from jaxsched.ports.shared._forgetting import Function as Function
 from jaxsched.ports.shared._kind import Kind as Kind
 from jaxsched.ports.shared._kind import MissingError as MissingError
 from jaxsched.ports.shared._kind import Option as Option
@@ -47,8 +53,6 @@ from jaxsched.ports.shared._python import SourceError as SourceError
 from jaxsched.ports.shared._python import Unknown as Unknown
 from jaxsched.ports.shared._python import parse_python as parse_python
 from jaxsched.ports.shared._python import source_of as source_of
-from jaxsched.ports.shared._script import AttributeDict as AttributeDict
-from jaxsched.ports.shared._script import Imported as Imported
 from jaxsched.ports.shared._script import Script as Script
 from jaxsched.ports.shared._settings import Settings as Settings
 from jaxsched.ports.shared._shapes import Anneal as Anneal

@@ -61,15 +61,21 @@ def _round(value: Any, ndigits: int | None = None) -> Any:
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **{function.__name__: _of_plain(function) for function in (abs, bool, float, int, max, min, sorted, sum)},
-    **{function.__name__: function for function in (enumerate, len, list, range, reversed, tuple, zip)},
     "dict": as_dict,
+    "enumerate": lambda values, start=0: list(enumerate(elements(values), start)),
+    "len": lambda values: len(elements(values)),
+    "list": lambda values=(): elements(values),
     "print": lambda *values, **options: None,
+    "range": range,
+    "reversed": lambda values: elements(values)[::-1],
     "round": _of_plain(_round),
     "str": lambda value="": str(scalar(value)),
+    "tuple": lambda values=(): tuple(elements(values)),
+    "zip": lambda *several, strict=False: list(zip(*map(elements, several), strict=strict)),
     "all": lambda values: all(map(scalar, elements(values))),
     "any": lambda values: any(map(scalar, elements(values))),
 }
-"""Builtins by name. Callers make a list of what gives an iterator in Python."""
+"""Builtins by name. What gives an iterator in Python gives a list here."""
 
 LIBRARY: Mapping[str, Callable[..., Any]] = {
     "copy.copy": _copied,

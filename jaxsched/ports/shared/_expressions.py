@@ -30,6 +30,10 @@ _CONVERSIONS: Mapping[int, Callable[[Any], Any]] = {-1: lambda value: value, 115
 _FORMAT = re.compile(r"[^\d]?[<>=^]?[-+ ]?#?0?\d{0,3},?(\.\d{1,3})?[bcdeEfFgGosxX%]?")
 
 
+Scope = dict[str, Any]
+"""Names and their values."""
+
+
 def value_of(node: ast.expr, look_up: Callable[[ast.expr], Any]) -> Any:
     """The value of an expression without calls, or `Unknown`. Elements of a container may be `Unknown` as well.
 
@@ -56,16 +60,20 @@ class Expressions:
     what is beyond the limits is a `SourceError`.
 
     Args:
-        look_up: From a name or an attribute to its value, or `Unknown`.
+        look_up: From a name that is in no scope, or an attribute, to its value, or `Unknown`.
         budget: The work that may be done.
         file: The file to name in errors.
+
+    Attributes:
+        scopes: The names that are seen, those of the innermost comprehension last.
+        repeated: The keys that a dict display gives again, with their lines.
     """
 
     def __init__(self, look_up: Callable[[Any], Any], budget: Budget, file: str = ""):
         self.look_up, self.budget, self.file = look_up, budget, file
-        self.scopes: list[dict[str, Any]] = []  # of the comprehensions around
+        self.scopes: list[Scope] = []
         self.depth = 0
-        self.repeated: list[tuple[int, Any]] = []  # keys that a dict display gives again, with their lines
+        self.repeated: list[tuple[int, Any]] = []
 
     def value(self, node: ast.AST) -> Any:
         """The node's value, or the `Unknown` that says why not."""
@@ -93,7 +101,7 @@ class Expressions:
     def why(self, node: ast.AST, error: Exception) -> Unknown:
         """Why a node has no value, from what evaluating it raised."""
         if isinstance(error, SourceError):
-            raise error
+            raise error if error.file else SourceError(str(error), self.file, getattr(node, "lineno", None)) from None
         reason = error.why if isinstance(error, Unclear) else f"it raises {type(error).__name__}: {error}"
         if isinstance(reason, Unknown):
             return reason

@@ -57,18 +57,11 @@ def parse_python(file: File) -> ast.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in the file's strings
             tree = ast.parse(file.text)
+            compile(tree, file.name, "exec", dont_inherit=True)  # which finds a keyword given twice, a return outside
     except SyntaxError as error:
         raise SourceError(f"it is not Python: {error.msg}", file.name, error.lineno) from None
     except (ValueError, RecursionError, MemoryError):
         raise SourceError("it is not Python, or nested too deeply", file.name) from None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            seen = set()
-            for keyword in node.keywords:
-                if keyword.arg in seen:  # as Python says when it compiles the tree
-                    message = f"it is not Python: keyword argument repeated: {keyword.arg}"
-                    raise SourceError(message, file.name, node.lineno)
-                seen |= {keyword.arg} - {None}
     return tree
 
 

@@ -152,6 +152,5 @@ def _read(config: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(given, shared.File):
         return "config", given
     script = shared.Script(shared.Budget(), given.name)
-    for node in shared.parse_python(given).body:
-        script.follow(node)
+    script.run(shared.parse_python(given).body)
     return given.name, script.results()

@@ -38,6 +38,12 @@ FOLLOWED = {
     "config.a = config_dict.placeholder(int)\nconfig.b = 'x={}'.format(1)": dict(a=None, b="x=1"),
     "config.a = 1\ndel config.a\nassert not config.keys()": {},
     "config.a = [i * 2 for i in (1, 2, 3) if i != 2]": dict(a=[2, 6]),
+    "d = dict(x=1)\nconfig.a = dict(p=d, q=d)\nconfig.a.p.x = 2": dict(a=dict(p=dict(x=2), q=dict(x=2))),
+    "import copy\nc = ml_collections.ConfigDict({'a': 1})\nc.b = c.get_ref('a')\nconfig.c = copy.deepcopy(c)\n"
+    "config.c.a = 5": dict(c=dict(a=5, b=5)),
+    "config.a = dict(x=1)\nconfig.b = config.get_ref('a')\nconfig.c = config['b'].x": dict(
+        a=dict(x=1), b=dict(x=1), c=1
+    ),
 }
 
 
@@ -84,6 +90,17 @@ UNKNOWN = {
     "d = []\nhelper(d)\nconfig.a = 1\nfor x in d:\n  config.a = 2": ("a",),
     "d = {'x': 1}\nif os.getpid():\n  del d['x']\nconfig.a = 'x' in d": ("a",),
     "config.a = 1\nr = config.get_ref('a')\nr.set(2)": ("a",),
+    "config.a = 1\nhelper(config.get_ref('a'))": ("a",),
+    "config.a = 1\nconfig.c = config.get_ref('a')\nif os.getpid():\n  config.c = 5": ("a", "c"),
+    "config.a = 1\nconfig.c = config.get_ref('a')\ndel config.a": ("c",),
+    "config.a = 1\nwhile os.getpid():\n  c = config\n  c.a = 2": ("a",),
+    "config.a = 1\nif os.getpid():\n  c = [config]\n  c[0].a = 2": ("a",),
+    "config.b = 2\ns = ml_collections.ConfigDict({'x': {'y': 1}})\nhelper(s.get('x'))\nconfig.a = s.x.y": ("a",),
+    "config.b = 2\nd = {'x': 1}\nhelper(d)\nconfig.a = ml_collections.ConfigDict({'d': d}).d": ("a",),
+    "config.b = 2\nlst = [1]\ndef f(x=lst):\n  x.append(2)\nhelper(f)\nconfig.a = lst[0]": ("a",),
+    "config.b = 2\nlst = [1]\nconfig.a = lst\nhelper(lst)": ("a",),
+    "g = [lambda: c.update(a=2) for c in [config]]\nconfig.a = 1\ng[0]()": ("a",),
+    "config.a = 1\nconfig.update = 3\nconfig.update(helper())": ("a", "update"),
 }
 
 

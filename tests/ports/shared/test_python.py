@@ -40,8 +40,7 @@ def test_elements_of_a_list_may_be_unknown():
 
 def follow(text):
     script = Script(Budget(), "a.py")
-    for node in shared.parse_python(shared.File("a.py", text)).body:
-        script.follow(node)
+    script.run(shared.parse_python(shared.File("a.py", text)).body)
     return script.results()
 
 

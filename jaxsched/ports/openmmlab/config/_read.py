@@ -17,6 +17,7 @@ from jaxsched.ports.shared import (
     MOST_FILES,
     Budget,
     File,
+    Function,
     Imported,
     SourceError,
     Unknown,
@@ -67,6 +68,8 @@ def read_config(
         if notes is not None:
             notes += reading.notes
         return reading.budget.copy(values, str(path), lambda leaf: _plain(leaf, str(path)))
+    except SourceError as error:
+        raise error if error.file else SourceError(str(error), str(path)) from None
     except (RecursionError, MemoryError):
         raise SourceError("nested too deeply", str(path)) from None
 
@@ -74,6 +77,8 @@ def read_config(
 def _plain(leaf: Any, file: str) -> Any:
     if isinstance(leaf, Imported):
         return leaf.name
+    if isinstance(leaf, Function):
+        return Unknown(leaf.node.lineno, leaf.node.name, "it is code of the file", leaf.file)
     if leaf is None or isinstance(leaf, (bool, int, float, str, bytes, Unknown)):
         return leaf
     raise SourceError(f"a config cannot hold a {type(leaf).__name__}", file)
@@ -118,7 +123,7 @@ class Reading:
             body = parse_python(File(path, self.text(path))).body
             base = self.joined(body, path)
             script = ConfigScript(self.budget, file, base, lambda node: self.module(node, path))
-            script.run(body)
+            script.read(body)
         finally:
             self.open.pop()
         for line, key in script.repeated:
@@ -171,8 +176,7 @@ class Reading:
         if node is None:
             return ConfigDict()
         script = ConfigScript(self.budget, str(path), ConfigDict(), lambda _: {})
-        for before in body[: body.index(node)]:  # mmcv 1.x runs the file, so a name from above may stand in it
-            script.follow(before)
+        script.run(body[: body.index(node)])  # mmcv 1.x runs the file, so a name from above may stand in it
         paths = script.value(node.value)
         paths = paths if isinstance(paths, list) else [paths]
         if not all(isinstance(name, str) for name in paths):
@@ -184,7 +188,8 @@ class Reading:
             if twice:
                 raise SourceError(f"more than one base gives {', '.join(map(repr, twice))}", str(path), node.lineno)
             joined.update(values)
-        return ConfigDict.adopted(joined)
+        base: ConfigDict = ConfigDict.adopted(joined, self.budget)
+        return base
 
     def base_path(self, name: str, path: Path, line: int) -> Path:
         package, separator, inside = name.partition("::")
@@ -237,7 +242,7 @@ class Reading:
             found = [folder.joinpath(*way).with_suffix(".py") for way in (parts[1:], inside)]
         base = self.permitted(next(filter(_exists, found), found[0]), name, path, node.lineno)
         names, _ = self.names(base, imports=True)
-        return {name: ConfigDict.adopted(value) for name, value in self.budget.copy(names, str(base)).items()}
+        return {name: ConfigDict.adopted(value, self.budget) for name, value in names.items()}
 
 
 def _exists(path: Path) -> bool:

@@ -7,7 +7,17 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
-from jaxsched.ports.shared import AttributeDict, Budget, Imported, Script, Unclear, certain
+from jaxsched.ports.shared import (
+    DICT_METHODS,
+    AttributeDict,
+    Budget,
+    Imported,
+    Script,
+    Unclear,
+    certain,
+    deepcopy,
+    update,
+)
 
 _TEMPLATE = re.compile(r"\{\{\s*(_base_\.|['\"]?\s*\$)")
 
@@ -15,23 +25,41 @@ _TEMPLATE = re.compile(r"\{\{\s*(_base_\.|['\"]?\s*\$)")
 class ConfigDict(AttributeDict):
     """A dict that came out of a base file, as mmengine's."""
 
-    methods = frozenset({"merge"})
+    copies = True
 
-    def merge(self, other: dict) -> None:
-        """Merges recursively; ``_delete_=True`` drops what was there."""
 
-        def merged(new: Any, old: Any) -> Any:
-            if not isinstance(new, dict):
-                return new
-            kept = old if isinstance(old, dict) and not (new.get("_delete_", False)) else {}
-            own = {name: value for name, value in new.items() if name != "_delete_"}
-            if not isinstance(old, dict):
-                return own
-            return {**kept, **{name: merged(value, kept.get(name)) for name, value in own.items()}}
+def _merge(target: ConfigDict, budget: Budget, other: dict) -> None:
+    """Merge recursively; ``_delete_=True`` drops what was there."""
 
-        entries = merged(dict(other), self)
-        self.clear()
-        self.update(entries)
+    def merged(new: Any, old: Any) -> Any:
+        if not isinstance(new, dict):
+            return new
+        kept = old if isinstance(old, dict) and not (new.get("_delete_", False)) else {}
+        own = {name: value for name, value in new.items() if name != "_delete_"}
+        if not isinstance(old, dict):
+            return own
+        return {**kept, **{name: merged(value, kept.get(name)) for name, value in own.items()}}
+
+    entries = merged(dict(deepcopy(other, budget)), deepcopy(target, budget))
+    target.clear()
+    for name, value in entries.items():
+        target.put(name, target.adopted(value, budget))
+
+
+def _setdefault(target: ConfigDict, budget: Budget, name: Any, default: Any = None) -> Any:
+    if name not in target:
+        target.put(name, target.adopted(default, budget))
+    return target[name]
+
+
+ConfigDict.methods = {
+    **DICT_METHODS,
+    "copy": lambda target, budget: ConfigDict({name: ConfigDict.adopted(target[name], budget) for name in target}),
+    "merge": _merge,
+    "pop": lambda target, budget, name, default=None: target.pop(name, default),
+    "setdefault": _setdefault,
+    "update": update,
+}
 
 
 class ConfigScript(Script):
@@ -45,17 +73,15 @@ class ConfigScript(Script):
     """
 
     def __init__(self, budget: Budget, file: str, base: ConfigDict, module: Callable[[ast.ImportFrom], dict[str, Any]]):
-        super().__init__(budget, file, {"_base_": base})
-        self.hidden.add("_base_")
+        super().__init__(budget, file)
+        self.hide("_base_", base)
         self.module = module
 
-    def run(self, body: list[ast.stmt]) -> None:
+    def read(self, body: list[ast.stmt]) -> None:
         bases = [statement for statement in body if isinstance(statement, ast.With) and _reads_base(statement)]
         for base in bases:  # as in mmengine: before all else, wherever they stand
             self.inherit_names(base.body)
-        for statement in body:
-            if statement not in bases and not assigns_base(statement):
-                self.follow(statement)
+        self.run([statement for statement in body if statement not in bases and not assigns_base(statement)])
 
     def inherit_names(self, body: list[ast.stmt]) -> None:
         for node in body:
@@ -76,13 +102,6 @@ class ConfigScript(Script):
             case ast.Set(elts=[ast.Set(elts=[inner])]):  # as Python's grammar reads {{ _base_.x.y }}
                 return self.reference(inner)
         return super().evaluated(node)
-
-    def on_target(self, node: ast.Call, target: Any, name: str) -> Any:
-        if isinstance(target, ConfigDict) and name == "merge":  # which leaves copies in the place of what it keeps
-            entries = self.deepcopy(target)
-            target.clear()
-            dict.update(target, entries)
-        return super().on_target(node, target, name)
 
     def reference(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Name) and node.id == "_base_":

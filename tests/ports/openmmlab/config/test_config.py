@@ -400,6 +400,25 @@ def test_what_python_cannot_tell_without_running_is_marked(read, expression):
 @pytest.mark.parametrize(
     "change",
     [
+        "def change():\n    cfg['lr'] = 2\nf = change\nf()",
+        "def change(by, *, to=2):\n    by['lr'] = to\n    return by\ncfg = change(alias)",
+        "for i in [2, 3]:\n    cfg['lr'] = i\n    break",
+        "for i in [3, 2]:\n    if i == 3:\n        continue\n    cfg['lr'] = i",
+    ],
+)
+def test_functions_and_loops_of_the_file_are_followed(read, change):
+    config = read(f"cfg = dict(lr=1)\nalias = cfg\n{change}\n")
+    assert config["cfg"] == config["alias"] == {"lr": 2}
+    assert "change" not in config
+
+
+def test_a_function_of_the_file_sets_what_the_base_has(read):
+    assert read("_base_ = '_base_/base.py'\ndef f():\n    _base_.lr = 3\nf()", base=BASE)["lr"] == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         "tune(cfg)",
         "tune(dict(inner=cfg))",
         "lib.tune(alias)",
@@ -411,7 +430,6 @@ def test_what_python_cannot_tell_without_running_is_marked(read, expression):
         "exec('cfg = 1')",
         "globals()['cfg'] = 1",
         "g = globals\ng()",
-        "def change():\n    cfg['lr'] = 2\nf = change\nf()",
         "def change():\n    global cfg\n    cfg = 2\nchange()",
         "f = lambda: cfg.clear()\nf()",
         "class A:\n    cfg['lr'] = 2",
@@ -420,7 +438,6 @@ def test_what_python_cannot_tell_without_running_is_marked(read, expression):
         "with open('x') as cfg:\n    pass",
         "if tune():\n    cfg = 1",
         "for cfg in tune():\n    pass",
-        "for i in [1]:\n    cfg['lr'] = i\n    break",
         "from elsewhere import *",
         "cfg, other = tune()",
         "[c.unknown() for c in [cfg]]",
@@ -487,7 +504,7 @@ def test_unknown_code_on_one_base_entry_leaves_the_others(read):
     assert config["steps"] == [{"at": [1]}, {"at": [2]}]
 
 
-@pytest.mark.parametrize("code", ["while True:\n    _base_.lr = 3", "def f():\n    _base_.lr = 3\nf()"])
+@pytest.mark.parametrize("code", ["while True:\n    _base_.lr = 3", "def f():\n    _base_.lr = 3\ntune(f)"])
 def test_code_that_is_not_run_may_set_a_number_of_the_base(read, code):
     assert isinstance(read(f"_base_ = '_base_/base.py'\n{code}", base=BASE)["lr"], Unknown)
 
@@ -506,7 +523,8 @@ def test_what_code_binds_for_itself_is_no_entry(read):
 
 
 def test_defaults_and_decorators_of_functions_are_run_where_they_stand(read):
-    assert isinstance(read("cfg = dict(lr=1)\ndef f(a=cfg.pop('lr')): pass")["cfg"], Unknown)
+    assert read("cfg = dict(lr=1)\ndef f(a=cfg.pop('lr')): pass") == {"cfg": {}}
+    assert isinstance(read("cfg = dict(lr=1)\n@tune(cfg)\ndef f(): pass")["cfg"], Unknown)
 
 
 def test_a_dict_over_something_unreadable_is_unreadable(read):
