@@ -249,7 +249,7 @@ def test_bad_values_are_named(values, message):
         ("", "", {"arg": "variant=tiny"}, "LENGTHS"),
         ("", "", {"arg": "varient=long"}, "'varient' is not an option; did you mean 'variant'"),
         ("", "", {"arg": "res=big"}, "arg: res must be of the type int, got 'big'"),
-        ("", "", {"overrides": {"schedul": 1}}, "overrides has 'schedul', which the config has not"),
+        ("", "", {"overrides": {"schedul": 1}}, "overrides has 'schedul', which the config does not have"),
         ("return config\n", "return config +\n", {}, "it is not Python"),
     ],
 )
