@@ -1,7 +1,9 @@
 """The smallest run that does all a run does, and what is left of it."""
 
 import dataclasses
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -14,8 +16,9 @@ STEPS_PER_EPOCH = 4  # of 16 images
 
 
 def options(folder, out, **changes):
-    """Options of a run on the scenes in `folder`, which shares its compiled programs with the others there."""
-    base = {"data": folder / "scenes", "hyp": SCENES_HYP, "out": folder / out, "compilation_cache": folder / "compiled"}
+    """Options of a run on the scenes in `folder`, which shares its compiled programs with all tests."""
+    compiled = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])  # set by tests/conftest.py
+    base = {"data": folder / "scenes", "hyp": SCENES_HYP, "out": folder / out, "compilation_cache": compiled}
     return Options(**(SIZE | base | changes))
 
 

@@ -11,13 +11,14 @@ import jaxsched as js
 LR = js.warmup(js.cosine(0.1, 60), 10)
 NOISE = np.random.default_rng(0).normal(size=(64, 3, 4))
 START = 0.1
+SCALES = (1.0, 1e-8)
 
 
-def follow(tx, scale):
-    """The parameters after each step; each gradient depends on the steps before."""
+def follow(tx, scales):
+    """The parameters after each step, for each scale; each gradient depends on the steps before."""
 
     @jax.jit
-    def run(noise):
+    def run(noise, scale):
         def step(carry, noise):
             params, state = carry
             updates, state = tx.update(scale * (noise + params), state, params)
@@ -27,13 +28,13 @@ def follow(tx, scale):
         start = jnp.full_like(noise[0], START)
         return jax.lax.scan(step, (start, tx.init(start)), noise)[1]
 
-    return np.asarray(run(jnp.asarray(NOISE)))
+    return [np.asarray(run(NOISE, scale)) for scale in scales]
 
 
 def distance(mine, theirs):
     """Of the distance travelled, the larger of two scales: at the smaller epsilon is most of a denominator."""
     with jax.enable_x64(True):
-        pairs = [(follow(mine, scale), follow(theirs, scale)) for scale in (1.0, 1e-8)]
+        pairs = zip(follow(mine, SCALES), follow(theirs, SCALES), strict=True)
     return max(np.abs(one - other).max() / np.abs(other - START).max() for one, other in pairs)
 
 

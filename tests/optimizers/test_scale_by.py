@@ -34,12 +34,13 @@ INSEPARABLE = ["adafactor", "asgd", "lamb", "lars", "musgd", "rprop"]
 
 
 def follow(tx, params, steps=4):
-    state = tx.init(params)
-    for step in range(steps):
-        gradients = jax.tree.map(lambda p, step=step: 0.1 * p + 0.05 * (step + 1), params)
+    def step(carry, number):
+        params, state = carry
+        gradients = jax.tree.map(lambda p: 0.1 * p + 0.05 * (number + 1), params)
         updates, state = tx.update(gradients, state, params)
-        params = optax.apply_updates(params, updates)
-    return params, state
+        return (optax.apply_updates(params, updates), state), None
+
+    return jax.lax.scan(step, (params, tx.init(params)), jnp.arange(steps))[0]
 
 
 def test_every_optimizer_is_here():

@@ -217,9 +217,9 @@ def test_constants_arguments_scan_and_gradients(case):
     @jax.jit
     def step_by_step(schedule, steps):
         compiled.append(None)
-        _, values = jax.lax.scan(lambda carry, step: (carry, schedule(step)), None, steps)
         floats, rebuild = flat_floats(schedule)
-        return values, jax.grad(lambda floats: rebuild(floats)(steps).sum())(floats) if floats else []
+        value_and_gradients = jax.value_and_grad(lambda floats, step: rebuild(floats)(step))
+        return jax.lax.scan(lambda _, step: (None, value_and_gradients(floats, step)), None, steps)[1]
 
     eager = np.asarray(case.schedule(STEPS))
     baked = np.asarray(jax.jit(case.schedule)(STEPS))
