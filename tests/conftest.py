@@ -27,6 +27,7 @@ if not hasattr(jax, "enable_x64"):  # before jax 0.8
 
     jax.enable_x64 = enable_x64
 
+
 def pytest_configure(config):
     """What is compiled is kept for the modules, workers and subprocesses that compile the same; half of the time goes
     into compilation. jax finds it by the whole program, the compiler's options and its version, in a folder that is

@@ -114,8 +114,8 @@ def test_a_start_is_drawn_as_torch_draws_it():
 
 def test_groups_are_yolov5s():
     recipe = js.ports.yolov5.recipe(HYP, epochs=1, steps_per_epoch=1, batch_size=16)
-    state = jax.eval_shape(recipe.build().init, nnx.state(shapes_of(10, "n"), nnx.Param))
-    assert set(js.hyperparams(state)) == {"bias", "norm", "weight"}
+    used = jax.eval_shape(lambda p: js.hyperparams(recipe.build().init(p)), nnx.state(shapes_of(10, "n"), nnx.Param))
+    assert set(used) == {"bias", "norm", "weight"}
 
 
 HYP = dict(
