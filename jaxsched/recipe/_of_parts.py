@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -45,6 +46,8 @@ def as_recipe(value: Reportable) -> Recipe:
     if isinstance(value, optax.GradientTransformation):
         return of_parts(value)
     hint = "; a function of the step becomes a schedule with js.from_function" if callable(value) else ""
+    if isinstance(value, str | os.PathLike):
+        hint = "; the port of a file's source reads it, such as js.ports.yolov5.recipe"
     raise TypeError(
         'a Recipe is needed, such as js.Recipe("sgd", dict(lr=0.1)), or a schedule, or a transformation made of '
         f"jaxsched's; got {short(value)}{hint}"

@@ -59,6 +59,10 @@ def test_it_is_found_within_other_transformations():
         js.explain(0.1)
     with pytest.raises(TypeError, match=r"a function of the step becomes a schedule with js\.from_function"):
         js.plot(optax.cosine_decay_schedule(0.1, 100))
+    with pytest.raises(
+        TypeError, match=r"got 'hyp\.yaml'; the port of a file's source reads it, such as js\.ports\.yolov5\.recipe"
+    ):
+        js.explain("hyp.yaml")
 
 
 grouped, scale_by = js.optimizers.grouped, js.optimizers.scale_by
