@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
@@ -65,7 +66,10 @@ def solve(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> tuple
         return recipe, verdict.having(_said(low, high, every, allowed is None))
     tries, why = _between(low, high) if allowed else _gaps(log), "is assumed, the distance of its rows"
     if open_ended:
-        tries = [low * 2**k for k in range(1, _DOUBLINGS)]
+        tries = []
+        with contextlib.suppress(ValueError):  # the port reads no run that is as long
+            for length in (low * 2**k for k in range(1, _DOUBLINGS)):
+                results[length] = tried(length)
     if log.averaged and log.epoch is not None and log.epoch.min() < 2 and every == 1:
         tries, why = [_of_first_mean(read, log, given)], "is found by the mean of its first epoch"
     results |= {length: tried(length) for length in tries}

@@ -254,6 +254,10 @@ def test_a_log_that_ends_in_the_first_epoch(tmp_path):
     result = call(tmp_path)
     assert result.exit_code == 0, result.output
     assert "5 of 5 rows reproduced" in result.stdout
+    (tmp_path / "a.py").write_text(
+        text.replace("max_epochs=6", "max_epochs=20_000")
+    )  # of 2^31 steps, if epochs are longer
+    assert "steps per epoch 2504" in call(tmp_path).stdout
     assert "steps per epoch 2504 (2503 and 2505 do not fit)" in result.stdout
 
 
