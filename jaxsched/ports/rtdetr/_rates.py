@@ -95,8 +95,8 @@ def _flat_cosine(a: Settings, warm: int, nb: int, epochs: int, notes: list[str])
     flat = shared.as_count(a.at("flat_epoch"), int(nb * a.number("flat_epoch", low=0.0)), 0)
     end = total - int(nb * a.number("no_aug_epoch", low=0.0))
     if not rise:
-        text = f"{a.at('warmup_iter')}: DEIM divides by 0 at its first batch; read as no warm-up"
-        notes.append(caution("warmup-of-0", text))
+        text = f"{a.at('warmup_iter')}: DEIM divides by 0 at its first batch; it is read as no warm-up"
+        notes.append(caution("left-out", text))
 
     def made(lr: float) -> Schedule:
         rising: Schedule = shared.power_rise(lr, rise, 2) if rise else constant(lr)

@@ -179,10 +179,7 @@ def _frozen(where: str, content: Mapping[str, Any]) -> list[str]:
     ]
     if not freezing:
         return []
-    text = (
-        f"{where}: {one_line(str(name), 80)}: {', '.join(freezing)} freezes parameters; give them a group that is None"
-    )
-    return [caution("left-out", text)]
+    return [caution("freeze", f"{where}: {one_line(str(name), 80)}: {', '.join(freezing)}: it has frozen parameters")]
 
 
 def _stages(a: Settings, loader: Settings, epochs: int) -> list[str]:

@@ -272,12 +272,12 @@ def test_included_files_are_merged_in_their_order(folder):
     assert made.groups == {"group_0": {"weight_decay": 0.0}}
     np.testing.assert_allclose(js.curves(made, [0])["rest"]["lr"], 1e-4, rtol=1e-6)
     np.testing.assert_allclose(made.ema(1999), 0.9999 * (1 - math.exp(-1)), rtol=1e-6)
-    assert any("PResNet: freeze_norm: True freezes parameters" in note for note in made.notes)
+    assert any("PResNet: freeze_norm: True: it has frozen" in note for note in made.notes)
     changed = rtdetr.recipe(
         folder / "run.yml", steps_per_epoch=10, update={"optimizer.lr": 1e-3, "PResNet.freeze_norm": False}
     )
     np.testing.assert_allclose(js.curves(changed, [0])["rest"]["lr"], 1e-3, rtol=1e-6)
-    assert not any("freezes parameters" in note for note in changed.notes)
+    assert not any("frozen parameters" in note for note in changed.notes)
     (folder / "run.yml").write_text("__include__:\n  ./base.yml:\n")  # a list to Python, which takes its keys
     assert rtdetr.recipe(folder / "run.yml", steps_per_epoch=10).steps == 720
     (folder / "run.yml").write_text("__include__: [./other.yml]\n")

@@ -184,6 +184,12 @@ CASES = {
 }  # fmt: skip
 
 
+def test_every_caution_of_a_port_is_a_rule():
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(js.__file__).parent.rglob("*.py"))
+    used = set(re.findall(r"\bcaution\(\s*\"([^\"]+)\"", sources))
+    assert {"left-out", "unknown-key"} <= used <= set(CASES)
+
+
 @pytest.mark.parametrize("code", CASES)
 def test_a_rule_finds_its_mistake_and_nothing_beside_it(code):
     wrong, severity, says, right, *params = CASES[code]
