@@ -171,7 +171,7 @@ def adafactor(
         min_dim_size_to_factor: Shortest axis that is averaged over, > 0; None for the last two axes of any length.
         stacked: Whether the first axis of the arrays is a stack of layers, each updated as a separate array; a tuple
             also gives the factor on the lr of each layer.
-        state_dtype: By slot (``row_var``, ``col_var``, ``variance``, ``exp_avg``) the dtype it is kept in, such as
+        state_dtype: Dtype of slots by name (``row_var``, ``col_var``, ``variance``, ``exp_avg``), such as
             "bfloat16".
         groups: The hyperparameters that each group overrides, by its name; None freezes a group.
         rules: Pairs of a match and a group name; by default by role (``bias``, ``norm``, ``weight``).

@@ -288,7 +288,7 @@ BAD = [
     (
         [dict(type="ReduceOnPlateauLR"), dict(type="CosineAnnealingLR", eta_min=0.1)],
         ValueError,
-        "goes on from whatever a reduction leaves.*eta_min=0.*begin ReduceOnPlateau where it ends",
+        "continues from the reduced value.*eta_min=0.*begin ReduceOnPlateau where it ends",
     ),
     ([dict(type="ReduceOnPlateauLR"), dict(type="ReduceOnPlateauLR")], ValueError, "more than one ReduceOnPlateau"),
     (dict(type="MultiStepLR"), ValueError, "'milestones' is missing"),
