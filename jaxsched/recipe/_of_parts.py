@@ -18,6 +18,8 @@ from jaxsched.schedules import Schedule
 
 OF_SCHEDULE = "a schedule alone: it is shown as the lr of sgd, for a length that shows all of it"
 NOTE = "read from a transformation: members of a chain that are not jaxsched's are not shown"
+LATE = "clip_norm stands after the optimizer: it limits the updates, and is shown as if it limited the gradients"
+EARLY = "ema stands before the optimizer: it would average parameters plus gradients; make it the last of the chain"
 
 
 Reportable: TypeAlias = Recipe | Schedule | optax.GradientTransformation
@@ -58,7 +60,7 @@ def of_parts(transformation: Any) -> Recipe:
     """The recipe of an ``optax.chain`` (or of any other composition) of jaxsched's transformations.
 
     Raises:
-        ValueError: If it does not contain exactly one optimizer of jaxsched.
+        ValueError: If it does not contain exactly one optimizer of jaxsched, or an `ema` stands before it.
     """
     notes = [NOTE]
     fields: dict[str, Any] = {}
@@ -85,9 +87,12 @@ def of_parts(transformation: Any) -> Recipe:
             found.append(name)
         elif maker is transforms.clip_norm:
             fields["clip_norm"] = arguments["max_norm"]
+            notes += [LATE] if found else []
         elif maker is transforms.clip_each_norm:
             fields["clip_each_norm"] = arguments["max_norm"]
         elif maker is transforms.ema:
+            if not found:
+                raise ValueError(EARLY)
             fields["ema"] = arguments["decay"]
         elif maker is transforms.accumulate:
             per_epoch = arguments["steps_per_epoch"]

@@ -36,6 +36,14 @@ def test_a_chain_is_the_recipe_of_its_parts():
     assert "not shown" in found.notes[0]
 
 
+def test_what_stands_on_the_wrong_side_of_the_optimizer_is_said():
+    with pytest.raises(ValueError, match=r"ema stands before the optimizer.*make it the last"):
+        js.lint(optax.chain(js.ema(0.9), js.sgd(lr=LR)))
+    late = as_recipe(optax.chain(js.sgd(lr=LR), js.clip_norm(1.0)))
+    assert any("clip_norm stands after the optimizer" in note for note in late.notes)
+    assert not any("clip_norm stands" in note for note in as_recipe(chain()).notes)
+
+
 def test_what_a_recipe_builds_is_read_as_the_recipe():
     groups = {"bias": dict(lr=0.5 * LR), "norm": None}
     recipe = js.Recipe("sgd", dict(lr=LR, momentum=0.9), groups, clip_norm=1.0, ema=0.9, accumulate=js.Accumulation(2))
