@@ -26,6 +26,7 @@ from jaxsched.numerics._kept import as_mixed as as_mixed
 from jaxsched.numerics._kept import inverse as inverse
 from jaxsched.numerics._kept import precise as precise
 from jaxsched.numerics._log_rate import LogRate as LogRate
+from jaxsched.numerics._once import once as once
 from jaxsched.numerics._real import as_step as as_step
 from jaxsched.numerics._real import real as real
 from jaxsched.numerics._sharding import replicate as replicate

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 from jaxsched import groups as grouping
 from jaxsched.metric import internal as plateaus
-from jaxsched.numerics import as_step, compute_dtype, takes_shapes
+from jaxsched.numerics import as_step, compute_dtype, once, takes_shapes
 from jaxsched.optimizers._array import Options, start_slot, update_array
 from jaxsched.optimizers._assignment import assignment_of
 from jaxsched.optimizers._checks import check_overrides, check_params, check_shapes, check_state, leaves_like
@@ -29,7 +29,7 @@ from jaxsched.optimizers._override import overridden
 from jaxsched.optimizers._reset import corrected_count, counted, restarted
 from jaxsched.optimizers._rule import Hypers, SlotInit, Slots, UpdateRule
 from jaxsched.optimizers._state import OptimizerState
-from jaxsched.optimizers._values import evaluate, is_zero, values_of
+from jaxsched.optimizers._values import evaluate, is_constant, is_zero, values_of
 
 
 def as_transformation(
@@ -89,6 +89,7 @@ class _Driver:
         self.name, self.definition, self.rule, self.fixed = definition.name, definition, rule, fixed
         self.active, self.assignment = active, assignment
         self.numeric = [name for name, argument in definition.arguments.items() if not argument.is_option]
+        self.constant = {name for name in self.numeric if all(is_constant(values[name]) for values in active.values())}
         self.options = {name: self._options(values) for name, values in active.items()}
         self.driven = {name: values for name, values in active.items() if plateaus.definitions(values)}
         self.layers = {name: v["stacked"] for name, v in active.items() if isinstance(v["stacked"], tuple)}
@@ -220,7 +221,9 @@ class _Driver:
 
         known = {**numbers, **state.shared}
         per_step = {**state.shared, **(steps(known) if self.active else {})}
-        of_group = dict(zip(self.active, _by_group({**known, **per_step}, len(self.active)), strict=True))
+        every = {**known, **per_step}
+        every |= once({name: row for name, row in every.items() if name not in self.constant})
+        of_group = dict(zip(self.active, _by_group(every, len(self.active)), strict=True))
         if self.layers:
             before = dict(zip(self.active, _by_group(known, len(self.active)), strict=True))
             of_group |= {name: by_layer(before[name], factors, steps) for name, factors in self.layers.items()}

@@ -93,6 +93,11 @@ def _together(name: str, cells: Sequence[Any], step: ArrayLike, dtype: Any) -> j
     return found.astype(dtype)
 
 
+def is_constant(value: Any) -> bool:
+    """Whether a hyperparameter is known to the host and the same at every step."""
+    return all(map(is_constant, value)) if isinstance(value, tuple) else value is None or is_host_number(value)
+
+
 def is_zero(value: Any) -> bool:
     """Whether a hyperparameter is the number 0 at every step, as far as the host can tell."""
     return is_host_number(value) and value == 0
