@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import jaxsched as js
 from jaxsched.cli import _source
 from jaxsched.cli._app import app
+from jaxsched.ports.shared._yaml import parse_yaml
 
 OPTIONS = dict(steps_per_epoch=7, epochs=3, batch_size=4, images=100, classes=2, optimizer="SGD", outputs="last")
 STARTS = {
@@ -210,6 +211,29 @@ def test_a_misspelt_name_is_said(name):
         except (TypeError, ValueError):
             continue
         assert any(misspelt in note for note in notes), (misspelt, notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("detectron2", "SOLVER"),
+        ("pycls", "OPTIM"),
+        ("pycls", "TRAIN"),
+        ("swin", "TRAIN"),
+        ("modelgarden", "trainer"),
+        ("modelgarden", "task"),
+        ("keras", "config"),
+    ],
+)
+def test_a_setting_beside_its_section_is_an_error(name, section):
+    """As where the indentation of a line was lost."""
+    kind, options = kind_and_options(name)
+    content = parse_yaml(STARTS[name])
+    for setting in content[section].keys() - UNREAD.get(name, set()):
+        inside = {key: value for key, value in content[section].items() if key != setting}
+        text = json.dumps({**content, section: inside, setting: content[section][setting]})
+        with pytest.raises(ValueError, match=rf"{setting} is beside {section}|'{setting}' is missing"):
+            _source.read_file(_source.File(Path("file.yaml"), text), kind, _source.Given(options, name))
 
 
 UNUSED = {

@@ -100,7 +100,7 @@ def _check_spelling(where: str, cfg: Config) -> None:
     sections = shared.YacsSettings(where, cfg)
     model = sections.take("MODEL", None)
     sections.take("SOLVER", None)
-    sections.check_spelling()
+    sections.check_spelling({"SOLVER": DEFAULTS})
     if isinstance(model, Mapping):
         inner = shared.YacsSettings(f"{where}: MODEL", model)
         inner.take("META_ARCHITECTURE", None)

@@ -115,7 +115,7 @@ def _values(where: str, name: str, content: Mapping[str, Any]) -> Mapping[str, A
     """What Keras saves beside a ``class_name``."""
     own = shared.Settings(f"{where}: {name}", content)
     values = own.take("config", {})
-    own.check_spelling()
+    own.check_spelling({"config": OPTIMIZERS.get(name, ())})
     if not isinstance(values, Mapping):
         raise TypeError(f"{where}: {name}: config must hold names and values, got {short(values)}")
     return values

@@ -71,7 +71,10 @@ def recipe(config: shared.File | str | os.PathLike[str] | Mapping[str, Any], *, 
     a.finish()
     length = shared.as_count("steps", steps) if steps is not None else trainer.count("train_steps", 0)
     batch = data.count("global_batch_size", 0)
-    for each in (sections, trainer, task, losses, data):
+    sections.check_spelling({"trainer": ("train_steps", "optimizer_config"), "task": ("losses", "train_data")})
+    trainer.check_spelling({"optimizer_config": ("optimizer", "learning_rate", "warmup", "ema")})
+    task.check_spelling({"losses": ("l2_weight_decay",), "train_data": ("global_batch_size",)})
+    for each in (losses, data):
         each.check_spelling()
     if not length:
         raise shared.MissingError(where, "it does not say how long the run is (train_steps)", ["steps"])

@@ -91,8 +91,8 @@ def recipe(
             )
             notes.append(caution("left-out", text + "own, or freezes them; give them a group"))
     average = _average(a, notes) if a.flag("use_ema", False) else None
-    for settings in (a, reader):
-        settings.check_spelling()
+    a.check_spelling({"LearningRate": ("base_lr", "schedulers"), "OptimizerBuilder": ("regularizer",)})
+    reader.check_spelling()
     return Recipe(
         **fields,
         ema=average,

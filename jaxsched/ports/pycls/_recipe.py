@@ -75,7 +75,7 @@ def recipe(
     where, given = shared.read(cfg, "cfg")
     sections = shared.YacsSettings(where, given)
     model, optim, train, *norms = (_section(sections, name) for name in ("MODEL", "OPTIM", "TRAIN", "BN", "LN"))
-    sections.check_spelling()
+    sections.check_spelling({"OPTIM": DEFAULTS, "TRAIN": ("BATCH_SIZE",)})
     pymetric = "HEADS" in model.values
     a = shared.YacsSettings(optim.where, optim.values, {**DEFAULTS, **({"WARMUP_EPOCHS": 5} if pymetric else {})})
     batch = train.count("BATCH_SIZE", _BATCH_SIZE, least=1)

@@ -170,12 +170,19 @@ class Settings:
         near = {name: _misspelt(name, self.absent) for name in self.values}
         return {name: meant for name, meant in near.items() if meant}
 
-    def check_spelling(self) -> None:
-        """Check that no setting that was taken by default is there in another spelling.
+    def check_spelling(self, inner: Mapping[str, Collection[str]] | None = None) -> None:
+        """Check that no setting that was taken by default is there in another spelling, or beside its section.
+
+        Args:
+            inner: Sections, each with the names of its settings.
 
         Raises:
-            ValueError: If one is, such as a section ``SOLVERS`` where ``SOLVER`` was taken.
+            ValueError: If one is, such as a section ``SOLVERS`` where ``SOLVER`` was taken, or ``BASE_LR`` beside it.
         """
+        for section, names in (inner or {}).items():
+            for name in self.values:
+                if name in names:
+                    raise ValueError(f"{self.at(name)} is beside {section}, which it belongs to; indent it there")
         for name, meant in self.misspelt().items():
             raise ValueError(f"{self.at(_shown(name))} is not known; did you mean {meant!r}? Rename or remove it")
 

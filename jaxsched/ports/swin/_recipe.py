@@ -99,7 +99,7 @@ def recipe(
     where, given = merged(cfg)
     sections = shared.YacsSettings(where, given)
     model, train, data = (sections.take(name, None) or {} for name in ("MODEL", "TRAIN", "DATA"))
-    sections.check_spelling()
+    sections.check_spelling({"TRAIN": DEFAULTS, "DATA": ("BATCH_SIZE",)})
     named = shared.YacsSettings(f"{where}: MODEL", model)
     kind = str(named.take("TYPE", None) or "swin")
     named.check_spelling()
