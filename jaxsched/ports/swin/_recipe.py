@@ -113,9 +113,9 @@ def recipe(
     a = shared.YacsSettings(f"{where}: TRAIN{unlike}", train, defaults)
     dumped = a.values.keys() >= _DUMPED
     if batch_size is None:
-        own = shared.YacsSettings(f"{where}: DATA{unlike}", data, batch_default)
-        images_of_process = own.count("BATCH_SIZE", least=1)
-        own.check_spelling()
+        loading = shared.YacsSettings(f"{where}: DATA{unlike}", data, batch_default)
+        images_of_process = loading.count("BATCH_SIZE", least=1)
+        loading.check_spelling()
     else:
         images_of_process = shared.as_count("batch_size", batch_size)
     batch = images_of_process * shared.as_count("world_size", world_size)
