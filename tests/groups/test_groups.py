@@ -302,3 +302,10 @@ def test_every_parameter_is_in_exactly_one_mask():
     tree = linen_params()
     counts = jax.tree.map(lambda *flags: sum(flags), *(js.mask(g)(tree) for g in ("weight", "norm", "bias")))
     assert set(jax.tree.leaves(counts)) == {1}
+
+
+@pytest.mark.parametrize("weight", ["kernel", "w", "weight"])
+def test_a_scale_beside_a_weight_makes_no_norm(weight):
+    """As the scale of a weight-normalised or quantised layer, whatever the library calls the weight."""
+    found = js.groups.roles({"layer": {weight: 1.0, "b": 1.0, "scale": 1.0}})["layer"]
+    assert found == {weight: "weight", "b": "bias", "scale": "weight"}
