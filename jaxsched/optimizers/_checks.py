@@ -87,7 +87,8 @@ def leaves_like(optimizer: str, gradients: Any, what: str, tree: Any) -> list[An
     structure: Any = jax.tree.structure(gradients)
     try:
         found: list[Any] = structure.flatten_up_to(tree)
-        alike = all(jax.tree.structure(leaf).num_nodes == 1 for leaf in found)
+        whole: Any = jax.tree.structure(found)
+        alike = whole.num_nodes == 1 + len(found)  # the list and its items, none of which is a tree
     except ValueError:
         if isinstance(tree, grouping.JoinedTree):  # the error says what to do with one
             raise
