@@ -153,11 +153,12 @@ def test_a_donated_state_is_changed_in_place(nesterov):
     assert not re.findall(r"= f32\[(?:30,20|500)\]\S* copy\(", program)
 
 
-@pytest.mark.parametrize("groups", [{}, {"bias": dict(lr=js.cosine(0.2, 1000))}], ids=["one", "two"])
-@pytest.mark.parametrize("optimizer", [js.lion, js.adamw])
+@pytest.mark.parametrize(
+    ("optimizer", "groups"), [(js.lion, {}), (js.adamw, {"bias": dict(lr=js.cosine(0.2, 1000))})], ids=["lion", "adamw"]
+)
 def test_a_schedule_is_computed_once_and_not_for_each_array(optimizer, groups):
     """XLA repeats cheap operations in each kernel: 200 arrays had 400 sines, and compiled 2.5 times as long."""
-    params = {f"layer{i}": {"kernel": jnp.ones(8 + i), "bias": jnp.ones(30 + i)} for i in range(6)}
+    params = {f"layer{i}": {"kernel": jnp.ones(8 + i), "bias": jnp.ones(30 + i)} for i in range(4)}
     tx = optimizer(lr=js.cosine(0.1, 1000), groups=groups)
     program = jax.jit(tx.update).lower(params, tx.init(params), params).compile().as_text()
     assert 0 < len(re.findall(r" sine\(", program)) <= 6
