@@ -74,6 +74,7 @@ def with_lr(lr):
         ),
         ("import math\n" + with_lr("0.01 * math.sqrt(4)"), {0: 0.02}),
         ("xs = ['a'] * 4\n" + with_lr("0.01 * len(xs) / round(2.2)"), {0: 0.02}),
+        ("def scaled(x):\n    return x * 2\n" + with_lr("scaled(0.01)"), {0: 0.02}),
     ],
 )
 def test_the_learning_rate_of(tmp_path, text, expected):
@@ -90,7 +91,6 @@ def test_the_learning_rate_of(tmp_path, text, expected):
         (wrapped("paramwise_cfg=dict(_delete=True, norm_decay_mult=0.0)"), "needs a weight_decay in the optimizer"),
         ("_base_ = '../third_party/b.py'", "lies outside .*: pass root="),
         ("import os\n" + with_lr("float(os.environ.get('LR', 0.01))"), "would run code. Write the value out"),
-        ("def scaled(x):\n    return x * 2\n" + with_lr("scaled(0.01)"), "code of the file, .* Write the value out"),
         ("n = (k := 12)\n" + NEW.replace("max_epochs=12", "max_epochs=n"), r"max_epochs needs `\(k := 12\)`"),
         ("import torch\n" + with_lr("0.01 * torch.cuda.device_count()"), "calling `torch.cuda.device_count`"),
         ("try:\n    x = 0.01\nexcept Exception:\n    x = 1.0\n" + with_lr("x"), "a try statement is not followed"),
