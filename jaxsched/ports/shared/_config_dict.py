@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from jaxsched.ports.shared import _builtins as builtins
+from jaxsched.ports.shared._builtins import as_dict
 from jaxsched.ports.shared._operators import Unclear, certain, key, whole
 from jaxsched.ports.shared._python import MAX_DEPTH, Budget, Unknown
 
@@ -15,7 +15,7 @@ class AttributeDict(dict):
     """A dict whose keys are attributes too. A plain dict that is put into one becomes one.
 
     Attributes:
-        methods: Methods that a file may call beside those of dict, with the dict and the budget as first arguments.
+        methods: The methods that a file may call, of `METHODS` and its own.
         copies: Whether lists that are put into it are copied, and a dict that is there twice becomes two.
         keeps_entries: Whether code that is not followed makes its entries unknown, so that later ones are known, rather
             than the whole.
@@ -72,7 +72,7 @@ class AttributeDict(dict):
 
 def update(target: AttributeDict, budget: Budget, other: Any = (), /, **more: Any) -> None:
     """Merge dicts recursively into ``target``."""
-    for name, value in builtins.as_dict(other or {}, **more).items():
+    for name, value in as_dict(other or {}, **more).items():
         old = target.find(name)
         if isinstance(old, AttributeDict) and isinstance(value, dict):
             update(old, budget, budget.current(value))
@@ -80,12 +80,14 @@ def update(target: AttributeDict, budget: Budget, other: Any = (), /, **more: An
             target.put(name, target.adopted(value, budget))
 
 
-def _of_dict(name: str) -> Callable[..., Any]:
-    own = builtins.METHODS[dict][name]
-    return lambda target, budget, *values: own(target, *values)
-
-
-DICT_METHODS: Mapping[str, Callable[..., Any]] = {name: _of_dict(name) for name in builtins.METHODS[dict]}
+METHODS: Mapping[str, Callable[..., Any]] = {
+    "get": lambda target, budget, name, default=None: target.find(key(name), default),
+    "items": lambda target, budget: [(name, target[name]) for name in whole(target)],
+    "keys": lambda target, budget: list(whole(target)),
+    "update": update,
+    "values": lambda target, budget: [target[name] for name in whole(target)],
+}
+"""Methods of every kind. They take the dict and the budget first."""
 
 
 def deepcopy(value: Any, budget: Budget) -> Any:
@@ -173,19 +175,9 @@ def resolved(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _resolved_plain(config: ConfigDict, budget: Budget) -> Any:
-    return budget.copy(resolved(deepcopy(whole(config), budget)))
-
-
 ConfigDict.methods = {
-    "copy_and_resolve_references": lambda config, budget: ConfigDict.adopted(_resolved_plain(config, budget), budget),
-    "get": lambda config, budget, name, default=None: config.find(key(name), default),
+    **METHODS,
     "get_ref": lambda config, budget, name: Reference(config, certain(name)),
-    "items": lambda config, budget: [(name, config[name]) for name in whole(config)],
-    "keys": lambda config, budget: list(whole(config)),
     "lock": lambda config, budget: config,
-    "to_dict": _resolved_plain,
     "unlock": lambda config, budget: config,
-    "update": update,
-    "values": lambda config, budget: [config[name] for name in whole(config)],
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxsched.ports.shared import SourceError, Unknown
+from jaxsched.ports.shared import SourceError, unknown_in
 
 
 def require(value: Any, where: str) -> Any:
@@ -14,6 +14,7 @@ def require(value: Any, where: str) -> Any:
         SourceError: If only running the file could tell; it names ``where`` and the line.
 
     Examples:
+        >>> from jaxsched.ports.shared import Unknown
         >>> require([1, 2], "lr_config.step")
         [1, 2]
         >>> require(Unknown(3, "steps()", "calling `steps` would run code", "a.py"), "lr_config.step")
@@ -21,8 +22,7 @@ def require(value: Any, where: str) -> Any:
         jaxsched.ports.shared._python.SourceError: a.py:3: lr_config.step needs `steps()`, which cannot be evaluated \
 without running the file: calling `steps` would run code. Write the value out.
     """
-    unknown = _first_unknown(value)
-    if unknown is not None:
+    for unknown in unknown_in(value):
         raise SourceError(
             f"{where} needs `{unknown.source}`, which cannot be evaluated without running the file: "
             f"{unknown.reason}. Write the value out.",
@@ -30,10 +30,3 @@ without running the file: calling `steps` would run code. Write the value out.
             unknown.line,
         )
     return value
-
-
-def _first_unknown(value: Any) -> Unknown | None:
-    if isinstance(value, Unknown):
-        return value
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return next((found for child in children if (found := _first_unknown(child)) is not None), None)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeGuard
 
 from jaxsched.ports.shared import (
-    DICT_METHODS,
+    METHODS,
     AttributeDict,
     Budget,
     Imported,
@@ -16,7 +16,6 @@ from jaxsched.ports.shared import (
     Unclear,
     certain,
     deepcopy,
-    update,
 )
 
 _TEMPLATE = re.compile(r"\{\{\s*(_base_\.|['\"]?\s*\$)")
@@ -46,19 +45,11 @@ def _merge(target: ConfigDict, budget: Budget, other: dict) -> None:
         target.put(name, target.adopted(value, budget))
 
 
-def _setdefault(target: ConfigDict, budget: Budget, name: Any, default: Any = None) -> Any:
-    if name not in target:
-        target.put(name, target.adopted(default, budget))
-    return target[name]
-
-
 ConfigDict.methods = {
-    **DICT_METHODS,
+    **METHODS,
     "copy": lambda target, budget: ConfigDict({name: ConfigDict.adopted(target[name], budget) for name in target}),
     "merge": _merge,
     "pop": lambda target, budget, name, default=None: target.pop(name, default),
-    "setdefault": _setdefault,
-    "update": update,
 }
 
 
