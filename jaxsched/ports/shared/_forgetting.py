@@ -102,7 +102,7 @@ class Forgetting(Expressions):
             for part in parts:
                 if isinstance(part, _CODE) and part is not tree:
                     self.note(part, scopes, {})
-                self._check_exposing(part, scopes, why)
+                self._check_exposing(part, scopes)
                 if isinstance(part, ast.Global | ast.Nonlocal):
                     bound += [(scope, name) for name in part.names for scope in scopes if name in scope]
                     bound += [(scopes[0], name) for name in part.names]
@@ -113,6 +113,7 @@ class Forgetting(Expressions):
                         self.note(inside.node, inside.scopes, dict(inside.defaults))
                     elif isinstance(inside, Reference):
                         places.append(inside.config.place(inside.name))
+        self.spend(len(bound) // 4, node)
         for scope, name in bound:
             scope[name] = why
         for owner, name in places:
@@ -137,7 +138,7 @@ class Forgetting(Expressions):
         """Note that code which is not followed may call other code."""
         self.code.setdefault((id(node), id(scopes[-1])), (node, (*scopes, local), local))
 
-    def _check_exposing(self, node: ast.AST, scopes: tuple[Scope, ...], why: Unknown) -> None:
+    def _check_exposing(self, node: ast.AST, scopes: tuple[Scope, ...]) -> None:
         if isinstance(node, ast.Name) and node.id in EXPOSING and not any(node.id in scope for scope in scopes):
             self.expose(node)
 
