@@ -32,13 +32,13 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_it_is_a_schedule_like_any_other(name):
-    schedule, at = SCHEDULES[name], jnp.arange(128)
+    schedule, at = SCHEDULES[name], jnp.asarray([*range(128), 2**30, 2**31 - 1])
     eager = schedule(at)
     np.testing.assert_allclose(jax.jit(lambda s, step: s(step))(schedule, at), eager, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(
         jax.jit(jax.vmap(lambda s: s(5)))(js.stack([schedule, schedule])), [eager[5]] * 2, rtol=1e-6
     )
-    assert np.all(np.isfinite(schedule(jnp.asarray([2**31 - 1, 2**30]))))
+    assert np.all(np.isfinite(eager))
     slopes = jax.tree.leaves(jax.jit(jax.grad(lambda s: s(9), allow_int=True))(schedule))
     assert all(np.all(np.isfinite(g)) for g in slopes if g.dtype != jax.dtypes.float0)
     recipe = js.Recipe("sgd", {"lr": schedule})
