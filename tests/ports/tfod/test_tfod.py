@@ -106,7 +106,7 @@ def test_a_file_is_read_as_protobuf_reads_it():
         ("a: [1 2]", 'a.config:1: .*Expected ","'),
         ("a {" * 5000, "nested too deeply"),
         ("model {}", "'train_config' is missing; add it"),
-        ("train_config { optimizer: [] }", "optimizer is there 0 times; keep one"),
+        ("train_config { optimizer: [] }", "optimizer appears 0 times; keep one"),
     ],
 )
 def test_files_that_are_refused(text, message):
@@ -247,7 +247,7 @@ MANUAL = "manual_step_learning_rate"
     ("given", "message"),
     [
         (config(momentum=3), "'momentum' is not known, and its name says that it changes the schedule"),
-        (config(num_steps=[3, 4]), "num_steps is there 2 times; keep one"),
+        (config(num_steps=[3, 4]), "num_steps appears 2 times; keep one"),
         (config(batch_size="8x"), "batch_size must be a number, got the string '8x'"),
         (config(optimizer={}), "optimizer must have one of rms_prop_optimizer, .*, got none"),
         (

@@ -289,7 +289,7 @@ def a_torch_optimizer():
         (lambda t: t.CosineAnnealingLR(T_max=10)(0), "called with the base lr"),
         (lambda t: t.CosineAnnealingLR(T_max=10)(jnp.arange(3)), "called with the base lr"),
         (lambda t: js.sgd(lr=t.CosineAnnealingLR(T_max=10)), "call it with the base lr first"),
-        (lambda t: js.sgd(lr=t.CosineAnnealingLR), "lr is the class CosineAnnealingLR; make one"),
+        (lambda t: js.sgd(lr=t.CosineAnnealingLR), "lr is the class CosineAnnealingLR; pass an instance"),
     ],
 )
 def test_the_likeliest_mistakes_say_what_to_do(make, message):
