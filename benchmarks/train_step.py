@@ -1,12 +1,15 @@
 """The cost of a training step of the detector and of its parts; with --torch, compared with the same step in torch.
 
     python benchmarks/train_step.py --torch                                   # n at 128 px, batch 16
+    OMP_WAIT_POLICY=passive taskset -c 0 python benchmarks/train_step.py --image-size 640 --torch   # on one core
     python benchmarks/train_step.py --size s --image-size 640 --batch-size 64 --bf16 --torch   # on a GPU
 
 Times are medians in milliseconds over whole cycles of gradient accumulation, after compilation, with the batch in
-memory. The two are measured in turns, so that other load affects both. What updates cost is shown
-twice: called alone, with the hand-over of all its arrays, and as what it adds to the gradients. On a CPU
-under Linux, start it with GLIBC_TUNABLES=glibc.malloc.hugetlb=1 to measure both with memory in pages of 2 MB.
+memory. The two are measured in turns, so that other load affects both. The processor time is that of all threads: load
+affects it less than the time by the clock. OMP_WAIT_POLICY=passive keeps torch's threads from using the processor
+while they wait for each other. What updates cost is shown twice: called alone, with the hand-over of all its arrays,
+and as what it adds to the gradients. On a CPU under Linux, start it with GLIBC_TUNABLES=glibc.malloc.hugetlb=1 to
+measure both with memory in pages of 2 MB.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import jax
@@ -58,8 +61,8 @@ class Options:
     """Use the forms of examples/detector/fused.py, as the training does."""
     torch: bool = False
     """Measure the same in torch too: on a GPU with channels-last and torch.compile."""
-    cycles: int = 20
-    """Cycles of accumulation to measure."""
+    cycles: int | None = None
+    """Cycles of accumulation to measure. The default is 20 at 128 pixels, and fewer for larger images: 2 at 640."""
     kernels: bool = False
     """Print the fused kernels of the compiled step."""
 
@@ -79,33 +82,32 @@ def main(o: Options) -> None:
     device = jax.devices()[0]
     print(f"{o.size} at {o.image_size} px, batch {o.batch_size}, {'bf16' if o.bf16 else 'float32'}, an update every "
           f"{accumulate} batches, on {device.device_kind}")  # fmt: skip
-    print(f"GLIBC_TUNABLES is {os.environ.get('GLIBC_TUNABLES')!r}")
+    print(*(f"{name} is {os.environ.get(name)!r}" for name in ("GLIBC_TUNABLES", "OMP_WAIT_POLICY")), sep=", ")
     batch = jax.device_put({"image": image, "boxes": boxes, "classes": classes})
-    ours = jax_parts(o, batch, gains, accumulate)
-    parts = {name: ours[name] for name in ours}
+    parts = jax_parts(o, batch, gains, accumulate)
     if o.torch:
         parts |= torch_parts(o, image, boxes, classes, gains, accumulate)
-    times = in_turns(parts, o.cycles, accumulate)
+    costs = in_turns(parts, o.cycles or max(round(20 * (128 / o.image_size) ** 2), 2), accumulate)
 
     median = statistics.median
-    for side in ("jax", "torch"):
-        if f"{side}: whole step" not in times:
-            continue
-        each = times[f"{side}: whole step"]
-        whole = median(each)
-        print(f"\n{side}: {whole:.1f} ms a step, {o.batch_size / whole * 1e3:.0f} images a second")
-        without = times[f"{side}: forward, loss and backward"]
-        shown = {name: median(ms) for name, ms in times.items() if name.startswith(side)}
-        del shown[f"{side}: whole step"]
-        shown[f"{side}: what the update adds to the step"] = median(a - b for a, b in zip(each, without, strict=True))
-        for name, ms in shown.items():
-            print(f"  {name.split(': ')[1]:<44} {ms:8.2f} ms {ms / whole:7.1%}")
-        faults, system = page_faults(parts[f"{side}: whole step"], accumulate)
-        print(f"  page faults a step {faults:33.0f}, {system:.0f} ms of processor time in the system")
+    for side in ("jax", "torch") if o.torch else ("jax",):
+        shown = {name: each for name, each in costs.items() if name.startswith(side)}
+        steps, without = shown.pop(f"{side}: whole step"), costs[f"{side}: forward, loss and backward"]
+        shown[f"{side}: what the update adds to the step"] = [
+            Cost(*(a - b for a, b in zip(*pair, strict=True))) for pair in zip(steps, without, strict=True)
+        ]
+        clock, processor, system, faults = (median(column) for column in zip(*steps, strict=True))
+        print(f"\n{side}: {clock:.1f} ms a step, {o.batch_size / clock * 1e3:.0f} images a second")
+        print(f"  processor time {processor:.1f} ms, {system:.1f} of it in the system for {faults:.0f} page faults")
+        for name, each in shown.items():
+            of_part, of_cores = median(c.clock for c in each), median(c.processor for c in each)
+            print(f"  {name.split(': ')[1]:<44} {of_part:8.2f} ms {of_part / clock:7.1%}, processor {of_cores:8.2f} ms")
     if o.torch:
-        ratios = [a / b for a, b in zip(times["jax: whole step"], times["torch: whole step"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(f"\njax / torch: {middle:.2f} (from {low:.2f} to {high:.2f} in half of the cycles)")
+        print("\njax / torch (in brackets: the middle half of the cycles)")
+        for field in ("clock", "processor"):
+            pairs = zip(costs["jax: whole step"], costs["torch: whole step"], strict=True)
+            low, middle, high = statistics.quantiles([getattr(a, field) / getattr(b, field) for a, b in pairs], n=4)
+            print(f"  {field:<10} {middle:.2f} ({low:.2f} to {high:.2f})")
     if o.kernels:
         step, state, _ = jax_step(o, gains, jax_recipe(o, accumulate))
         print_kernels(step, state, batch)
@@ -181,9 +183,10 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
 
         return once
 
+    with_ratios = {"jax: with the ratios of its groups": whole(ratios=True)} if o.image_size < 256 else {}
     return {
         "jax: whole step": whole(),
-        "jax: with the ratios of its groups": whole(ratios=True),
+        **with_ratios,
         "jax: forward, loss and backward": gradients,
         "jax: recipe (gather, clip, groups, EMA)": updating(recipe.build(flatten=True)),
         "jax: recipe, not flattened": updating(recipe.build()),
@@ -245,34 +248,39 @@ def torch_parts(
     }
 
 
-def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) -> dict[str, list[float]]:
-    """Time in ms of one call of each in each cycle of accumulation, in an order that changes, so that none always comes
+class Cost(NamedTuple):
+    """What a call takes: ms by the clock, processor time in ms, its part in the system in ms, and page faults."""
+
+    clock: float
+    processor: float
+    system: float
+    faults: float
+
+
+def total_cost() -> Cost:
+    """Of the process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Cost(time.perf_counter() * 1e3, (used.ru_utime + used.ru_stime) * 1e3, used.ru_stime * 1e3, used.ru_minflt)
+
+
+def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) -> dict[str, list[Cost]]:
+    """Cost of one call of each in each cycle of accumulation, in an order that changes, so that none always comes
     after the same other one. As in training nothing waits inside a cycle; a first call, which finds memory and threads
     as another left them, is not counted."""
     for run in parts.values():
-        for _ in range(2 * accumulate):
+        for _ in range(2):
             jax.block_until_ready(run())
-    times: dict[str, list[float]] = {name: [] for name in parts}
+    costs: dict[str, list[Cost]] = {name: [] for name in parts}
     order = random.Random(0)
     for _ in range(cycles):
         for name, run in order.sample(list(parts.items()), len(parts)):
             jax.block_until_ready(run())
-            began = time.perf_counter()
+            before = total_cost()
             for _ in range(accumulate):
                 last = run()
             jax.block_until_ready(last)
-            times[name].append((time.perf_counter() - began) / accumulate * 1e3)
-    return times
-
-
-def page_faults(run: Callable[[], Any], calls: int) -> tuple[float, float]:
-    """Pages that the system hands out during a call, and the ms that it computes, on all cores."""
-    jax.block_until_ready(run())
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    for _ in range(calls):
-        jax.block_until_ready(run())
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    return (after.ru_minflt - before.ru_minflt) / calls, (after.ru_stime - before.ru_stime) / calls * 1e3
+            costs[name].append(Cost(*((b - a) / accumulate for a, b in zip(before, total_cost(), strict=True))))
+    return costs
 
 
 def print_kernels(step: Any, state: Any, batch: Any) -> None:
