@@ -268,8 +268,7 @@ def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) 
     after the same other one. As in training nothing waits inside a cycle; a first call, which finds memory and threads
     as another left them, is not counted."""
     for run in parts.values():
-        for _ in range(2):
-            jax.block_until_ready(run())
+        jax.block_until_ready(run())  # compiled
     costs: dict[str, list[Cost]] = {name: [] for name in parts}
     order = random.Random(0)
     for _ in range(cycles):
