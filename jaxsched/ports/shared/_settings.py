@@ -247,7 +247,13 @@ def _misspelt(name: Any, known: Collection[str]) -> str | None:
         return None
     near = {_folded(other): other for other in known if abs(len(other) - len(name)) <= 2}
     close = difflib.get_close_matches(_folded(name), near, n=1, cutoff=0.66)
-    return near[close[0]] if close else None
+    return near[close[0]] if close and _letters_apart(_folded(name), close[0]) <= 2 else None
+
+
+def _letters_apart(one: str, other: str) -> int:
+    """The letters of the longer name that are not in the other, in order: 1 of ``lr0`` and ``lr``."""
+    blocks = difflib.SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    return max(len(one), len(other)) - sum(block.size for block in blocks)
 
 
 def _folded(name: str) -> str:

@@ -69,3 +69,9 @@ def test_an_unknown_setting_is_left_out_and_said(name, value, code):
 def test_an_unknown_setting_that_changes_the_schedule_is_an_error(name):
     with pytest.raises(ValueError, match=f"args: {name!r} is not known, and its name says that it changes the"):
         settings(**{name: 0.1}).rest()
+
+
+def test_names_of_which_half_is_the_same_are_not_misspelt():
+    sections = Settings("the config", {"output_config": None, "momentun_config": None})
+    sections.take("momentum_config", None)
+    assert sections.misspelt() == {"momentun_config": "momentum_config"}
