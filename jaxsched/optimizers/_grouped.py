@@ -122,7 +122,8 @@ def grouped(
         structure: Any = jax.tree.structure(updates)
         paths, of = assignment(like)
         leaves = leaves_like(definition.name, updates, "the parameters", like)
-        check_shapes(definition.name, paths, "the gradient of", jax.tree.leaves(updates), leaves)
+        gradients = map(_of_an_example, jax.tree.leaves(updates), leaves)
+        check_shapes(definition.name, paths, "the gradient of", list(gradients), leaves)
         plateau = {name: plateaus.refresh(values, state.plateau.get(name, {})) for name, values in driven.items()}
         numbers = evaluated(state.count if step is None else as_step(step), plateau)
         numbers = overridden(numbers, state.overrides, len(active)) if state.overrides else numbers
@@ -138,6 +139,7 @@ def grouped(
             for j, (found, name) in enumerate(zip(structure.flatten_up_to(own), of, strict=True)):
                 if name == group:
                     new[j] = found.astype(jnp.result_type(leaves[j]))
+        check_shapes(definition.name, paths, "the update of", new, leaves)
         new_state = counted(state)._replace(hyperparams=report(numbers), slots=slots, plateau=plateau)
         return structure.unflatten(new), new_state
 
@@ -145,6 +147,12 @@ def grouped(
     arguments = {"factory": factory, "hyperparameters": hyperparameters, "groups": groups, "rules": rules}
     made_init.made_by = (grouped, arguments)  # type: ignore[attr-defined]  # for reports on a chain of them
     return optax.GradientTransformationExtraArgs(made_init, update)
+
+
+def _of_an_example(gradient: Any, leaf: Any) -> Any:
+    """A gradient without the axis of examples that ``optax.contrib.dpsgd`` takes before the others."""
+    shape = jnp.shape(gradient)
+    return jax.ShapeDtypeStruct(shape[1:], gradient.dtype) if len(shape) == jnp.ndim(leaf) + 1 else gradient
 
 
 def _started(tx: Any, params: Any) -> Any:

@@ -292,7 +292,7 @@ def test_errors_that_say_what_to_do(call, message):
         ({"w": None}, "tree like the gradients; 'w' only in the parameters"),
         (flax.core.freeze({"w": jnp.ones(3)}), "tree like the gradients; they differ in the types of their containers"),
         ({"w": {"w": jnp.ones(3)}}, "tree like the gradients; 'w/w' only in the gradients and 'w' only in"),
-        ({"w": jnp.ones((4, 3))}, r"the gradient of 'w' must have the shape \(3,\), got \(4, 3\)"),
+        ({"w": jnp.ones((4, 3))}, r"the (gradient|update) of 'w' must have the shape \(3,\), got \(4, 3\)"),
         ({"w": jnp.ones(1)}, r"the gradient of 'w' must have the shape \(3,\), got \(1,\)"),
     ],
 )
