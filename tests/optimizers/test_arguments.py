@@ -149,12 +149,9 @@ def test_the_signature_is_the_definition(name):
     assert definition.name == name
     assert list(inspect.signature(maker).parameters) == [*definition.arguments, "groups", "rules"]
     for argument, own in definition.arguments.items():
-        assert own.check(argument, own.default) == own.default
-        if own.default is not None and argument not in (
-            "ns_steps",
-            "eps_root",
-            "initial_scale",
-        ):  # numbers that are options
+        is_zero = own.default is None and argument in ("eps_root", "initial_scale")
+        assert own.check(argument, own.default) == (0.0 if is_zero else own.default)
+        if own.default is not None and argument != "ns_steps":  # a number that is an option
             assert own.is_option == isinstance(own.default, bool | str), argument
     assert ":math:" not in maker.__doc__
     if name != "adamw":  # which refers to adam

@@ -115,7 +115,8 @@ def test_every_dtype(dtype):
 
     flattened, plain = run(js.flatten_groups(tx)), run(tx)
     chex.assert_trees_all_equal_dtypes(js.transforms.unflatten_groups(flattened), plain)
-    assert_same(js.transforms.unflatten_groups(flattened), plain)
+    # XLA rounds between a product and a sum in some kernels and not in others
+    assert_same(js.transforms.unflatten_groups(flattened), plain, ULPS)
     names = {"weight"} if dtype == "float32" else {f"weight/{dtype}", "weight/float32"}
     assert set(flattened[1].slots["momentum"].layout.names) == names
 
@@ -292,7 +293,7 @@ def test_in_an_nnx_optimizer(around):
         return nnx.to_pure_dict(nnx.state(model, nnx.Param)), js.hyperparams(optimizer)
 
     tx = optax.chain(js.sgd(lr=0.1, momentum=0.9), js.ema(0.9))
-    assert_same(trained(around(js.flatten_groups(tx))), trained(around(tx)))
+    assert_same(trained(around(js.flatten_groups(tx))), trained(around(tx)), ULPS)
 
 
 def test_in_a_linen_train_state():
