@@ -301,7 +301,7 @@ def test_every_command_answers_to_damaged_files(name, tmp_path):
     (tmp_path / f"whole.{ending(name)}").write_text(STARTS[name], encoding="utf-8")
     (tmp_path / "results.csv").write_text("epoch,lr\n0,0.1\n1,0.05\n", encoding="utf-8")
     path = tmp_path / f"file.{ending(name)}"
-    for text in [STARTS[name], *damaged(name, 4, "commands")]:
+    for text in [STARTS[name], *damaged(name, 2, "commands")]:
         path.write_text(text, encoding="utf-8")
         for command, more in commands.items():
             result = CliRunner().invoke(app, [command, str(path), *more, "--as", name, *words])
