@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import itertools
 import json
-import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxsched import __version__
-from jaxsched.checks import did_you_mean, one_line
 from jaxsched.cli._curve import curve
+from jaxsched.cli._errors import errors
 from jaxsched.cli._options import options_for_given
 from jaxsched.cli._source import Given, find, kinds, naming_options, read
 from jaxsched.report import Explanation
@@ -71,12 +67,6 @@ Files = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
 
-LONGEST_ERROR = 600
-"""Characters of an error: what a port shows of a user's values is short already."""
-_MOST_BESIDE = 10_000
-"""Files of a folder whose names are compared with one that does not exist."""
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
@@ -99,7 +89,7 @@ def _main(
 @options_for_given
 def show(file: File, *, given: Given, as_json: Json = False) -> None:
     """Show what a recipe will do: hyperparameters, values at the steps that matter, a small curve, findings of lint."""
-    with _errors():
+    with errors():
         seen = sample(read(file, given))
         explanation, findings = explain_sample(seen), lint_sample(seen)
         if as_json:
@@ -123,7 +113,7 @@ def lint(
     as_json: Json = False,
 ) -> None:
     """List what looks wrong with a recipe. Exit status 1 if there is an error."""
-    with _errors():
+    with errors():
         if (resumed_from is None) != (at is None):
             raise ValueError("--resumed-from and --at go together")
         before = None if resumed_from is None or at is None else (read([resumed_from], given), at)
@@ -151,7 +141,7 @@ def plot(
     log: Annotated[bool | None, typer.Option("--log/--linear", help="The scale of lr; chosen where left out.")] = None,
 ) -> None:
     """Draw lr, momentum and weight decay of each group over the steps."""
-    with _errors():
+    with errors():
         from jaxsched.report import plot as draw  # here: matplotlib takes a second to import
 
         given = dataclasses.replace(given, lenient=len(files) > 1)
@@ -177,7 +167,7 @@ def report(
     ] = None,
 ) -> None:
     """Write an HTML page that opens offline: interactive curves, findings, and what show prints."""
-    with _errors():
+    with errors():
         from jaxsched.report import page  # here: Bokeh takes a second to import
 
         given = dataclasses.replace(given, lenient=len(files) > 1)
@@ -205,7 +195,7 @@ def diff(
 ) -> None:
     """Compare two recipes: what differs, at which steps, by how much. Exit status 1 if anything does."""
     given = dataclasses.replace(given, lenient=True)
-    with _errors():
+    with errors():
         from jaxsched.recipe import diff as compare
 
         found = compare(*(read([path], given) for path in (a, b)), rtol=rtol)
@@ -228,7 +218,7 @@ def convert(
     given: Given,
 ) -> None:
     """Write a recipe as JSON, which js.Recipe.from_json reads without the original file."""
-    with _errors():
+    with errors():
         text = read(file, given).to_json()
         if out is None:
             typer.echo(text)
@@ -255,7 +245,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Compare a recipe with the log of its run. Exit status 0 if all is reproduced, 1 if not, 2 if unreadable."""
-    with _errors():
+    with errors():
         from jaxsched import verification
 
         kind, file = find(folder, given)
@@ -272,34 +262,6 @@ def verify(
             verification.draw(recipe, logged, verdict, out)
     if not verdict.ok:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """What goes wrong as one line on stderr, and exit status 2."""
-    try:
-        yield
-    except (typer.Exit, BrokenPipeError):
-        raise
-    except Exception as error:
-        said = str(error)
-        if isinstance(error, OSError) and error.filename:
-            said = f"{error.filename}: {error.strerror}{_beside(error)}"
-        if not isinstance(error, OSError | ImportError | TypeError | ValueError):
-            said = f"{type(error).__name__}: {said}; this is a bug in jaxsched: please report it with the file"
-        line = one_line(re.sub(r"\s*\n\s*", "; ", said), LONGEST_ERROR)
-        typer.echo(f"error: {line}", err=True)
-        raise typer.Exit(2) from None
-
-
-def _beside(error: OSError) -> str:
-    """What a file that is not there was probably meant to be."""
-    if not isinstance(error, FileNotFoundError):
-        return ""
-    path = Path(error.filename)
-    if not path.parent.is_dir():
-        return f"; there is no folder {one_line(str(path.parent))}"
-    return did_you_mean(path.name, (one.name for one in itertools.islice(path.parent.iterdir(), _MOST_BESIDE)))
 
 
 def _print_json(content: Any) -> None:

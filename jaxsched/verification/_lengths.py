@@ -14,7 +14,8 @@ from jaxsched.ports.shared import MissingError, told
 from jaxsched.recipe import Recipe
 from jaxsched.verification._log import Log
 from jaxsched.verification._verdict import Verdict
-from jaxsched.verification._verify import batches_of_an_update, beside_first_mean, verify
+from jaxsched.verification._verify import beside_first_mean, verify
+from jaxsched.verification._ways import batches_of_an_update
 
 _ASSUMED = (1000, 997)
 """Lengths that are tried where the log counts nothing within an epoch: if both fit, the rates depend on neither."""
@@ -23,9 +24,9 @@ _LONGEST = 2**17
 _MOST, _MOST_GAPS = 300, 8
 """Most lengths that are tried at first, and of those that the distances of rows suggest."""
 _SPLIT, _ALL = 10, 150
-"""Lengths that are tried between the neighbours of the best one, again and again; all, if there are fewer than these.
+"""Lengths that are tried at a time between the neighbours of the best one; all of them if at most the second number.
 
-The nearest of all is not always near the right one: the lr of a step later comes near it too.
+All, because the nearest length of a few need not be beside the right one: the lr of the step after fits nearly as well.
 """
 _DOUBLINGS = 12
 """How often the least length is doubled where the log ends within the first epoch."""
@@ -125,7 +126,7 @@ def _gaps(log: Log) -> list[int]:
 
 
 def _of_first_mean(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> int:
-    """The length of an epoch whose mean lr the first row has, by bisection: in a warm-up the mean grows with it."""
+    """The length of an epoch whose mean lr is the first row, by bisection: in a warm-up, longer epochs have more."""
     low, high = 2, _LONGEST
     while low < high:
         middle = (low + high) // 2
@@ -159,7 +160,7 @@ def _unit(every: int, length: int) -> tuple[str, str]:
 
 
 def _is_within_an_epoch(log: Log) -> bool:
-    """Whether a log ends before an epoch does, so that its clocks say nothing of the longest that it may be."""
+    """Whether a log ends within its first epoch, so that its clocks do not bound the length of an epoch above."""
     epoch = log.epoch
     return epoch is not None and epoch.min() == epoch.max() and bool((epoch == np.rint(epoch)).all())
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jaxsched.recipe import Recipe
+from jaxsched.report import curves
 from jaxsched.verification._log import Log
 
 
@@ -56,16 +58,16 @@ class Match:
         return float(relative[column]), column
 
 
-def match(log: Log, rows: np.ndarray, curves: Mapping[str, np.ndarray]) -> Match:
+def match(log: Log, rows: np.ndarray, by_group: Mapping[str, np.ndarray]) -> Match:
     """Compare each column with the curve of each group.
 
     Args:
         log: The log.
         rows: The rows to compare.
-        curves: For each group its values at these rows.
+        by_group: For each group its values at these rows.
     """
     low, high = (bound[:, rows] for bound in log.bounds())
-    names, each = list(curves), np.stack([*curves.values()])
+    names, each = list(by_group), np.stack([*by_group.values()])
     ours = _scaled(each, low + high) if log.relative else np.broadcast_to(each, (len(low), *each.shape))
     fits = (ours >= low[:, None]) & (ours <= high[:, None])  # [columns, groups, rows]
     counts = fits.sum(-1)
@@ -88,13 +90,13 @@ def match(log: Log, rows: np.ndarray, curves: Mapping[str, np.ndarray]) -> Match
     )
 
 
-def _scaled(curves: np.ndarray, logged: np.ndarray) -> np.ndarray:
-    """The curves times what makes each equal to a column at its largest value; [columns, groups, rows]."""
+def _scaled(each: np.ndarray, logged: np.ndarray) -> np.ndarray:
+    """Each curve times the factor that makes it equal to a column at its largest value; [columns, groups, rows]."""
     top = logged.argmax(-1)
-    here = curves[:, top].T  # [columns, groups]
+    here = each[:, top].T  # [columns, groups]
     there = np.take_along_axis(logged, top[:, None], 1) / 2
     factor = np.divide(there, here, out=np.zeros_like(here, float), where=here > 0)
-    scaled: np.ndarray = curves * factor[..., None]
+    scaled: np.ndarray = each * factor[..., None]
     return scaled
 
 
@@ -103,3 +105,18 @@ def _spread(logged: np.ndarray, ours: np.ndarray) -> np.ndarray:
     ratios = logged / np.where(ours == 0, np.nan, ours)
     spread = [np.nanstd(row) / abs(np.nanmean(row)) if np.isfinite(row).sum() > 1 else np.inf for row in ratios]
     return np.nan_to_num(np.array(spread), nan=np.inf)
+
+
+def by_hyperparameter(recipe: Recipe, steps: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """For each hyperparameter its values by group. A momentum or weight decay that a group does not have is 0."""
+    padded = np.concatenate([steps, np.full(_rounded(len(steps)) - len(steps), steps[-1])])
+    by_group = {group: values for group, values in curves(recipe, padded).items() if "lr" in values}
+    return {
+        name: {group: values.get(name, np.zeros(len(padded)))[: len(steps)] for group, values in by_group.items()}
+        for name in ("lr", "momentum", "weight_decay")
+    }
+
+
+def _rounded(count: int) -> int:
+    """A few sizes for all logs, so that curves are compiled once."""
+    return max(64, 1 << (count - 1).bit_length())

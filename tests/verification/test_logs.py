@@ -156,6 +156,17 @@ def test_momentum_and_weight_decay_are_compared_where_they_are_logged(off, tmp_p
         assert (verdict.reproduced, verdict.first.column, verdict.first.clock) == (59, off, "step 40")
 
 
+def test_where_the_lr_fits_in_each_way_the_other_columns_decide(tmp_path):
+    """The log counts steps from 1, which a constant lr does not show."""
+    recipe = js.Recipe("adamw", dict(lr=0.1, weight_decay=js.linear(0.04, 0.4, 60)), steps=60)
+    decay = js.curves(recipe)["weight"]["weight_decay"]
+    rows = [f"{s + 1},0.1,{decay[s]:.9g}" for s in range(60)]
+    (tmp_path / "log.csv").write_text("\n".join(["step,lr,weight_decay", *rows]))
+    verdict = js.verify(recipe, tmp_path / "log.csv")
+    assert verdict.ok, verdict
+    assert "lr of the step before" in str(verdict)
+
+
 def test_groups_that_no_column_shows_are_named(tmp_path):
     (tmp_path / "log.csv").write_text("step,lr\n" + "\n".join(f"{s},{LR[s]:.6g}" for s in range(200)))
     verdict = js.verify(RECIPE, tmp_path / "log.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import ast
 import dataclasses
 import inspect
@@ -66,7 +67,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-class Calls(Forgetting):
+class Calls(Forgetting, abc.ABC):
     """Expressions with calls, which are followed where what is called is known.
 
     Attributes:
@@ -133,9 +134,9 @@ class Calls(Forgetting):
         done = self.within(function.file, (*function.scopes, dict(bound.arguments)), function.node.body)
         return done.value if done else None
 
+    @abc.abstractmethod
     def run(self, body: list[ast.stmt]) -> Return | None:
         """Follow statements, up to one that returns."""
-        raise NotImplementedError
 
     def within(self, file: str, scopes: tuple[Scope, ...], body: list[ast.stmt]) -> Return | None:
         """Run statements in scopes of their own."""
