@@ -18,6 +18,8 @@ import jax.numpy as jnp
 AXES = (0, 1, 2)  # of [batch, height, width, channels]
 LARGE = 2**19  # values: 2 MB in float32, about what the cache of one core holds
 BLOCK = 1024  # pixels of which a kernel gradient is summed at a time
+# Up to jax 0.10.2, XLA copies the input of a convolution with a stride, and computes many convolutions on one core.
+STRIDED_BY_IMAGE = jax.__version_info__ < (0, 11)
 
 Sides = tuple[tuple[int, int], ...]  # padding: (above, below), (left, right)
 
@@ -67,11 +69,8 @@ def transposed_product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def large_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """`convolution`, on a CPU by parts that the cache holds: one image at a time at stride 2, and its gradients.
-
-    XLA's own copy the whole input, into memory that is new in each step.
-    """
-    if stride == 1:
+    """`convolution` with gradients that a CPU computes one image at a time, in parts that its cache holds."""
+    if stride == 1 or not STRIDED_BY_IMAGE:
         return convolution(x, kernel, stride, padding)
     return jax.lax.platform_dependent(
         x, kernel,
@@ -87,15 +86,31 @@ def large_backward(stride: int, padding: int, kept: Any, gradient: jax.Array) ->
         return *of_x(gradient), *of_kernel(gradient)
 
     def by_image(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def add(total: jax.Array, image: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            return total + kernel_gradient(*image, kernel.shape[0], stride, padding), None
+        in_place = (kernel.shape[0], stride, padding) == (3, 2, 1) and x.shape[1] % 2 == x.shape[2] % 2 == 0
+
+        def add(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            x, total = carry
+            image, of_y = (jax.lax.dynamic_index_in_dim(a, i, keepdims=False) for a in (x, gradient))
+            total += kernel_gradient(image, of_y, kernel.shape[0], stride, padding)
+            if in_place:
+                # The gradient of an image replaces the image. The sum, times 0, tells XLA that the image was read.
+                after = kernel + (0 * total[0, 0]).astype(kernel.dtype)
+                x = jax.lax.dynamic_update_index_in_dim(x, input_gradient(of_y, after, image.shape), i, 0)
+            return x, total
 
         dtype = jnp.promote_types(x.dtype, jnp.float32)
-        total = jnp.zeros((kernel.shape[-1], kernel.size // kernel.shape[-1]), dtype)
-        of_kernel = jax.lax.scan(add, total, (x, gradient))[0].T.reshape(kernel.shape)
-        return input_gradient(x, kernel, gradient, stride, padding), of_kernel.astype(kernel.dtype)
+        zeros = jnp.zeros((kernel.shape[-1], kernel.size // kernel.shape[-1]), dtype)
+        of_x, of_kernel = jax.lax.fori_loop(0, len(x), add, (x, zeros))
+        if not in_place:
+            of_x = jax.linear_transpose(lambda x: convolution(x, kernel, stride, padding), x)(gradient)[0]
+        return of_x, of_kernel.T.reshape(kernel.shape).astype(kernel.dtype)
 
     return jax.lax.platform_dependent(*kept, gradient, cpu=by_image, default=by_xla)
+
+
+large_convolution.defvjp(
+    lambda x, kernel, stride, padding: (large_convolution(x, kernel, stride, padding), (x, kernel)), large_backward
+)
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int, padding: int) -> jax.Array:
@@ -123,29 +138,17 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int, p
     return jax.lax.fori_loop(0, rows // block, add, jnp.zeros((outputs, size * size * x.shape[-1]), dtype))
 
 
-def input_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int, padding: int) -> jax.Array:
-    """Gradient of `x`, given that of the result.
+def input_gradient(gradient: jax.Array, kernel: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Gradient of an image of this shape, given that of its convolution with a 3x3 kernel at stride 2, padding 1.
 
-    At stride 2, a block of 2x2 pixels comes from 2x2 of the result: one convolution gives the even rows and one the
-    odd ones, each with two pixels in its channels. XLA's own takes two to three times as long.
+    A block of 2x2 pixels comes from 2x2 of the result: one convolution gives the even rows and one the odd ones, each
+    with two pixels in its channels. XLA's own takes two to three times as long.
     """
-    height, width = x.shape[1:3]
-    if (kernel.shape[0], stride, padding) != (3, 2, 1) or height % 2 or width % 2:
-        return jax.linear_transpose(lambda x: convolution(x, kernel, stride, padding), x)(gradient)[0]
     left, here, right = kernel.transpose(1, 0, 3, 2)
     taps = jnp.stack([jnp.concatenate(pair, -1) for pair in ((here, right), (jnp.zeros_like(left), left))], 1)
-
-    def of_image(gradient: jax.Array) -> jax.Array:
-        even = convolution(gradient[None], taps[1:2], 1, ((0, 0), (0, 1)))
-        odd = convolution(gradient[None], taps[2::-2], 1, ((0, 1), (0, 1)))
-        return jnp.stack([even[0], odd[0]], 1).reshape(x.shape[1:])
-
-    return jax.lax.map(of_image, gradient)
-
-
-large_convolution.defvjp(
-    lambda x, kernel, stride, padding: (large_convolution(x, kernel, stride, padding), (x, kernel)), large_backward
-)
+    even = convolution(gradient[None], taps[1:2], 1, ((0, 0), (0, 1)))
+    odd = convolution(gradient[None], taps[2::-2], 1, ((0, 1), (0, 1)))
+    return jnp.stack([even[0], odd[0]], 1).reshape(shape)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))

@@ -80,15 +80,16 @@ def test_a_kernel_gradient_of_a_product_is_the_product_of_the_transpose(inputs, 
     assert (half.dtype, half.shape) == (jnp.bfloat16, (inputs, outputs))
 
 
-@pytest.mark.parametrize(("size", "stride", "inputs", "dtype"), [
-    (3, 2, 4, "float32"), (3, 1, 32, "float32"), (5, 2, 4, "float32"), (3, 2, 4, "bfloat16"),
+@pytest.mark.parametrize(("size", "stride", "inputs", "dtype", "by_image"), [
+    (3, 2, 4, "float32", True), (3, 1, 32, "float32", True), (5, 2, 4, "float32", True), (3, 2, 4, "bfloat16", False),
 ])  # fmt: skip
-def test_a_large_convolution_has_the_gradients_of_the_convolution(size, stride, inputs, dtype, monkeypatch):
+def test_a_large_convolution_has_the_gradients_of_the_convolution(size, stride, inputs, dtype, by_image, monkeypatch):
     """An image has 8 or 4 rows, of which a block takes half: 3 of 4 are too many for it, and 3 of 8 leave a rest."""
     random = np.random.default_rng(3)
     x = jnp.asarray(random.normal(size=(3, 8, 6, inputs)), dtype)
     kernel = jnp.asarray(random.normal(size=(size, size, inputs, 5)), dtype)
     monkeypatch.setattr(fused, "LARGE", 0)
+    monkeypatch.setattr(fused, "STRIDED_BY_IMAGE", by_image)
     want, pull_plain = jax.vjp(lambda x, k: convolution(x, k, stride, size // 2), x, kernel)
     monkeypatch.setattr(fused, "BLOCK", 3 * want.shape[2])
     cotangent = jnp.asarray(random.normal(size=want.shape), dtype)
@@ -99,6 +100,15 @@ def test_a_large_convolution_has_the_gradients_of_the_convolution(size, stride, 
         assert a.dtype == b.dtype
         a, b = a.astype(jnp.float32), b.astype(jnp.float32)
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * float(jnp.abs(b).max()))
+
+
+def test_the_gradient_of_an_input_takes_its_memory(monkeypatch):
+    monkeypatch.setattr(fused, "LARGE", 0)
+    x, kernel = jnp.ones((4, 64, 64, 16)), jnp.ones((3, 3, 16, 32))
+    gradient = jax.grad(lambda x, kernel: jnp.square(fused.convolve(jnp.sin(x), kernel, 2, 1)).sum(), (0, 1))
+    memory = jax.jit(gradient).lower(x, kernel).compile().memory_analysis().temp_size_in_bytes
+    # sin(x), the result of half its size and parts of one image of four: 1.9 times x; 2.8 with an array of its own.
+    assert memory < 2.3 * x.nbytes
 
 
 def test_a_gpu_keeps_the_gradient_that_xla_writes(monkeypatch):
