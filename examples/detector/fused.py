@@ -18,7 +18,8 @@ import jax.numpy as jnp
 AXES = (0, 1, 2)  # of [batch, height, width, channels]
 LARGE = 2**19  # values: 2 MB in float32, about what the cache of one core holds
 BLOCK = 1024  # pixels of which a kernel gradient is summed at a time
-# Up to jax 0.10.2, XLA copies the input of a convolution with a stride, and computes many convolutions on one core.
+# Whether a CPU computes a large convolution with a stride one image at a time. Up to jax 0.10.2 that is faster: XLA
+# copies its whole input, and computes it on one core. With 0.11.2 and 0.12.0 it is slower.
 STRIDED_BY_IMAGE = jax.__version_info__ < (0, 11)
 
 Sides = tuple[tuple[int, int], ...]  # padding: (above, below), (left, right)
@@ -69,7 +70,7 @@ def transposed_product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def large_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """`convolution` with gradients that a CPU computes one image at a time, in parts that its cache holds."""
+    """`convolution`, with gradients that a CPU computes one image at a time, in blocks that fit its cache."""
     if stride == 1 or not STRIDED_BY_IMAGE:
         return convolution(x, kernel, stride, padding)
     return jax.lax.platform_dependent(
@@ -93,7 +94,9 @@ def large_backward(stride: int, padding: int, kept: Any, gradient: jax.Array) ->
             image, of_y = (jax.lax.dynamic_index_in_dim(a, i, keepdims=False) for a in (x, gradient))
             total += kernel_gradient(image, of_y, kernel.shape[0], stride, padding)
             if in_place:
-                # The gradient of an image replaces the image. The sum, times 0, tells XLA that the image was read.
+                # The gradient of an image replaces the image, which XLA must have read before. A barrier does not
+                # ensure that on a CPU (jax 0.10.2 copies all of x); that the kernel depends on the sum does. If the
+                # sum is not finite, neither is this gradient: that step is lost in any case.
                 after = kernel + (0 * total[0, 0]).astype(kernel.dtype)
                 x = jax.lax.dynamic_update_index_in_dim(x, input_gradient(of_y, after, image.shape), i, 0)
             return x, total

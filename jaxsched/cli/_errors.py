@@ -20,7 +20,7 @@ _MOST_BESIDE = 10_000
 
 @contextlib.contextmanager
 def errors() -> Iterator[None]:
-    """What goes wrong as one line on stderr, and exit status 2."""
+    """Print an error as one line on stderr, and exit with status 2."""
     try:
         yield
     except (typer.Exit, BrokenPipeError):

@@ -30,9 +30,9 @@ def override(opt_state: Any, groups: str | Sequence[str] | None = None, **values
         values: By name a number, or a tuple of them (``betas``); None returns to the schedule.
 
     Raises:
-        ValueError: If there is no such hyperparameter or group, or a value is NaN or infinite. By the next ``update``,
-            if a hyperparameter was the number 0 when the optimizer was made, so that it keeps no slot for it: use
-            ``js.constant(0.0)`` there.
+        ValueError: If there is no such hyperparameter or group, or a value is NaN or infinite (inside ``jax.jit`` this
+            is not checked). By the next ``update``, if a hyperparameter was the number 0 when the optimizer was made,
+            so that it keeps no slot for it: use ``js.constant(0.0)`` there.
         TypeError: If a value is not a number.
 
     Examples:
@@ -104,7 +104,7 @@ def _set(name: str, value: Any, report: Any, before: Any, chosen: np.ndarray) ->
     row = unboxed(report)
     if not (value is None or is_host_number(value) or (hasattr(value, "dtype") and jnp.shape(value) == ())):
         raise TypeError(f"override: {name} must be one number or None, got {short(value)}")
-    if is_host_number(value) and not np.isfinite(value):
+    if value is not None and not isinstance(value, jax.core.Tracer) and not np.isfinite(value):
         raise ValueError(f"override: {name} must be finite, got {value}")
     number = jnp.asarray(not_set(row.dtype) if value is None else value, row.dtype)
     return jnp.where(chosen, number, jnp.full_like(row, not_set(row.dtype)) if before is None else unboxed(before))

@@ -126,7 +126,7 @@ def _gaps(log: Log) -> list[int]:
 
 
 def _of_first_mean(read: Callable[..., Recipe], log: Log, given: dict[str, Any]) -> int:
-    """The length of an epoch whose mean lr is the first row, by bisection: in a warm-up, longer epochs have more."""
+    """The length at which an epoch has the first row's mean lr, by bisection: in a warm-up the mean grows with it."""
     low, high = 2, _LONGEST
     while low < high:
         middle = (low + high) // 2

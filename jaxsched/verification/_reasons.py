@@ -10,13 +10,14 @@ from jaxsched.verification._match import Match, by_hyperparameter, match
 from jaxsched.verification._ways import batches_of_an_update
 
 _SOME_ROWS, _MOST_SKIPPED = 200, 64
-"""Rows that are looked at for updates that a run in float16 left out, and most of these."""
+"""How many rows are searched for skipped updates, and the largest number of skipped updates that is tried."""
 
 
 def skipped_updates(recipe: Recipe, log: Log, rows: np.ndarray, steps: np.ndarray) -> str | None:
-    """That a run in float16 skipped updates, or None: each row has the lr of some updates earlier, and ever more.
+    """A sentence if a run in float16 skipped updates: its lr is that of an earlier update, by a growing number.
 
-    Hugging Face's Trainer, DeepSpeed and Lightning do not step the scheduler when gradients overflow.
+    Returns None otherwise. Hugging Face's Trainer, DeepSpeed and Lightning do not step the scheduler when gradients
+    overflow.
     """
     if log.step is None or len(rows) < 3:
         return None
@@ -33,10 +34,10 @@ def skipped_updates(recipe: Recipe, log: Log, rows: np.ndarray, steps: np.ndarra
         if not len(fitting):
             return None
         lag += int(fitting[0])
-    if first == lag >= np.median(np.diff(log.step[rows])):  # all rows are those before
+    if first == lag >= np.median(np.diff(log.step[rows])):  # the same in all rows: the log counts from another step
         return None
-    left = f"about {lag} updates were" if lag > 1 else "an update was"
-    return f"{left} left out, and the schedule did not step: gradients in float16 overflowed"
+    skipped = f"about {lag} updates were" if lag > 1 else "an update was"
+    return f"{skipped} skipped, and the schedule did not step: gradients in float16 overflowed"
 
 
 def likely_reason(lr: Match) -> str | None:
@@ -44,7 +45,7 @@ def likely_reason(lr: Match) -> str | None:
     good, ours, low, high, logged = lr.good, lr.values, lr.low, lr.high, lr.logged
     bad = ~good
     positive = ours > 0
-    if bad.sum() > 2 and positive.any():  # whether one factor takes the recipe's rates into what is printed
+    if bad.sum() > 2 and positive.any():  # whether one factor explains all rows
         least, most = (low[positive] / ours[positive]).max(), (high[positive] / ours[positive]).min()
         if least <= most and (logged[~positive] < 1e-9).all():
             return (

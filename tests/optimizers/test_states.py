@@ -155,6 +155,7 @@ def test_an_override_of_betas_goes_on_in_a_changed_optimizer():
         (lambda state: js.optimizers.override(state, lr=jnp.ones(2)), "lr must be one number or None"),
         (lambda state: js.optimizers.override(state, lr="1"), "lr must be one number or None"),
         (lambda state: js.optimizers.override(state, lr=float("nan")), "lr must be finite, got nan"),
+        (lambda state: js.optimizers.override(state, lr=jnp.asarray(jnp.nan)), "lr must be finite, got nan"),
         (lambda state: js.optimizers.override(state, betas=0.9), "betas must be a tuple of 2 numbers"),
         (lambda state: js.optimizers.override({}, lr=1.0), "no optimizer state"),
     ],

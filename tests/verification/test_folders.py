@@ -273,4 +273,4 @@ def test_updates_that_a_run_in_float16_left_out(tmp_path):
     result = call(tmp_path)
     assert result.exit_code == 1, result.output
     assert "0 of 14 rows reproduced" in result.stdout
-    assert re.search("likely: about [45] updates were left out", result.stdout), result.stdout
+    assert re.search("likely: about [45] updates were skipped", result.stdout), result.stdout
