@@ -4,6 +4,7 @@
     OMP_WAIT_POLICY=passive taskset -c 0 python benchmarks/train_step.py --image-size 640 --torch   # on one core
     python benchmarks/train_step.py --size s --image-size 640 --batch-size 64 --bf16 --torch   # on a GPU
 
+On a CPU the batch is split over all cores, as in training; JAX_NUM_CPU_DEVICES=1 leaves the cores to XLA.
 Times are medians in milliseconds over whole cycles of gradient accumulation, after compilation, with the batch in
 memory. The two are measured in turns, so that other load affects both. The processor time is that of all threads: load
 affects it less than the time by the clock. OMP_WAIT_POLICY=passive keeps torch's threads from using the processor
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 import os
 import random
 import re
@@ -37,6 +37,7 @@ import tyro
 from flax import nnx
 
 import jaxsched as js
+from examples.detector.devices import Devices, use_cores
 from examples.detector.loss import Gains, detection_loss
 from examples.detector.model import SIZES, YOLOv5
 from examples.detector.options import HYP, read_hyp
@@ -79,12 +80,13 @@ def main(o: Options) -> None:
     gains = Gains.from_hyp(hyp, classes=10, image_size=o.image_size)
     accumulate = max(round(64 / o.batch_size), 1)
 
-    device = jax.devices()[0]
+    use_cores(o.batch_size)
+    device, devices = jax.devices()[0], Devices()
     print(f"{o.size} at {o.image_size} px, batch {o.batch_size}, {'bf16' if o.bf16 else 'float32'}, an update every "
-          f"{accumulate} batches, on {device.device_kind}")  # fmt: skip
+          f"{accumulate} batches, on {jax.device_count()} {device.device_kind}")  # fmt: skip
     print(*(f"{name} is {os.environ.get(name)!r}" for name in ("GLIBC_TUNABLES", "OMP_WAIT_POLICY")), sep=", ")
-    batch = jax.device_put({"image": image, "boxes": boxes, "classes": classes})
-    parts = jax_parts(o, batch, gains, accumulate)
+    batch = devices.batch({"image": image, "boxes": boxes, "classes": classes})
+    parts = jax_parts(o, devices, batch, gains, accumulate)
     if o.torch:
         parts |= torch_parts(o, image, boxes, classes, gains, accumulate)
     costs = in_turns(parts, o.cycles or max(round(20 * (128 / o.image_size) ** 2), 2), accumulate)
@@ -109,7 +111,7 @@ def main(o: Options) -> None:
             low, middle, high = statistics.quantiles([getattr(a, field) / getattr(b, field) for a, b in pairs], n=4)
             print(f"  {field:<10} {middle:.2f} ({low:.2f} to {high:.2f})")
     if o.kernels:
-        step, state, _ = jax_step(o, gains, jax_recipe(o, accumulate))
+        step, state, _ = jax_step(o, devices, gains, jax_recipe(o, accumulate))
         print_kernels(step, state, batch)
 
 
@@ -120,7 +122,9 @@ def jax_recipe(o: Options, accumulate: int) -> js.Recipe:
     return recipe.replace(accumulate=js.Accumulation(accumulate, drop_at_epoch_end=True))
 
 
-def jax_step(o: Options, gains: Gains, recipe: js.Recipe, ratios: bool = False) -> tuple[Any, Any, Any]:
+def jax_step(
+    o: Options, devices: Devices, gains: Gains, recipe: js.Recipe, ratios: bool = False
+) -> tuple[Any, Any, Any]:
     """The step, to be compiled, its state and the structure of the model."""
     tx = recipe.build(flatten=True)
     model = YOLOv5(10, *SIZES[o.size], rngs=nnx.Rngs(0))
@@ -128,19 +132,19 @@ def jax_step(o: Options, gains: Gains, recipe: js.Recipe, ratios: bool = False) 
     graph, state = initial_state(model, tx)
     dtype = jnp.bfloat16 if o.bf16 else jnp.float32
     step = training_step(graph, tx, gains, dtype=dtype, ratios_of=recipe if ratios else None)
-    return jax.jit(step, donate_argnums=0), state, graph
+    return devices.compile(step), jax.device_put(state, devices.whole), graph
 
 
-def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str, Callable[[], Any]]:
+def jax_parts(o: Options, devices: Devices, batch: Any, gains: Gains, accumulate: int) -> dict[str, Callable[[], Any]]:
     """Functions that each do one step's worth of work."""
     recipe = jax_recipe(o, accumulate)
     dtype = jnp.bfloat16 if o.bf16 else jnp.float32
-    _, state, graph = jax_step(o, gains, recipe)
+    _, state, graph = jax_step(o, devices, gains, recipe)
     params = state.params
-    held = {"stats": state.stats, "gradients": jax.tree.map(jnp.copy, params)}
+    held = {"of": (state.stats, jax.tree.map(jnp.copy, params))}
 
     def whole(ratios: bool = False) -> Callable[[], Any]:
-        step, state, _ = jax_step(o, gains, recipe, ratios)
+        step, state, _ = jax_step(o, devices, gains, recipe, ratios)
         held = {"state": state}
 
         def once() -> Any:
@@ -149,9 +153,9 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
 
         return once
 
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def differentiate(stats: Any, before: Any, params: Any, batch: Any) -> Any:
-        del before  # its memory is the result's
+    @devices.compile
+    def differentiate(before: Any, params: Any, batch: Any) -> Any:
+        stats, _ = before  # the memory of both is the result's
 
         def loss_of(params: Any) -> Any:
             model = nnx.merge(graph, params, stats, copy=True)
@@ -160,10 +164,10 @@ def jax_parts(o: Options, batch: Any, gains: Gains, accumulate: int) -> dict[str
             return loss, nnx.as_pure(nnx.state(model, nnx.BatchStat))
 
         (loss, stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
-        return stats, gradients, loss
+        return (stats, gradients), loss
 
     def gradients() -> Any:
-        held["stats"], held["gradients"], loss = differentiate(held["stats"], held["gradients"], params, batch)
+        held["of"], loss = differentiate(held["of"], params, batch)
         return loss
 
     def updating(tx: optax.GradientTransformation) -> Callable[[], Any]:

@@ -9,10 +9,10 @@ import tyro
 from examples.detector.detect import Detect, detect
 from examples.detector.export import Export, export
 from examples.detector.options import Options
-from examples.detector.train import train
+from examples.detector.train import run_command
 from examples.detector.validate import Validate, validate
 
-COMMANDS = {Options: train, Validate: validate, Detect: detect, Export: export}
+COMMANDS = {Options: run_command, Validate: validate, Detect: detect, Export: export}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,18 +9,17 @@ a CPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 AXES = (0, 1, 2)  # of [batch, height, width, channels]
 LARGE = 2**19  # values: 2 MB in float32, about what the cache of one core holds
 BLOCK = 1024  # pixels of which a kernel gradient is summed at a time
-# Whether a CPU computes a large convolution with a stride one image at a time. Up to jax 0.10.2 that is faster: XLA
-# copies its whole input, and computes it on one core. With 0.11.2 and 0.12.0 it is slower.
-STRIDED_BY_IMAGE = jax.__version_info__ < (0, 11)
 
 Sides = tuple[tuple[int, int], ...]  # padding: (above, below), (left, right)
 
@@ -71,13 +70,7 @@ def transposed_product(a: jax.Array, b: jax.Array) -> jax.Array:
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def large_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     """`convolution`, with gradients that a CPU computes one image at a time, in blocks that fit its cache."""
-    if stride == 1 or not STRIDED_BY_IMAGE:
-        return convolution(x, kernel, stride, padding)
-    return jax.lax.platform_dependent(
-        x, kernel,
-        cpu=lambda x, kernel: jax.lax.map(lambda x: convolution(x[None], kernel, stride, padding)[0], x),
-        default=lambda x, kernel: convolution(x, kernel, stride, padding),
-    )  # fmt: skip
+    return convolution(x, kernel, stride, padding)
 
 
 def large_backward(stride: int, padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -86,7 +79,8 @@ def large_backward(stride: int, padding: int, kept: Any, gradient: jax.Array) ->
         of_kernel = jax.linear_transpose(lambda kernel: convolution(x, kernel, stride, padding), kernel)
         return *of_x(gradient), *of_kernel(gradient)
 
-    def by_image(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def by_image(images: tuple[jax.Array, jax.Array], kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x, gradient = images
         in_place = (kernel.shape[0], stride, padding) == (3, 2, 1) and x.shape[1] % 2 == x.shape[2] % 2 == 0
 
         def add(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -106,14 +100,30 @@ def large_backward(stride: int, padding: int, kept: Any, gradient: jax.Array) ->
         of_x, of_kernel = jax.lax.fori_loop(0, len(x), add, (x, zeros))
         if not in_place:
             of_x = jax.linear_transpose(lambda x: convolution(x, kernel, stride, padding), x)(gradient)[0]
-        return of_x, of_kernel.T.reshape(kernel.shape).astype(kernel.dtype)
+        return of_x, of_kernel.T.reshape(1, *kernel.shape)
 
-    return jax.lax.platform_dependent(*kept, gradient, cpu=by_image, default=by_xla)
+    def on_cpu(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+        of_x, of_kernel = on_each_device(by_image)((x, gradient), kernel)  # a gradient of the kernel for each device
+        return of_x, of_kernel.sum(0).astype(kernel.dtype)
+
+    return jax.lax.platform_dependent(*kept, gradient, cpu=on_cpu, default=by_xla)
 
 
 large_convolution.defvjp(
     lambda x, kernel, stride, padding: (large_convolution(x, kernel, stride, padding), (x, kernel)), large_backward
 )
+
+
+def on_each_device(function: Callable[[Any, jax.Array], Any]) -> Callable[[Any, jax.Array], Any]:
+    """`function` of images and a kernel, computed by each device for its part of the images.
+
+    XLA divides operations over the devices, but not a loop over images: it would copy all images to each device.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return function
+    images, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
+    return jax.shard_map(function, in_specs=(images, whole), out_specs=images, check_vma=False)
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int, padding: int) -> jax.Array:

@@ -141,7 +141,7 @@ def set_up(options: Options) -> Run:
     step = training_step(graph, tx, gains, dtype=dtype, ratios_of=recipe if options.log_ratios else None)
     run = Run(
         options=options, train=train, description=description, graph=graph, recipe=recipe, devices=devices,
-        batches=batches, step=jax.jit(step, donate_argnums=0, out_shardings=devices.whole), state=state,
+        batches=batches, step=devices.compile(step), state=state,
         validator=Validator(graph, val, val_batches, gains, dtype),
         averaged=jax.jit(lambda state: (js.ema_params(state.opt), state.average), out_shardings=devices.whole),
         checkpoints=checkpoints, stopping=EarlyStopping(options.patience),

@@ -15,6 +15,7 @@ import tyro
 from examples.detector import pictures
 from examples.detector.console import Console
 from examples.detector.data import write_skipped
+from examples.detector.devices import use_cores
 from examples.detector.evaluate import Evaluation
 from examples.detector.journal import Journal
 from examples.detector.label_pictures import labels
@@ -145,10 +146,17 @@ def report(run: Run, evaluation: Evaluation, journal: Journal, console: Console,
     )
 
 
+def run_command(options: Options) -> None:
+    """Train as `options` say, with all cores of a CPU."""
+    if not options.distributed:
+        use_cores(options.batch_size)
+    train(options)
+
+
 def main() -> None:
     """The command line; errors in the input are printed as one line."""
     try:
-        train(tyro.cli(Options, prog="python -m examples.detector.train", description=Options.__doc__))
+        run_command(tyro.cli(Options, prog="python -m examples.detector.train", description=Options.__doc__))
     except (ValueError, OSError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from error
 

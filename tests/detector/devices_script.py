@@ -1,4 +1,7 @@
-"""Run by test_devices.py in a process of its own: the losses of a few training steps, as JSON."""
+"""Run by test_devices.py in a process of its own: the losses of a few training steps, as JSON.
+
+All convolutions take the forms for large ones.
+"""
 
 import json
 import sys
@@ -8,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 import jaxsched as js
+from examples.detector import fused
 from examples.detector.devices import Devices
 from examples.detector.loss import Gains
 from examples.detector.model import YOLOv5
@@ -37,15 +41,18 @@ def losses():
     model.set_attributes(fused=True)
     graph, state = initial_state(model, tx)
     state = jax.device_put(state, devices.whole)
-    step = jax.jit(training_step(graph, tx, Gains()), donate_argnums=0, out_shardings=devices.whole)
+    step = devices.compile(training_step(graph, tx, Gains()))
     found = []
-    for batch in batches(jax.process_index(), jax.process_count()):
-        state, metrics = step(state, devices.batch(batch))
+    for batch in map(devices.batch, batches(jax.process_index(), jax.process_count())):
+        if not found:
+            compiled = step.lower(state, batch).compile()
+        state, metrics = compiled(state, batch)
         found.append(float(metrics["loss"]))
-    return {"losses": found, "devices": jax.device_count()}
+    return {"losses": found, "devices": jax.device_count(), "gathers": compiled.as_text().count("all-gather(")}
 
 
 if __name__ == "__main__":
+    fused.LARGE = 0
     kind, *rest = sys.argv[1:]
     if kind == "processes":
         address, index = rest

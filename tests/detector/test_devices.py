@@ -48,7 +48,19 @@ RTOL = 1e-4
 def test_four_devices_give_the_losses_of_one():
     one, four = (result(start(sys.executable, SCRIPT, count)) for count in (1, 4))
     assert (one["devices"], four["devices"]) == (1, 4)
+    assert four["gathers"] == 0, "each device should compute with its own images only"
     np.testing.assert_allclose(four["losses"], one["losses"], rtol=RTOL)
+
+
+def test_each_core_is_a_device_where_it_gets_four_images():
+    script = "from examples.detector.devices import use_cores; use_cores({}); import jax; print(jax.device_count())"
+
+    def devices(batch_size, **environment):
+        return start(sys.executable, "-c", script.format(batch_size), **environment)
+
+    running = [devices(n) for n in (2, 9, 16)] + [devices(16, JAX_NUM_CPU_DEVICES="3")]
+    cores = len(os.sched_getaffinity(0))
+    assert [int(output(p)) for p in running] == [1, 1, 1 if cores == 1 else 2 if cores < 4 else 4, 3]
 
 
 def free_address():
@@ -98,14 +110,14 @@ def test_sigterm_to_one_process_ends_all_at_one_step(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_on_four_devices_goes_on_and_loads_on_one(tmp_path):
+def test_a_run_on_four_devices_goes_on_with_the_cores_and_loads_on_one(tmp_path):
     """Where a checkpoint says on what devices it was written, fewer cannot read it."""
     scenes(tmp_path / "scenes", {"train": 16, "val": 4})
-    chosen = options(tmp_path, "out", patience=1, evaluate_every=1)  # no fitness is above 0: it ends after 2 epochs
+    chosen = options(tmp_path, "out", batch_size=8, patience=1, evaluate_every=1)  # no fitness is above 0: two epochs
     output(start(*command(chosen), JAX_NUM_CPU_DEVICES="4"))
     found = weights.load(chosen.out)
     assert found.description.image_size == 32
     assert found.model().classes == 10
     said = output(start(*command(chosen), "--resume", "--patience", "100"))
-    assert "the run was on 4 devices and now is on 1" in said
-    assert len(log(chosen.out)["step"]) == 12
+    assert f"the run was on 4 devices and now is on {min(2, len(os.sched_getaffinity(0)))}" in said
+    assert len(log(chosen.out)["step"]) == 6

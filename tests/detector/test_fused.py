@@ -80,16 +80,15 @@ def test_a_kernel_gradient_of_a_product_is_the_product_of_the_transpose(inputs, 
     assert (half.dtype, half.shape) == (jnp.bfloat16, (inputs, outputs))
 
 
-@pytest.mark.parametrize(("size", "stride", "inputs", "dtype", "by_image"), [
-    (3, 2, 4, "float32", True), (3, 1, 32, "float32", True), (5, 2, 4, "float32", True), (3, 2, 4, "bfloat16", False),
+@pytest.mark.parametrize(("size", "stride", "inputs", "dtype"), [
+    (3, 2, 4, "float32"), (3, 1, 32, "float32"), (5, 2, 4, "float32"), (3, 2, 4, "bfloat16"),
 ])  # fmt: skip
-def test_a_large_convolution_has_the_gradients_of_the_convolution(size, stride, inputs, dtype, by_image, monkeypatch):
+def test_a_large_convolution_has_the_gradients_of_the_convolution(size, stride, inputs, dtype, monkeypatch):
     """An image has 8 or 4 rows, of which a block takes half: 3 of 4 are too many for it, and 3 of 8 leave a rest."""
     random = np.random.default_rng(3)
     x = jnp.asarray(random.normal(size=(3, 8, 6, inputs)), dtype)
     kernel = jnp.asarray(random.normal(size=(size, size, inputs, 5)), dtype)
     monkeypatch.setattr(fused, "LARGE", 0)
-    monkeypatch.setattr(fused, "STRIDED_BY_IMAGE", by_image)
     want, pull_plain = jax.vjp(lambda x, k: convolution(x, k, stride, size // 2), x, kernel)
     monkeypatch.setattr(fused, "BLOCK", 3 * want.shape[2])
     cotangent = jnp.asarray(random.normal(size=want.shape), dtype)
