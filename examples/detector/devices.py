@@ -15,11 +15,13 @@ def use_cores(batch_size: int) -> None:
 
     XLA divides many operations among the cores badly or not at all; a device for each core keeps all of them busy. With
     2 images for each device, what the devices exchange takes 15 % of a step at 640 pixels, and 70 % at 128.
-    It must be called before anything is computed. JAX_NUM_CPU_DEVICES in the environment overrules it.
+    It must be called before anything is computed. A number of devices that is set already (JAX_NUM_CPU_DEVICES, or
+    --xla_force_host_platform_device_count in XLA_FLAGS) is kept.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = min(cores, max(batch_size // 4, 1))
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+    in_flags = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if jax.config.jax_num_cpu_devices == -1 and not in_flags:
         jax.config.update("jax_num_cpu_devices", max(n for n in range(1, most + 1) if batch_size % n == 0))
 
 

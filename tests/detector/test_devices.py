@@ -60,9 +60,12 @@ def test_each_core_is_a_device_where_it_gets_four_images():
     def devices(batch_size, **environment):
         return start(sys.executable, "-c", script.format(batch_size), **environment)
 
-    running = [devices(9), devices(16), devices(16, JAX_NUM_CPU_DEVICES="3")]
+    running = [
+        devices(9), devices(16), devices(16, JAX_NUM_CPU_DEVICES="3"),
+        devices(16, XLA_FLAGS="--xla_force_host_platform_device_count=3"),
+    ]  # fmt: skip
     cores = len(os.sched_getaffinity(0))
-    assert [int(output(process)) for process in running] == [1, 1 if cores == 1 else 2 if cores < 4 else 4, 3]
+    assert [int(output(process)) for process in running] == [1, 1 if cores == 1 else 2 if cores < 4 else 4, 3, 3]
 
 
 def free_address():
