@@ -10,10 +10,9 @@ the processor time is that of all threads.
 from __future__ import annotations
 
 import dataclasses
-import resource
+import functools
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from benchmarks.cost import Cost, in_turns
 from examples.detector import fused
 
 LARGEST = [  # width and height of the input as a part of the image's, input and output channels, kernel, stride
@@ -45,50 +45,36 @@ class Options:
 
 
 def main(o: Options) -> None:
-    rng = np.random.default_rng(0)
     print(f"jax {jax.__version__}, {o.image_size} px, batch {o.batch_size}; ms by the clock (processor time)\n")
-    print(f"{'convolution':<36}{'forward':>18}{'gradients, XLA':>18}{'fused':>18}{'ratio':>16}")
+    print(f"{'convolution':<36}{'forward, XLA':>18}{'gradients, XLA':>18}{'fused':>18}{'ratio':>16}")
     for part, inputs, outputs, size, stride in LARGEST:
         side = o.image_size // part
-        normal = (rng.standard_normal(s, np.float32) for s in (
-            (o.batch_size, side, side, inputs), (size, size, inputs, outputs),
-            (o.batch_size, side // stride, side // stride, outputs),
-        ))  # fmt: skip
-        arrays = tuple(map(jnp.asarray, normal))
-        padding = size // 2
-
-        def forward(
-            x: jax.Array, kernel: jax.Array, _: jax.Array, stride: int = stride, padding: int = padding
-        ) -> jax.Array:
-            return fused.convolution(x, kernel, stride, padding)
-
-        def gradients(
-            convolve: Callable[..., jax.Array], stride: int = stride, padding: int = padding
-        ) -> Callable[..., Any]:
-            return lambda x, kernel, g: jax.vjp(lambda x, k: convolve(x, k, stride, padding), x, kernel)[1](g)
-
-        forms = {"forward": forward, "XLA": gradients(fused.convolution), "fused": gradients(fused.convolve)}
-        costs = in_turns({name: jax.jit(form) for name, form in forms.items()}, arrays, o.repeats)
-        ratio = [a / b for a, b in zip(costs["fused"], costs["XLA"], strict=True)]
+        costs = in_turns(forms(o.batch_size, side, inputs, outputs, size, stride), o.repeats, 1)
+        forward, xla, own = (Cost(*map(statistics.median, zip(*each, strict=True))) for each in costs.values())
+        shown = [f"{cost.clock:.1f} ({cost.processor:.1f})" for cost in (forward, xla, own)]
+        ratios = f"{own.clock / xla.clock:.2f} ({own.processor / xla.processor:.2f})"
         name = f"{size}x{size}, stride {stride}, {side}x{side}, {inputs} to {outputs}"
-        shown = [f"{clock:.1f} ({processor:.1f})" for clock, processor in costs.values()]
-        print(f"{name:<36}" + "".join(f"{text:>18}" for text in (*shown, f"{ratio[0]:.2f} ({ratio[1]:.2f})")))
+        print(f"{name:<36}" + "".join(f"{text:>18}" for text in (*shown, ratios)))
 
 
-def in_turns(forms: dict[str, Callable[..., Any]], arrays: Any, repeats: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds by the clock and of the processor that a call of each takes."""
-    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in forms}
-    for turn in range(repeats + 1):
-        for name, form in forms.items():
-            before = resource.getrusage(resource.RUSAGE_SELF)
-            began = time.perf_counter()
-            jax.block_until_ready(form(*arrays))
-            clock, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
-            processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            if turn:  # the first call compiles
-                costs[name].append((clock * 1e3, processor * 1e3))
-    median = statistics.median
-    return {name: (median(c for c, _ in each), median(p for _, p in each)) for name, each in costs.items()}
+def forms(batch: int, side: int, inputs: int, outputs: int, size: int, stride: int) -> dict[str, Callable[[], Any]]:
+    """The convolution and both forms of its gradients, compiled at the first call."""
+    rng = np.random.default_rng(0)
+    x, kernel, gradient = (jnp.asarray(rng.standard_normal(shape, np.float32)) for shape in (
+        (batch, side, side, inputs), (size, size, inputs, outputs), (batch, side // stride, side // stride, outputs),
+    ))  # fmt: skip
+
+    def gradients_of(convolve: Callable[..., jax.Array]) -> Callable[..., Any]:
+        return lambda x, kernel, g: jax.vjp(lambda x, k: convolve(x, k, stride, size // 2), x, kernel)[1](g)
+
+    def call(function: Callable[..., Any], *arguments: jax.Array) -> Callable[[], Any]:
+        return functools.partial(jax.jit(function), *arguments)
+
+    return {
+        "forward": call(lambda x, kernel: fused.convolution(x, kernel, stride, size // 2), x, kernel),
+        "gradients, XLA": call(gradients_of(fused.convolution), x, kernel, gradient),
+        "gradients, fused": call(gradients_of(fused.convolve), x, kernel, gradient),
+    }
 
 
 if __name__ == "__main__":

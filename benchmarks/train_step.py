@@ -5,6 +5,7 @@
     python benchmarks/train_step.py --size s --image-size 640 --batch-size 64 --bf16 --torch   # on a GPU
 
 On a CPU the batch is split over all cores, as in training; JAX_NUM_CPU_DEVICES=1 leaves the cores to XLA.
+
 Times are medians in milliseconds over whole cycles of gradient accumulation, after compilation, with the batch in
 memory. The two are measured in turns, so that other load affects both. The processor time is that of all threads: load
 affects it less than the time by the clock. OMP_WAIT_POLICY=passive keeps torch's threads from using the processor
@@ -18,15 +19,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-import random
 import re
-import resource
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import jax
@@ -37,6 +35,7 @@ import tyro
 from flax import nnx
 
 import jaxsched as js
+from benchmarks.cost import Cost, in_turns
 from examples.detector.devices import Devices, use_cores
 from examples.detector.loss import Gains, detection_loss
 from examples.detector.model import SIZES, YOLOv5
@@ -250,40 +249,6 @@ def torch_parts(
         "torch: forward, loss and backward": gradients,
         "torch: clip, groups, EMA": update,
     }
-
-
-class Cost(NamedTuple):
-    """What a call takes: ms by the clock, processor time in ms, its part in the system in ms, and page faults."""
-
-    clock: float
-    processor: float
-    system: float
-    faults: float
-
-
-def total_cost() -> Cost:
-    """Of the process so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return Cost(time.perf_counter() * 1e3, (used.ru_utime + used.ru_stime) * 1e3, used.ru_stime * 1e3, used.ru_minflt)
-
-
-def in_turns(parts: dict[str, Callable[[], Any]], cycles: int, accumulate: int) -> dict[str, list[Cost]]:
-    """Cost of one call of each in each cycle of accumulation, in an order that changes, so that none always comes
-    after the same other one. As in training nothing waits inside a cycle; a first call, which finds memory and threads
-    as another left them, is not counted."""
-    for run in parts.values():
-        jax.block_until_ready(run())  # compiled
-    costs: dict[str, list[Cost]] = {name: [] for name in parts}
-    order = random.Random(0)
-    for _ in range(cycles):
-        for name, run in order.sample(list(parts.items()), len(parts)):
-            jax.block_until_ready(run())
-            before = total_cost()
-            for _ in range(accumulate):
-                last = run()
-            jax.block_until_ready(last)
-            costs[name].append(Cost(*((b - a) / accumulate for a, b in zip(before, total_cost(), strict=True))))
-    return costs
 
 
 def print_kernels(step: Any, state: Any, batch: Any) -> None:

@@ -261,7 +261,7 @@ def test_a_log_that_ends_in_the_first_epoch(tmp_path):
     assert "steps per epoch 2504 (2503 and 2505 do not fit)" in result.stdout
 
 
-def test_updates_that_a_run_in_float16_left_out(tmp_path):
+def test_updates_that_a_run_in_float16_skipped(tmp_path):
     """The Trainer does not step the scheduler when the scaler skips an update."""
     recipe = js.ports.huggingface.recipe(ARGS, steps_per_epoch=100)
     lr = js.curves(recipe)["decay"]["lr"][::4]
